@@ -1,0 +1,63 @@
+//! Every fixed limit of the gate, named, with its reason. Limits that the operator may change are
+//! in the `Settings` of the module they bound; the names here are those that nobody should need to
+//! change.
+
+use std::time::Duration;
+
+/// Longest appid, openid or unionid, in bytes. Today's have 18 and 28; WeChat promises no length.
+pub const MAX_ID_BYTES: usize = 128;
+
+/// Longest `wx.login` code, in bytes. Today's have 32; WeChat promises no length.
+pub const MAX_CODE_BYTES: usize = 128;
+
+/// Largest body of a login request, in bytes: a code, an appid, and what a login hook may be told.
+pub const MAX_LOGIN_BODY_BYTES: usize = 16 * 1024;
+
+/// Largest body of a decrypt request, in bytes: a month of WeRun data in base64 is under 4 KiB.
+pub const MAX_DECRYPT_BODY_BYTES: usize = 256 * 1024;
+
+/// Largest answer taken from WeChat on login, in bytes. Real ones are under 300.
+pub const MAX_WECHAT_ANSWER_BYTES: usize = 64 * 1024;
+
+/// Login codes that WeChat refused and that are remembered, per gate.
+pub const MAX_REFUSED_CODES: u64 = 65_536;
+
+/// For how long a refused code is remembered: a code lives five minutes, so later it is refused
+/// anyway.
+pub const REFUSED_CODE_TTL: Duration = Duration::from_mins(5);
+
+/// Login answers kept for a repeat of the same code, per gate. Each lives `login.retry_window`.
+pub const MAX_KEPT_LOGINS: u64 = 65_536;
+
+/// Logins under way at once, per gate: the queue to the control thread. More answer `overloaded`.
+pub const MAX_LOGINS_IN_FLIGHT: usize = 1024;
+
+/// Session keys kept per user: the current one and the last two replaced ones.
+pub const MAX_SESSION_KEYS: usize = 3;
+
+/// How long the token of a session that a new login replaced still works: requests that are
+/// already on their way carry it.
+pub const REPLACED_SESSION_GRACE: Duration = Duration::from_mins(1);
+
+/// How far a watermark may lie in the future: the clocks of WeChat and this machine differ.
+pub const WATERMARK_SKEW: Duration = Duration::from_mins(1);
+
+/// How much of a refused upload is still read, in bytes, so that the client sees the answer
+/// instead of a reset connection.
+pub const MAX_DRAINED_BYTES: u64 = 1024 * 1024;
+
+/// For how long a refused upload is still read.
+pub const DRAIN_REFUSED_FOR: Duration = Duration::from_secs(5);
+
+/// Readings of one path that are compared with the rules. A path with more is refused: no honest
+/// client needs one.
+pub const MAX_PATH_READINGS: usize = 64;
+
+/// Access log records waiting for the log thread, per worker. More are dropped and counted.
+pub const MAX_ACCESS_RECORDS: usize = 8192;
+
+/// Log events waiting for the log thread. More are dropped and counted.
+pub const MAX_LOG_EVENTS: usize = 1024;
+
+/// Longest `X-Request-Id` taken over from a trusted proxy, in bytes.
+pub const MAX_REQUEST_ID_BYTES: usize = 128;

@@ -1,0 +1,12 @@
+//! The words of the gate and their rules: identifiers, secrets, sessions, paths, and what may be
+//! said about who a request comes from.
+//!
+//! Pure: no I/O, no async, no configuration file; time and randomness come in as arguments. It may
+//! name the types of `http` and `http_body`, and knows no other module of this crate.
+
+pub mod clock;
+pub mod id;
+pub mod limits;
+pub mod secret;
+pub mod session;
+pub mod token;

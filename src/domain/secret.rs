@@ -1,0 +1,106 @@
+//! Secrets as types that cannot be printed, compared in variable time or left behind in memory.
+//! The only way out is `expose`, and each caller says why it needs it.
+
+use std::fmt;
+
+use zeroize::{Zeroize, Zeroizing};
+
+/// The AppSecret of a mini program (小程序密钥): proves the operator to WeChat.
+#[derive(Clone)]
+pub struct AppSecret(Zeroizing<String>);
+
+impl AppSecret {
+    /// Takes a secret text over.
+    pub fn new(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+
+    /// The secret text.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for AppSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AppSecret(..)")
+    }
+}
+
+/// A code from `wx.login`: whoever holds it can become the user until it is redeemed.
+#[derive(Clone)]
+pub struct LoginCode(Zeroizing<String>);
+
+impl LoginCode {
+    /// Takes a code of plausible shape: 1 to 128 characters of printable ASCII. WeChat promises no
+    /// more about it.
+    pub fn parse(text: &str) -> Option<Self> {
+        let plausible = !text.is_empty()
+            && text.len() <= crate::domain::limits::MAX_CODE_BYTES
+            && text.bytes().all(|byte| byte.is_ascii_graphic());
+        plausible.then(|| Self(Zeroizing::new(text.to_owned())))
+    }
+
+    /// The code as text.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for LoginCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LoginCode(..)")
+    }
+}
+
+/// WeChat's session_key: 16 bytes that encrypt what `wx.getUserInfo` and its kin hand over.
+#[derive(Clone)]
+pub struct SessionKey([u8; 16]);
+
+impl SessionKey {
+    /// Takes the key's 16 bytes over.
+    pub fn new(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// The key's 16 bytes.
+    pub fn expose(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SessionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionKey(..)")
+    }
+}
+
+impl Drop for SessionKey {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_do_not_print() {
+        let secret = AppSecret::new("planted".to_owned());
+        let code = LoginCode::parse("planted").unwrap();
+        let key = SessionKey::new(*b"planted-planted-");
+        let printed = format!("{secret:?} {code:?} {key:?}");
+        assert!(!printed.contains("planted"), "{printed}");
+        assert!(!printed.contains("112, 108"), "{printed}");
+    }
+
+    #[test]
+    fn a_login_code_is_short_printable_ascii() {
+        assert!(LoginCode::parse("").is_none());
+        assert!(LoginCode::parse("a b").is_none());
+        assert!(LoginCode::parse("a\nb").is_none());
+        assert!(LoginCode::parse(&"a".repeat(129)).is_none());
+        assert!(LoginCode::parse("0716AVll20uHk94SLDml27etM946AVlq").is_some());
+    }
+}

@@ -1,0 +1,3 @@
+//! The gate as a library.
+
+pub mod domain;
