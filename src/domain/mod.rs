@@ -5,8 +5,17 @@
 //! name the types of `http` and `http_body`, and knows no other module of this crate.
 
 pub mod clock;
+pub mod fold;
+pub mod forwarded;
+pub mod hop;
 pub mod id;
+pub mod identity;
 pub mod limits;
+pub mod path;
+pub mod peer;
+pub mod readings;
 pub mod secret;
 pub mod session;
 pub mod token;
+pub mod trailers;
+pub mod websocket;

@@ -1,0 +1,300 @@
+//! What proxies say about clients: `X-Forwarded-*` and its kin. Believed from trusted proxies only;
+//! from anybody else all of it is dropped. Writes the same headers anew for the app server.
+
+use std::net::IpAddr;
+use std::sync::LazyLock;
+
+use http::header::HOST;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::domain::fold::NameSet;
+use crate::domain::limits;
+use crate::domain::peer::{self, Address, Peer, TrustedProxies};
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_ORIGINAL_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-original-forwarded-for");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+/// The name of the request id, towards the app server and on every answer.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Everything by which a proxy says something about a request that it passes on.
+static FORWARDING: LazyLock<NameSet> = LazyLock::new(|| {
+    let names = ["forwarded", "x-real-ip", "x-rewrite-url", "x-request-id"];
+    NameSet::new(names, ["x-forwarded-", "x-original-"], [])
+});
+
+/// Whether the name says something about a request that only a proxy may say.
+pub fn is_forwarding(name: &HeaderName) -> bool {
+    FORWARDING.has(name)
+}
+
+/// Where a request came from: what a trusted proxy said, or what the connection shows.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    client: Address,
+    client_header: HeaderValue,
+    chain: HeaderValue,
+    told: Told,
+}
+
+/// What a trusted proxy said. Empty for any other peer.
+#[derive(Clone, Debug, Default)]
+struct Told {
+    proto: Option<HeaderValue>,
+    host: Option<HeaderValue>,
+    port: Option<HeaderValue>,
+    request_id: Option<HeaderValue>,
+}
+
+impl Origin {
+    /// Takes the forwarding headers out of a request. What remains of them afterwards is what a
+    /// trusted proxy said that the gate does not say itself.
+    pub(in crate::domain) fn take(
+        headers: &mut HeaderMap,
+        peer: &Peer,
+        trusted: &TrustedProxies,
+    ) -> Self {
+        let chain = peer.is_trusted().then(|| chain(headers)).flatten();
+        let told = if peer.is_trusted() {
+            Told::take(headers)
+        } else {
+            Told::default()
+        };
+        drop_unbelieved(headers, peer.is_trusted());
+        let Some(chain) = chain else {
+            return Self::of_peer(peer, told);
+        };
+        let client = rightmost_untrusted(&chain, peer.address(), trusted);
+        let whole = format!("{chain}, {}", peer.address());
+        Self {
+            client,
+            client_header: peer::as_header(&client),
+            chain: HeaderValue::try_from(whole).unwrap_or_else(|_| peer.address_header().clone()),
+            told,
+        }
+    }
+
+    fn of_peer(peer: &Peer, told: Told) -> Self {
+        let address = peer.address_header().clone();
+        Self {
+            client: peer.address(),
+            client_header: address.clone(),
+            chain: address,
+            told,
+        }
+    }
+
+    /// The client: the rightmost address that is not a trusted proxy's.
+    pub fn client(&self) -> Address {
+        self.client
+    }
+
+    /// The request id that a trusted proxy gave.
+    pub fn request_id(&self) -> Option<&HeaderValue> {
+        self.told.request_id.as_ref()
+    }
+
+    /// Writes the forwarding headers for the app server.
+    pub(in crate::domain) fn write(self, headers: &mut HeaderMap, peer: &Peer) {
+        let host = self.told.host.or_else(|| headers.get(HOST).cloned());
+        let port = self.told.port.or_else(|| peer.local_port().cloned());
+        let proto = self.told.proto.unwrap_or_else(|| peer.scheme().as_header());
+        headers.insert(X_FORWARDED_FOR, self.chain);
+        headers.insert(X_FORWARDED_PROTO, proto);
+        headers.insert(X_REAL_IP, self.client_header.clone());
+        headers.insert(X_ORIGINAL_FORWARDED_FOR, self.client_header);
+        if let Some(host) = host {
+            headers.insert(X_FORWARDED_HOST, host);
+        }
+        if let Some(port) = port {
+            headers.insert(X_FORWARDED_PORT, port);
+        }
+    }
+}
+
+impl Told {
+    fn take(headers: &mut HeaderMap) -> Self {
+        let mut single = |name: &HeaderName| headers.remove(name).filter(is_plain);
+        Self {
+            proto: single(&X_FORWARDED_PROTO),
+            host: single(&X_FORWARDED_HOST),
+            port: single(&X_FORWARDED_PORT),
+            request_id: single(&X_REQUEST_ID),
+        }
+    }
+}
+
+/// Short printable ASCII: fit to be written into logs and answers.
+fn is_plain(value: &HeaderValue) -> bool {
+    (1..=limits::MAX_REQUEST_ID_BYTES).contains(&value.len())
+        && value.as_bytes().iter().all(u8::is_ascii_graphic)
+}
+
+/// All `X-Forwarded-For` lines as one list (RFC 9110 §5.3).
+fn chain(headers: &HeaderMap) -> Option<String> {
+    let lines = headers
+        .get_all(X_FORWARDED_FOR)
+        .iter()
+        .filter_map(|line| line.to_str().ok());
+    let lines: Vec<&str> = lines
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    (!lines.is_empty()).then(|| lines.join(", "))
+}
+
+/// Drops what nobody vouches for: from a peer that is not trusted all of it; from a trusted one
+/// the spellings that only fold onto a forwarding name (a client may have sent those through the
+/// proxy) and the names that the gate writes itself.
+fn drop_unbelieved(headers: &mut HeaderMap, trusted: bool) {
+    let dropped: Vec<_> = headers
+        .keys()
+        .filter(|name| is_forwarding(name))
+        .filter(|name| !trusted || is_odd_spelling(name) || is_written_here(name))
+        .cloned()
+        .collect();
+    for name in dropped {
+        headers.remove(name);
+    }
+}
+
+fn is_odd_spelling(name: &HeaderName) -> bool {
+    !name
+        .as_str()
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+fn is_written_here(name: &HeaderName) -> bool {
+    [X_FORWARDED_FOR, X_REAL_IP, X_ORIGINAL_FORWARDED_FOR].contains(name)
+}
+
+/// Walks the list from the right, past trusted proxies, to the first address that is not one. An
+/// entry that is no address ends the walk: what stands left of it was never checked by anybody.
+fn rightmost_untrusted(chain: &str, peer: Address, trusted: &TrustedProxies) -> Address {
+    let mut client = peer;
+    for entry in chain.rsplit(',') {
+        let Some(ip) = parse_entry(entry.trim()) else {
+            return client;
+        };
+        client = Address::from(ip);
+        if !trusted.trusts(&client) {
+            return client;
+        }
+    }
+    client
+}
+
+/// An address with or without a port, an IPv6 one with or without brackets.
+fn parse_entry(entry: &str) -> Option<IpAddr> {
+    if let Ok(ip) = entry.parse() {
+        return Some(ip);
+    }
+    if let Ok(socket) = entry.parse::<std::net::SocketAddr>() {
+        return Some(socket.ip());
+    }
+    entry.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::peer::Scheme;
+
+    fn trusted() -> TrustedProxies {
+        TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap()], false)
+    }
+
+    fn pass(peer: &str, request: &[(&'static str, &'static str)]) -> (HeaderMap, Address) {
+        let address = Address::from(peer.parse::<IpAddr>().unwrap());
+        let peer = Peer::new(address, Scheme::Http, Some(4180), &trusted());
+        let mut headers: HeaderMap = request
+            .iter()
+            .map(|&(name, value)| {
+                (
+                    HeaderName::from_static(name),
+                    HeaderValue::from_static(value),
+                )
+            })
+            .collect();
+        let origin = Origin::take(&mut headers, &peer, &trusted());
+        let client = origin.client();
+        origin.write(&mut headers, &peer);
+        (headers, client)
+    }
+
+    #[test]
+    fn a_stranger_is_not_believed_whatever_the_spelling() {
+        let (headers, client) = pass(
+            "203.0.113.9",
+            &[
+                ("x-forwarded-for", "1.2.3.4"),
+                ("x_forwarded_for", "1.2.3.4"),
+                ("x-forwarded-proto", "https"),
+                ("x.forwarded.host", "evil"),
+                ("forwarded", "for=1.2.3.4"),
+                ("x-real-ip", "1.2.3.4"),
+                ("x-original-url", "/admin"),
+                ("x_original_forwarded_for", "1.2.3.4"),
+                ("x-rewrite-url", "/admin"),
+                ("x-request-id", "mine"),
+                ("x-forwarded-prefix", "/x"),
+            ],
+        );
+        assert_eq!(client.to_string(), "203.0.113.9");
+        let mut seen: Vec<String> = headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+            .collect();
+        seen.sort_unstable();
+        let expected = [
+            "x-forwarded-for: 203.0.113.9",
+            "x-forwarded-port: 4180",
+            "x-forwarded-proto: http",
+            "x-original-forwarded-for: 203.0.113.9",
+            "x-real-ip: 203.0.113.9",
+        ];
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn from_a_trusted_proxy_the_client_is_the_rightmost_untrusted_address() {
+        for (chain, client) in [
+            ("1.2.3.4, 198.51.100.7", "198.51.100.7"),
+            ("1.2.3.4, 198.51.100.7, 10.9.9.9", "198.51.100.7"),
+            ("10.1.1.1, 10.2.2.2", "10.1.1.1"),
+            ("1.2.3.4, nonsense, 10.2.2.2", "10.2.2.2"),
+            ("nonsense", "10.0.0.1"),
+            ("[2001:db8::1]:443", "2001:db8::1"),
+            ("::ffff:198.51.100.7", "198.51.100.7"),
+            ("198.51.100.7:1234", "198.51.100.7"),
+        ] {
+            let (headers, found) = pass("10.0.0.1", &[("x-forwarded-for", chain)]);
+            assert_eq!(found.to_string(), client, "{chain}");
+            assert_eq!(headers["x-real-ip"], client);
+            assert_eq!(headers["x-forwarded-for"], format!("{chain}, 10.0.0.1"));
+        }
+    }
+
+    #[test]
+    fn a_trusted_proxy_is_believed_in_the_plain_spelling_only() {
+        let (headers, _) = pass(
+            "10.0.0.1",
+            &[
+                ("x-forwarded-proto", "https"),
+                ("x_forwarded_proto", "gopher"),
+                ("x-forwarded-prefix", "/x"),
+                ("x_real_ip", "1.2.3.4"),
+                ("x-original-forwarded-for", "1.2.3.4"),
+            ],
+        );
+        assert_eq!(headers["x-forwarded-proto"], "https");
+        assert_eq!(headers["x-forwarded-prefix"], "/x");
+        assert_eq!(headers["x-original-forwarded-for"], "10.0.0.1");
+        assert!(!headers.contains_key("x_forwarded_proto"));
+        assert!(!headers.contains_key("x_real_ip"));
+    }
+}

@@ -1,0 +1,267 @@
+//! All the ways in which some server might read one request path. The gate decides on every one of
+//! them and forwards the bytes as they came; a path on which two readings would be decided
+//! differently is refused. Knows no rule and no route.
+//!
+//! A server may do any of these steps, in any order, and decode once or twice; so the readings are
+//! everything that any sequence of steps leads to.
+
+use crate::domain::limits;
+
+/// Why a path has no safe set of readings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// A control character, plain or encoded.
+    #[error("the path has a control character")]
+    Control,
+    /// Does not begin with a slash.
+    #[error("the path does not begin with a slash")]
+    NotAbsolute,
+    /// More readings than any honest path has.
+    #[error("the path can be read in too many ways")]
+    TooMany,
+}
+
+/// One reading on the way, with the number of times it was decoded.
+#[derive(Clone, PartialEq, Eq)]
+struct Reading {
+    path: Vec<u8>,
+    decoded: u8,
+}
+
+/// Decoding a third time is not something servers do by accident.
+const MAX_DECODED: u8 = 2;
+
+/// Shows every reading of the path, the raw one first, until `agrees` says no. Gives whether all
+/// agreed. The path comes without its query. A plain path has one reading and costs no allocation.
+pub fn all(path: &[u8], mut agrees: impl FnMut(&[u8]) -> bool) -> Result<bool, Unreadable> {
+    check(path)?;
+    if !path.starts_with(b"/") {
+        return Err(Unreadable::NotAbsolute);
+    }
+    if !agrees(path) {
+        return Ok(false);
+    }
+    if is_plain(path) {
+        return Ok(true);
+    }
+    let mut readings = vec![Reading {
+        path: path.to_vec(),
+        decoded: 0,
+    }];
+    let mut next = 0;
+    while let Some(reading) = readings.get(next).cloned() {
+        next += 1;
+        for further in reading.steps() {
+            if readings.contains(&further) {
+                continue;
+            }
+            check(&further.path)?;
+            if !agrees(&further.path) {
+                return Ok(false);
+            }
+            if readings.len() >= limits::MAX_PATH_READINGS {
+                return Err(Unreadable::TooMany);
+            }
+            readings.push(further);
+        }
+    }
+    Ok(true)
+}
+
+fn check(path: &[u8]) -> Result<(), Unreadable> {
+    if path.iter().any(u8::is_ascii_control) {
+        Err(Unreadable::Control)
+    } else {
+        Ok(())
+    }
+}
+
+/// Whether no step changes the path.
+fn is_plain(path: &[u8]) -> bool {
+    let special = |byte: &u8| matches!(byte, b'%' | b'\\' | b';' | b'#' | b'?') || !byte.is_ascii();
+    !path.iter().any(special) && !path.windows(2).any(|pair| pair == b"//" || pair == b"/.")
+}
+
+impl Reading {
+    /// What each single step makes of this reading.
+    fn steps(&self) -> impl Iterator<Item = Self> {
+        let same = |path: Vec<u8>| Self {
+            path,
+            decoded: self.decoded,
+        };
+        let decoded = (self.decoded < MAX_DECODED && self.path.contains(&b'%')).then(|| Self {
+            path: decode(&self.path),
+            decoded: self.decoded + 1,
+        });
+        let path = self.path.as_slice();
+        decoded.into_iter().chain(
+            [
+                remove_dot_segments(path),
+                merge_slashes(path),
+                drop_parameters(path),
+                backslash_as_slash(path),
+                cut_at_query(path),
+                lower_case(path),
+            ]
+            .into_iter()
+            .map(same),
+        )
+    }
+}
+
+fn decode(path: &[u8]) -> Vec<u8> {
+    percent_encoding::percent_decode(path).collect()
+}
+
+/// RFC 3986 §5.2.4, except that a path which climbs above the root stays at the root.
+fn remove_dot_segments(path: &[u8]) -> Vec<u8> {
+    let mut kept: Vec<&[u8]> = Vec::new();
+    let mut ends_in_dots = false;
+    for segment in path.split(|&byte| byte == b'/').skip(1) {
+        ends_in_dots = matches!(segment, b"." | b"..");
+        match segment {
+            b"." => {}
+            b".." => {
+                kept.pop();
+            }
+            _ => kept.push(segment),
+        }
+    }
+    let mut out = Vec::with_capacity(path.len());
+    for segment in kept {
+        out.push(b'/');
+        out.extend_from_slice(segment);
+    }
+    if ends_in_dots || out.is_empty() {
+        out.push(b'/');
+    }
+    out
+}
+
+fn merge_slashes(path: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(path.len());
+    for &byte in path {
+        if byte != b'/' || out.last() != Some(&b'/') {
+            out.push(byte);
+        }
+    }
+    out
+}
+
+/// Drops `;name=value` from every segment, as servlet containers do.
+fn drop_parameters(path: &[u8]) -> Vec<u8> {
+    let mut inside = false;
+    let keep = |&byte: &u8| {
+        inside = match byte {
+            b'/' => false,
+            b';' => true,
+            _ => inside,
+        };
+        !inside
+    };
+    path.iter().copied().filter(keep).collect()
+}
+
+fn backslash_as_slash(path: &[u8]) -> Vec<u8> {
+    path.iter()
+        .map(|&byte| if byte == b'\\' { b'/' } else { byte })
+        .collect()
+}
+
+/// A question mark or hash in a path was encoded; a server that parses again ends the path there.
+fn cut_at_query(path: &[u8]) -> Vec<u8> {
+    path.iter()
+        .copied()
+        .take_while(|byte| !matches!(byte, b'?' | b'#'))
+        .collect()
+}
+
+/// Lower case by Unicode's rules, by which some letters outside ASCII become letters inside it.
+/// Case within ASCII is left to the comparison.
+fn lower_case(path: &[u8]) -> Vec<u8> {
+    if path.is_ascii() {
+        return path.to_vec();
+    }
+    String::from_utf8_lossy(path).to_lowercase().into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn readings(path: &str) -> Vec<String> {
+        let mut found = Vec::new();
+        let all_agreed = all(path.as_bytes(), |reading| {
+            found.push(String::from_utf8_lossy(reading).into_owned());
+            true
+        });
+        assert_eq!(all_agreed, Ok(true));
+        found
+    }
+
+    #[test]
+    fn a_plain_path_has_one_reading() {
+        for path in ["/", "/saveUserInfo", "/a/b.c/d-e_f~g", "/a/"] {
+            assert_eq!(readings(path), [path]);
+        }
+    }
+
+    #[test]
+    fn every_sequence_of_steps_is_a_reading() {
+        for (path, hidden) in [
+            ("/%61dmin", "/admin"),
+            ("/%2561dmin", "/admin"),
+            ("/x/../admin", "/admin"),
+            ("/x/%2e%2e/admin", "/admin"),
+            ("/x/%252e%252e/admin", "/admin"),
+            ("/x%2f..%2fadmin", "/admin"),
+            ("//admin", "/admin"),
+            ("/%2fadmin", "/admin"),
+            ("/admin;jsessionid=1", "/admin"),
+            ("/x/..;/admin", "/admin"),
+            ("/x/..;a=b/admin", "/admin"),
+            ("/x/..%3b/admin", "/admin"),
+            ("/x\\..\\admin", "/admin"),
+            ("/x%5c..%5cadmin", "/admin"),
+            ("/x/./../admin", "/admin"),
+            ("/../../admin", "/admin"),
+            ("/admin%3fx", "/admin"),
+            ("/admin%23x", "/admin"),
+            ("/admin/x/..", "/admin/"),
+            ("/%e2%84%aaey", "/key"),
+        ] {
+            assert!(
+                readings(path).iter().any(|reading| reading == hidden),
+                "{path}"
+            );
+        }
+    }
+
+    #[test]
+    fn control_characters_and_relative_paths_are_unreadable() {
+        let agrees = |_: &[u8]| true;
+        for path in ["/a\0", "/a%00", "/a%2500", "/a%0d%0a", "/a%7f", "/a\tb"] {
+            assert_eq!(
+                all(path.as_bytes(), agrees),
+                Err(Unreadable::Control),
+                "{path}"
+            );
+        }
+        assert_eq!(all(b"*", agrees), Err(Unreadable::NotAbsolute));
+        assert_eq!(all(b"", agrees), Err(Unreadable::NotAbsolute));
+    }
+
+    #[test]
+    fn a_path_made_to_have_very_many_readings_is_unreadable() {
+        let path = b"/a;%253b/%252e%255c%5c\\..;/..//%2f%252f/;x/%25252e/./b%253f%23c";
+        assert_eq!(all(path, |_| true), Err(Unreadable::TooMany));
+    }
+
+    #[test]
+    fn the_first_reading_that_disagrees_ends_the_search() {
+        assert_eq!(
+            all(b"/x/../admin", |reading| reading != b"/admin"),
+            Ok(false)
+        );
+    }
+}

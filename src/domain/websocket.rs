@@ -1,0 +1,80 @@
+//! The WebSocket handshake as far as a proxy must know it (RFC 6455 §4.2.1): whether a request is
+//! one. What is said over the socket is not the gate's business.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{CONTENT_LENGTH, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING};
+use http::header::{HeaderValue, UPGRADE};
+use http::{Method, Version, request};
+
+use crate::domain::hop;
+
+/// A request for a WebSocket, found to be well formed. The headers that make up the handshake stay
+/// with the request, but for `Connection` and `Upgrade`, which this value stands for.
+#[derive(Clone, Debug)]
+pub struct WebSocketRequest {
+    key: HeaderValue,
+}
+
+/// Why a request that asks for a WebSocket cannot have one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadHandshake {
+    /// A body would be taken for the first bytes of the socket.
+    #[error("a WebSocket handshake has no body")]
+    Body,
+    /// Missing, twice, or not 16 bytes in base64.
+    #[error("Sec-WebSocket-Key is not 16 bytes in base64")]
+    Key,
+    /// RFC 6455 knows GET only.
+    #[error("a WebSocket handshake is a GET request")]
+    Method,
+    /// Another version than 13.
+    #[error("Sec-WebSocket-Version is not 13")]
+    Version,
+}
+
+impl WebSocketRequest {
+    /// Looks whether the request asks for a WebSocket. Other upgrades, and any upgrade that the
+    /// `Connection` header does not list or that does not come over HTTP/1.1, are no request for
+    /// one: HTTP lets a server ignore them.
+    pub fn find(request: &request::Parts) -> Result<Option<Self>, BadHandshake> {
+        let headers = &request.headers;
+        let asked = request.version == Version::HTTP_11
+            && hop::connection_lists(headers, "upgrade")
+            && hop::has_token(headers, &UPGRADE, "websocket");
+        if !asked {
+            return Ok(None);
+        }
+        if request.method != Method::GET {
+            return Err(BadHandshake::Method);
+        }
+        let empty = headers
+            .get(CONTENT_LENGTH)
+            .is_none_or(|length| length == "0");
+        if !empty || headers.contains_key(TRANSFER_ENCODING) {
+            return Err(BadHandshake::Body);
+        }
+        if headers
+            .get(SEC_WEBSOCKET_VERSION)
+            .is_none_or(|version| version != "13")
+        {
+            return Err(BadHandshake::Version);
+        }
+        let mut keys = headers.get_all(SEC_WEBSOCKET_KEY).iter();
+        match (keys.next(), keys.next()) {
+            (Some(key), None) if is_nonce(key) => Ok(Some(Self { key: key.clone() })),
+            _ => Err(BadHandshake::Key),
+        }
+    }
+
+    /// The client's key, to which the app server's answer must fit.
+    pub fn key(&self) -> &HeaderValue {
+        &self.key
+    }
+}
+
+fn is_nonce(key: &HeaderValue) -> bool {
+    STANDARD
+        .decode(key.as_bytes())
+        .is_ok_and(|nonce| nonce.len() == 16)
+}

@@ -1,0 +1,227 @@
+//! What a request is for: one of the gate's own routes, or the app server, and under which rule.
+//! Pure: a table and a path go in, a decision comes out.
+
+use http::Method;
+
+use crate::domain::path::{Matching, PathPattern};
+use crate::domain::readings;
+
+/// A route that the gate answers itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// `POST {paths.decrypt}`
+    Decrypt,
+    /// `POST {paths.login}`
+    Login,
+    /// `POST {paths.logout}`
+    Logout,
+    /// `GET` and `DELETE {paths.session}`
+    Session,
+}
+
+impl Endpoint {
+    /// The name in logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Decrypt => "decrypt",
+            Self::Login => "login",
+            Self::Logout => "logout",
+            Self::Session => "session",
+        }
+    }
+}
+
+/// What a rule asks of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Require {
+    /// A live session.
+    Session,
+    /// A live session, or no token at all.
+    Optional,
+    /// Nothing; no identity is given either.
+    Public,
+}
+
+impl Require {
+    /// The name in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Session => "session",
+            Self::Optional => "optional",
+            Self::Public => "public",
+        }
+    }
+}
+
+/// One of `[[access.rules]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// The paths it is for.
+    pub path: PathPattern,
+    /// The methods it is for; empty stands for all.
+    pub methods: Vec<Method>,
+    /// What it asks of a request.
+    pub require: Require,
+    /// Which app server it leads to: an index into the configured ones.
+    pub upstream: usize,
+}
+
+/// The whole table, in the order in which it is looked through.
+#[derive(Clone, Debug)]
+pub struct Routes {
+    /// The gate's own routes. No two have the same path.
+    pub endpoints: Vec<(PathPattern, Endpoint)>,
+    /// `[[access.rules]]`: the first match wins.
+    pub rules: Vec<Rule>,
+    /// What is asked where no rule matches.
+    pub default: Require,
+    /// Whether a CORS preflight passes without identity.
+    pub forward_preflight: bool,
+}
+
+/// Which line of the table decides. Two requests with the same decision are treated alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Answered here.
+    Endpoint(Endpoint),
+    /// Forwarded under `[[access.rules]]` number so and so, from 0.
+    Rule(usize),
+    /// Forwarded under `access.default`.
+    Default,
+}
+
+/// Why no decision can be made. Always the client's fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Ambiguous {
+    /// The path has no safe set of readings.
+    #[error(transparent)]
+    Path(#[from] readings::Unreadable),
+    /// A server might take it for a path or method under another rule.
+    #[error("another reading of the request falls under another rule")]
+    OtherRule,
+}
+
+impl Routes {
+    /// Decides on every reading of the path, and of the method when the request asks to be taken
+    /// for another one. Refuses when they are not all decided alike.
+    pub fn decide(
+        &self,
+        method: &Method,
+        overridden: Option<&Method>,
+        path: &[u8],
+    ) -> Result<Decision, Ambiguous> {
+        let decision = self.first_match(method, path, Matching::Strict);
+        let same = |method, path: &[u8]| {
+            self.first_match(method, path, Matching::Strict) == decision
+                && self.first_match(method, path, Matching::Loose) == decision
+        };
+        let agreed = readings::all(path, |reading| {
+            same(method, reading) && overridden.is_none_or(|other| same(other, reading))
+        })?;
+        if agreed {
+            Ok(decision)
+        } else {
+            Err(Ambiguous::OtherRule)
+        }
+    }
+
+    /// The first line of the table that matches one reading.
+    pub fn first_match(&self, method: &Method, path: &[u8], matching: Matching) -> Decision {
+        let endpoint = self
+            .endpoints
+            .iter()
+            .find(|(pattern, _)| pattern.matches(path, matching));
+        if let Some(&(_, endpoint)) = endpoint {
+            return Decision::Endpoint(endpoint);
+        }
+        let rule = self.rules.iter().position(|rule| {
+            (rule.methods.is_empty() || rule.methods.contains(method))
+                && rule.path.matches(path, matching)
+        });
+        rule.map_or(Decision::Default, Decision::Rule)
+    }
+
+    /// What a forwarded request needs, and the app server it goes to.
+    pub fn access(&self, decision: Decision) -> (Require, usize) {
+        match decision {
+            Decision::Rule(index) => self
+                .rules
+                .get(index)
+                .map_or((self.default, 0), |rule| (rule.require, rule.upstream)),
+            Decision::Default | Decision::Endpoint(_) => (self.default, 0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn routes() -> Routes {
+        let rule = |path, methods: &[Method], require| Rule {
+            path: PathPattern::parse(path).unwrap(),
+            methods: methods.to_vec(),
+            require,
+            upstream: 0,
+        };
+        Routes {
+            endpoints: vec![(PathPattern::parse("/wx/login").unwrap(), Endpoint::Login)],
+            rules: vec![
+                rule("/admin/**", &[], Require::Session),
+                rule("/items/**", &[Method::DELETE], Require::Session),
+                rule("/items/**", &[], Require::Optional),
+            ],
+            default: Require::Public,
+            forward_preflight: false,
+        }
+    }
+
+    fn decide(path: &str) -> Result<Decision, Ambiguous> {
+        routes().decide(&Method::GET, None, path.as_bytes())
+    }
+
+    #[test]
+    fn no_spelling_of_a_path_reaches_what_a_stricter_rule_guards() {
+        for path in [
+            "/%61dmin",
+            "/ADMIN/x",
+            "/Admin",
+            "//admin",
+            "/x/../admin/y",
+            "/x/..%2fadmin",
+            "/x/%252e%252e/admin",
+            "/admin;x/y",
+            "/x\\..\\admin",
+            "/x/..;/admin",
+            "/wx/login/",
+            "/wx/Login",
+            "/wx//login",
+            "/wx/login;x",
+            "/wx/%6cogin",
+        ] {
+            assert_eq!(decide(path), Err(Ambiguous::OtherRule), "{path}");
+        }
+    }
+
+    #[test]
+    fn odd_spellings_that_mean_the_same_under_every_reading_pass() {
+        for (path, decision) in [
+            ("/admin/", Decision::Rule(0)),
+            ("/admin//x", Decision::Rule(0)),
+            ("/admin/%E5%BC%A0", Decision::Rule(0)),
+            ("/files/a%2Fb", Decision::Default),
+            ("/saveUserInfo", Decision::Default),
+            ("/a/../b;c=d//e", Decision::Default),
+        ] {
+            assert_eq!(decide(path), Ok(decision), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_method_override_that_meets_another_rule_is_refused() {
+        let decide = |overridden| routes().decide(&Method::POST, overridden, b"/items/1");
+        assert_eq!(decide(None), Ok(Decision::Rule(2)));
+        assert_eq!(decide(Some(&Method::PUT)), Ok(Decision::Rule(2)));
+        assert_eq!(decide(Some(&Method::DELETE)), Err(Ambiguous::OtherRule));
+    }
+}

@@ -1,0 +1,66 @@
+//! The app server behind the gate: connections to it, requests sent, answers streamed back. Takes
+//! only requests whose identity has been decided, and knows neither sessions nor WeChat.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::HeaderValue;
+
+/// `[upstream]` or `[upstreams.NAME]`: one app server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Where it listens.
+    pub target: Target,
+    /// To a connection.
+    pub connect_timeout: Duration,
+    /// From the last byte of a request to the head of its answer.
+    pub response_timeout: Duration,
+    /// Between two pieces of a started answer or tunnel, when that is limited.
+    pub stream_idle_timeout: Option<Duration>,
+    /// How long a connection is kept for the next request.
+    pub idle_timeout: Duration,
+    /// Connections at once, over all workers; tunnels apart.
+    pub max_connections: usize,
+    /// Tunnels at once, over all workers.
+    pub max_tunnels: usize,
+    /// Connections kept for the next request, over all workers; 0 keeps none.
+    pub max_idle: usize,
+    /// Requests waiting for a connection, over all workers.
+    pub max_pending: usize,
+    /// Whether the app server sees the client's `Host`, or its own address as the `Host`.
+    pub preserve_host: bool,
+}
+
+/// Where an app server listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// `http://host:port`; the name is looked up for every new connection.
+    Http {
+        /// Name or address.
+        host: String,
+        /// Port.
+        port: u16,
+        /// Host and port as a `Host` header says them.
+        authority: HeaderValue,
+    },
+    /// `unix:/path`.
+    Unix(PathBuf),
+}
+
+impl Settings {
+    /// The defaults of an app server at this target.
+    pub fn at(target: Target) -> Self {
+        Self {
+            target,
+            connect_timeout: Duration::from_secs(2),
+            response_timeout: Duration::from_secs(55),
+            stream_idle_timeout: None,
+            idle_timeout: Duration::from_secs(4),
+            max_connections: 256,
+            max_tunnels: 10_000,
+            max_idle: 32,
+            max_pending: 1024,
+            preserve_host: true,
+        }
+    }
+}
