@@ -1,6 +1,8 @@
 //! Headers that belong to one connection and go no further (RFC 9110 §7.6.1). The same for
 //! requests and answers.
 
+use std::time::Duration;
+
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderName};
 
@@ -44,6 +46,16 @@ fn listed(headers: &HeaderMap) -> Vec<HeaderName> {
         .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
         .filter(|name| !END_TO_END.contains(name) && !HOP_BY_HOP.contains(name))
         .collect()
+}
+
+/// How long the other side promises to keep the connection: `Keep-Alive: timeout=N`, N in seconds.
+pub fn keep_alive_timeout(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(KEEP_ALIVE)?.to_str().ok()?;
+    let parameter = |part: &str| part.trim().strip_prefix("timeout=")?.trim().parse().ok();
+    value
+        .split(',')
+        .find_map(parameter)
+        .map(Duration::from_secs)
 }
 
 /// Whether a `Connection` header lists this token, in any case.

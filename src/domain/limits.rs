@@ -19,6 +19,17 @@ pub const MAX_DECRYPT_BODY_BYTES: usize = 256 * 1024;
 /// Largest answer taken from WeChat on login, in bytes. Real ones are under 300.
 pub const MAX_WECHAT_ANSWER_BYTES: usize = 64 * 1024;
 
+/// Longest request id of WeChat (rid) that is kept for the log, in bytes. Today's have 26.
+pub const MAX_RID_BYTES: usize = 64;
+
+/// How long to wait before a call to WeChat is made a second time: long enough for a busy server
+/// to get over it, short enough for a person who waits.
+pub const WECHAT_RETRY_PAUSE: Duration = Duration::from_millis(200);
+
+/// For how long an idle connection to WeChat is kept. Short, so that the gate gives it up before
+/// WeChat does: a call sent into a connection that is being closed may have used up its code.
+pub const WECHAT_IDLE_CONNECTION: Duration = Duration::from_secs(10);
+
 /// Login codes that WeChat refused and that are remembered, per gate.
 pub const MAX_REFUSED_CODES: u64 = 65_536;
 

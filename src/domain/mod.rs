@@ -14,6 +14,7 @@ pub mod limits;
 pub mod path;
 pub mod peer;
 pub mod readings;
+pub mod referer;
 pub mod secret;
 pub mod session;
 pub mod token;

@@ -1,6 +1,21 @@
 //! Where sessions are kept: looked up by the hash of their token, ended by user. Decides nothing
 //! about how long a session lives; `domain::session` does.
 
+pub mod memory;
+pub mod streams;
+mod users;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::domain::clock::Timestamp;
+use crate::domain::id::UserKey;
+use crate::domain::secret::SessionKey;
+use crate::domain::session::{Lifetimes, Live, Session};
+use crate::domain::token::TokenDigest;
+use crate::store::memory::MemoryStore;
+use crate::store::streams::Stream;
+
 /// `[store]`: where sessions are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -12,6 +27,90 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             max_sessions: 1_000_000,
+        }
+    }
+}
+
+/// A login that WeChat has accepted, to be written down.
+#[derive(Debug)]
+pub struct Login {
+    /// The new session.
+    pub session: Arc<Session>,
+    /// WeChat's key for this user, with the moment at which it was asked for.
+    pub key: SessionKey,
+    /// See `key`. Decides which of two keys is the newer one.
+    pub redeemed: Timestamp,
+    /// The session whose token came with the login; replaced when it is of the same user.
+    pub replaces: Option<TokenDigest>,
+    /// Sessions of one user at once, when that is limited.
+    pub max_per_user: Option<usize>,
+}
+
+/// Keeps sessions.
+#[derive(Clone, Debug)]
+pub enum Store {
+    /// In this process, for a gate that stands alone.
+    Memory(MemoryStore),
+}
+
+impl Store {
+    /// An empty store in this process.
+    pub fn in_memory(settings: Settings) -> Self {
+        Self::Memory(MemoryStore::new(settings))
+    }
+
+    /// The live session of this token, with its use noted.
+    pub fn find(
+        &self,
+        digest: &TokenDigest,
+        now: Timestamp,
+        lifetimes: &Lifetimes,
+    ) -> Option<Live> {
+        match self {
+            Self::Memory(memory) => memory.find(digest, now, lifetimes),
+        }
+    }
+
+    /// Writes a login down.
+    pub fn begin(&self, login: Login, now: Timestamp, lifetimes: &Lifetimes) {
+        match self {
+            Self::Memory(memory) => memory.begin(login, now, lifetimes),
+        }
+    }
+
+    /// Ends a session and the streams that hang on it.
+    pub fn end(&self, session: &Arc<Session>) {
+        match self {
+            Self::Memory(memory) => memory.end(session),
+        }
+    }
+
+    /// Ends all sessions of a user, and forgets the user's keys. Gives how many were ended.
+    pub fn end_all(&self, user: &UserKey) -> usize {
+        match self {
+            Self::Memory(memory) => memory.end_all(user),
+        }
+    }
+
+    /// The user's session keys: the current one, then those replaced within the grace, newest
+    /// first.
+    pub fn keys(&self, user: &UserKey, now: Timestamp, key_grace: Duration) -> Vec<SessionKey> {
+        match self {
+            Self::Memory(memory) => memory.keys(user, now, key_grace),
+        }
+    }
+
+    /// Registers a WebSocket or event stream, so that it ends with its session.
+    pub fn open_stream(&self, live: &Live) -> Stream {
+        match self {
+            Self::Memory(memory) => memory.open_stream(live),
+        }
+    }
+
+    /// Forgets a part of what has run out. Called again and again, it goes round the whole store.
+    pub fn sweep(&self, now: Timestamp, lifetimes: &Lifetimes) {
+        match self {
+            Self::Memory(memory) => memory.sweep(now, lifetimes),
         }
     }
 }

@@ -194,6 +194,11 @@ impl Presented {
         &self.origin
     }
 
+    /// Where the request came from, to be passed on.
+    pub fn into_origin(self) -> Origin {
+        self.origin
+    }
+
     /// How many protected headers the request carried that nobody but the gate may write.
     pub fn stripped(&self) -> usize {
         self.stripped
@@ -368,11 +373,11 @@ fn settle_host(parts: &mut request::Parts) -> Result<(), Unclean> {
     let authority = parts.uri.authority().cloned();
     let mut hosts = parts.headers.get_all(HOST).iter();
     match (hosts.next(), hosts.next(), authority) {
-        (_, Some(_), _) => return Err(Unclean::Host),
         (Some(host), None, None) if is_authority(host) => {}
         (Some(host), None, Some(authority)) if same_host(host, &authority) => {}
         (None, None, Some(authority)) if !authority.as_str().contains('@') => {
-            let host = HeaderValue::try_from(authority.as_str()).map_err(|_| Unclean::Host)?;
+            let host =
+                HeaderValue::try_from(authority.as_str()).map_err(|_invalid| Unclean::Host)?;
             parts.headers.insert(HOST, host);
         }
         // HTTP/1.0 has no need of a host (RFC 9112 §3.2).

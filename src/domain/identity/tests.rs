@@ -1,1 +1,296 @@
-//! Promises.
+//! Promises about what is taken out of a request and what is put in.
+
+use std::time::Duration;
+
+use http::header::{HOST, UPGRADE};
+
+use super::*;
+use crate::domain::clock::Timestamp;
+use crate::domain::id::{AppId, OpenId, UnionId};
+use crate::domain::peer::{Address, Scheme};
+use crate::domain::session::{Lifetimes, Session};
+use crate::domain::token::TokenDigest;
+
+const TOKEN: &str = "wxg_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+const OTHER: &str = "wxg_BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB";
+
+/// Twenty spellings of identity headers, all of which some server folds onto a real one.
+const FORGERIES: [&str; 20] = [
+    "X-WX-OPENID",
+    "x-wx-openid",
+    "X-Wx-OpenId",
+    "X_WX_OPENID",
+    "x_wx-openid",
+    "X-WX_OPENID",
+    "x.wx.openid",
+    "X.WX-OPENID",
+    "x!wx!openid",
+    "x~wx~openid",
+    "x|wx|openid",
+    "x`wx`openid",
+    "x^wx^openid",
+    "x*wx*openid",
+    "X-WX-UNIONID",
+    "x_wx_unionid",
+    "X-WX-APPID",
+    "X_WX_SOURCE",
+    "x-wx-env",
+    "X-WX-From-Openid",
+];
+
+fn rules(places: &[TokenPlace]) -> Arc<IdentityRules> {
+    let names = IdentityNames {
+        openid: HeaderName::from_static("x-wx-openid"),
+        unionid: HeaderName::from_static("x-wx-unionid"),
+        appid: HeaderName::from_static("x-wx-appid"),
+        source: HeaderName::from_static("x-wx-source"),
+        env: HeaderName::from_static("x-wx-env"),
+    };
+    let prefixes = ["x-wx-".to_owned()];
+    let trusted = TrustedProxies::default();
+    Arc::new(IdentityRules::new(
+        names,
+        None,
+        places.to_vec(),
+        trusted,
+        (&prefixes, &[]),
+    ))
+}
+
+fn peer() -> Peer {
+    let address = Address::from(std::net::IpAddr::from([203, 0, 113, 9]));
+    Peer::new(
+        address,
+        Scheme::Http,
+        Some(4180),
+        &TrustedProxies::default(),
+    )
+}
+
+fn request(headers: &[(&str, &str)]) -> Request<()> {
+    let mut request = Request::builder().uri("/me").header(HOST, "gate.example");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.body(()).unwrap()
+}
+
+fn strip_at(
+    places: &[TokenPlace],
+    headers: &[(&str, &str)],
+) -> Result<(Clean<()>, Presented), Unclean> {
+    Clean::strip(request(headers), &rules(places), &peer())
+}
+
+fn strip(headers: &[(&str, &str)]) -> Result<(Clean<()>, Presented), Unclean> {
+    strip_at(&[TokenPlace::Authorization], headers)
+}
+
+fn live() -> Live {
+    let now = Timestamp::from_millis(1_700_000_000_000);
+    let holder = Holder {
+        app: AppId::parse("wx0123456789abcdef").unwrap(),
+        openid: OpenId::parse("oReal").unwrap(),
+        unionid: Some(UnionId::parse("uReal").unwrap()),
+    };
+    let session = Arc::new(Session::begin(TokenDigest::new([1; 32]), holder, now));
+    let lifetimes = Lifetimes {
+        ttl: Duration::from_hours(1),
+        idle_ttl: None,
+    };
+    Live::of(session, now, &lifetimes).unwrap()
+}
+
+#[test]
+fn no_spelling_of_an_identity_header_survives() {
+    for name in FORGERIES {
+        let (clean, presented) = strip(&[(name, "oForged")]).unwrap();
+        assert_eq!(presented.stripped(), 1, "{name}");
+        let anonymous = clean.identify(&Identity::Anonymous).into_parts().0;
+        let left: Vec<_> = anonymous.headers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(left, ["host"], "{name}");
+    }
+}
+
+#[test]
+fn an_identified_request_has_exactly_one_of_each_name_and_it_is_the_real_one() {
+    let forged: Vec<_> = FORGERIES.iter().map(|name| (*name, "oForged")).collect();
+    let (clean, _) = strip(&forged).unwrap();
+    let headers = clean
+        .identify(&Identity::Session(live()))
+        .into_parts()
+        .0
+        .headers;
+    for (name, value) in [
+        ("x-wx-openid", "oReal"),
+        ("x-wx-unionid", "uReal"),
+        ("x-wx-appid", "wx0123456789abcdef"),
+        ("x-wx-source", "wx_client"),
+    ] {
+        let values: Vec<_> = headers.get_all(name).iter().collect();
+        assert_eq!(values, [value], "{name}");
+    }
+    assert_eq!(headers.len(), 5, "{headers:?}");
+}
+
+#[test]
+fn a_connection_header_cannot_remove_what_the_gate_sets() {
+    let listed = "close, x-wx-openid, x-wx-source, x-forwarded-for, host";
+    let (clean, presented) = strip(&[("connection", listed)]).unwrap();
+    let mut outbound = clean.identify(&Identity::Session(live()));
+    outbound.set_origin(presented.into_origin(), &peer());
+    let headers = outbound.into_parts().0.headers;
+    assert_eq!(headers["x-wx-openid"], "oReal");
+    assert_eq!(headers["x-wx-source"], "wx_client");
+    assert_eq!(headers["x-forwarded-for"], "203.0.113.9");
+    assert_eq!(headers[HOST], "gate.example");
+}
+
+#[track_caller]
+fn claims(places: &[TokenPlace], headers: &[(&str, &str)], expected: Option<&str>) {
+    let (clean, presented) = strip_at(places, headers).unwrap();
+    let found = match presented.token() {
+        TokenClaim::None => None,
+        TokenClaim::Malformed => Some("malformed"),
+        TokenClaim::Token(token) => Some(token.expose()),
+    };
+    assert_eq!(found, expected);
+    let left = format!("{:?}", clean.headers());
+    assert!(!left.contains("wxg_"), "the token goes no further: {left}");
+}
+
+#[test]
+fn a_token_is_read_in_its_places_and_taken_out() {
+    let authorization = TokenPlace::Authorization;
+    let header = TokenPlace::Header(HeaderName::from_static("x-session"));
+    let both = [authorization.clone(), header.clone()];
+    let bearer = format!("Bearer {TOKEN}");
+    let lower = format!("bearer   {TOKEN}");
+    claims(&both, &[("authorization", &bearer)], Some(TOKEN));
+    claims(&both, &[("authorization", &lower)], Some(TOKEN));
+    claims(&both, &[("x-session", TOKEN)], Some(TOKEN));
+    claims(
+        &both,
+        &[("authorization", &bearer), ("x-session", TOKEN)],
+        Some(TOKEN),
+    );
+    claims(&both, &[("x-session", "nonsense")], Some("malformed"));
+    claims(&[header], &[("authorization", &bearer)], None);
+    claims(&[authorization], &[], None);
+}
+
+#[test]
+fn two_tokens_are_refused() {
+    let places = [
+        TokenPlace::Authorization,
+        TokenPlace::Header(HeaderName::from_static("x-session")),
+    ];
+    let (bearer, other) = (format!("Bearer {TOKEN}"), format!("Bearer {OTHER}"));
+    for headers in [
+        [
+            ("authorization", bearer.as_str()),
+            ("authorization", other.as_str()),
+        ],
+        [
+            ("authorization", bearer.as_str()),
+            ("authorization", bearer.as_str()),
+        ],
+        [
+            ("authorization", bearer.as_str()),
+            ("authorization", "Basic YTpi"),
+        ],
+        [("authorization", bearer.as_str()), ("x-session", OTHER)],
+        [
+            ("authorization", bearer.as_str()),
+            ("x-session", "nonsense"),
+        ],
+        [("x-session", TOKEN), ("x-session", TOKEN)],
+    ] {
+        let error = strip_at(&places, &headers).unwrap_err();
+        assert_eq!(error, Unclean::AmbiguousToken, "{headers:?}");
+    }
+}
+
+#[test]
+fn an_authorization_of_the_app_servers_own_is_left_alone() {
+    for value in [
+        "Basic YTpi",
+        "Bearer eyJhbGciOi.J9.x",
+        "Bearer wxg_short",
+        TOKEN,
+        "Token wxg_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+        "Bearer wxg_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA,x",
+    ] {
+        let (clean, presented) = strip(&[("authorization", value)]).unwrap();
+        assert!(matches!(presented.token(), TokenClaim::None), "{value}");
+        assert_eq!(clean.headers()["authorization"], value);
+    }
+}
+
+#[test]
+fn a_request_needs_exactly_one_host_that_names_its_target() {
+    let strip = |request: http::request::Builder| {
+        Clean::strip(request.body(()).unwrap(), &rules(&[]), &peer()).map(|(clean, _)| clean)
+    };
+    let get = |uri: &str| Request::builder().uri(uri);
+    let host = "gate.example";
+    for bad in [
+        get("/"),
+        get("/").header(HOST, host).header(HOST, host),
+        get("/").header(HOST, ""),
+        get("/").header(HOST, "user@gate.example"),
+        get("/").header(HOST, "gate.example/x"),
+        get("/").header(HOST, "a b"),
+        get("http://other.example/").header(HOST, host),
+        get("http://user@gate.example/"),
+    ] {
+        assert_eq!(strip(bad).unwrap_err(), Unclean::Host);
+    }
+    for good in [
+        get("/").header(HOST, host),
+        get("http://gate.example/").header(HOST, host),
+        get("http://Gate.Example/").header(HOST, host),
+        get("http://gate.example/").version(Version::HTTP_2),
+        get("/").header(HOST, "[::1]:4180"),
+        get("/").version(Version::HTTP_10),
+    ] {
+        strip(good).unwrap();
+    }
+    for bad in ["*", "gate.example:443"] {
+        let request = get(bad).method(Method::CONNECT).header(HOST, host);
+        assert_eq!(strip(request).unwrap_err(), Unclean::Target, "{bad}");
+    }
+}
+
+#[test]
+fn only_a_whole_websocket_handshake_is_one() {
+    let handshake = [
+        ("connection", "keep-alive, Upgrade"),
+        ("upgrade", "WebSocket"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+    let (clean, _) = strip(&handshake).unwrap();
+    assert!(clean.websocket().is_some());
+    assert!(!clean.headers().contains_key(UPGRADE));
+
+    let without = |left_out: &str| {
+        let kept: Vec<_> = handshake
+            .into_iter()
+            .filter(|(name, _)| *name != left_out)
+            .collect();
+        strip(&kept).map(|(clean, _)| clean.websocket().is_some())
+    };
+    assert_eq!(without("connection"), Ok(false));
+    assert_eq!(without("upgrade"), Ok(false));
+    assert_eq!(
+        without("sec-websocket-version"),
+        Err(BadHandshake::Version.into())
+    );
+    assert_eq!(without("sec-websocket-key"), Err(BadHandshake::Key.into()));
+    let mut with_body = handshake.to_vec();
+    with_body.push(("content-length", "5"));
+    assert_eq!(strip(&with_body).unwrap_err(), BadHandshake::Body.into());
+    let h2c = [("connection", "upgrade"), ("upgrade", "h2c")];
+    assert!(strip(&h2c).unwrap().0.websocket().is_none());
+}
