@@ -1,0 +1,53 @@
+//! Making session tokens and hashing them. Knows nothing of the sessions behind them.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
+
+use crate::crypto::random;
+use crate::domain::token::{PREFIX, SessionToken, TokenDigest};
+
+/// A new token: 256 random bits.
+///
+/// # Panics
+///
+/// When the operating system has no randomness to give.
+#[expect(
+    clippy::expect_used,
+    reason = "32 bytes in base64url without padding are 43 characters: always a token's shape"
+)]
+pub fn issue() -> SessionToken {
+    let secret = Zeroizing::new(random::bytes::<32>());
+    let mut text = Zeroizing::new(String::with_capacity(64));
+    text.push_str(PREFIX);
+    URL_SAFE_NO_PAD.encode_string(secret.as_slice(), &mut text);
+    SessionToken::parse(&text).expect("a new token has a token's shape")
+}
+
+/// The hash under which a token's session is stored. Plain SHA-256 is enough: there is nothing to
+/// guess among 256 random bits, so nothing that salt or slowness would protect.
+pub fn digest(token: &SessionToken) -> TokenDigest {
+    // Exposed to be hashed.
+    TokenDigest::new(Sha256::digest(token.expose()).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_tokens_differ_and_so_do_their_digests() {
+        let (one, other) = (issue(), issue());
+        assert_ne!(one.expose(), other.expose());
+        assert_ne!(digest(&one), digest(&other));
+        assert_eq!(digest(&one), digest(&one));
+    }
+
+    #[test]
+    fn a_digest_is_the_sha256_of_the_whole_text() {
+        let token = SessionToken::parse(&format!("wxg_{}", "A".repeat(43))).unwrap();
+        let expected: [u8; 32] = Sha256::digest(format!("wxg_{}", "A".repeat(43))).into();
+        assert_eq!(digest(&token).as_bytes(), &expected);
+    }
+}
