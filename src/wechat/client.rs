@@ -1,0 +1,236 @@
+//! The calls to WeChat: which connection, how long, how often. What an answer means is the business
+//! of [`reply`](crate::wechat::reply). No error that leaves here holds a URL, since the URL holds
+//! the secret and the code.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::redirect::Policy;
+use reqwest::{Proxy, Url};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::sync::Semaphore;
+use zeroize::Zeroizing;
+
+use crate::domain::id::AppId;
+use crate::domain::limits;
+use crate::domain::secret::{AppSecret, LoginCode};
+use crate::wechat::Settings;
+use crate::wechat::error::{Malformed, RedeemError};
+use crate::wechat::reply::{self, Redeemed};
+
+/// Why there is no client: the operator's settings. Repeats none of them.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// `base_url` is no URL with a host.
+    #[error("the base URL of WeChat is not a URL with a host")]
+    BaseUrl,
+    /// `ca_pem` holds no certificate, or a broken one.
+    #[error("the additional certificates are not PEM certificates")]
+    Certificates,
+    /// The HTTP client does not come about.
+    #[error("the HTTP client cannot be set up")]
+    Client(#[source] reqwest::Error),
+    /// `proxy_url` is no URL of a proxy.
+    #[error("the proxy's URL is not one of a proxy")]
+    ProxyUrl,
+    /// The TLS library does not offer what is needed.
+    #[error("TLS cannot be set up")]
+    Tls(#[source] rustls::Error),
+}
+
+/// The one way to WeChat. Clones share their connections and the limit on calls.
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    jscode2session: Url,
+    /// A permit per call that may be under way.
+    calls: Arc<Semaphore>,
+    timeout: Duration,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("jscode2session", &self.jscode2session.as_str())
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// Sets up a client. Makes no connection.
+    pub fn new(settings: &Settings) -> Result<Self, SetupError> {
+        let jscode2session = format!("{}/sns/jscode2session", settings.base_url);
+        // The cause would repeat the URL.
+        let jscode2session = Url::parse(&jscode2session).map_err(|_cause| SetupError::BaseUrl)?;
+        let host = jscode2session.host_str().ok_or(SetupError::BaseUrl)?;
+        let mut builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls(settings.ca_pem.as_deref())?)
+            .http1_only()
+            // A redirect would carry the secret to whoever it names.
+            .redirect(Policy::none())
+            .referer(false)
+            .no_proxy()
+            .connect_timeout(settings.connect_timeout)
+            .pool_idle_timeout(limits::WECHAT_IDLE_CONNECTION);
+        if !settings.resolve.is_empty() {
+            // Port 0 stands for the port of the URL.
+            let to_addr = |ip: &_| SocketAddr::new(*ip, 0);
+            let addrs: Vec<_> = settings.resolve.iter().map(to_addr).collect();
+            builder = builder.resolve_to_addrs(host, &addrs);
+        }
+        if let Some(proxy_url) = &settings.proxy_url {
+            // The cause would repeat the URL, which may hold a password.
+            builder = builder.proxy(Proxy::all(proxy_url).map_err(|_cause| SetupError::ProxyUrl)?);
+        }
+        let http = builder
+            .build()
+            .map_err(|error| SetupError::Client(error.without_url()))?;
+        Ok(Self {
+            http,
+            jscode2session,
+            calls: Arc::new(Semaphore::new(
+                settings.max_in_flight.min(Semaphore::MAX_PERMITS),
+            )),
+            timeout: settings.timeout,
+        })
+    }
+
+    /// Asks WeChat who a login code stands for. A code is good for one call that succeeds, so the
+    /// caller sees to it that two requests with one code become one call.
+    pub async fn redeem(
+        &self,
+        app: &AppId,
+        secret: &AppSecret,
+        code: &LoginCode,
+    ) -> Result<Redeemed, RedeemError> {
+        let _permit = self
+            .calls
+            .try_acquire()
+            .map_err(|_full| RedeemError::TooManyCalls)?;
+        tokio::time::timeout(self.timeout, self.redeem_with_retry(app, secret, code))
+            .await
+            .map_err(|_elapsed| RedeemError::TimedOut)?
+    }
+
+    async fn redeem_with_retry(
+        &self,
+        app: &AppId,
+        secret: &AppSecret,
+        code: &LoginCode,
+    ) -> Result<Redeemed, RedeemError> {
+        let first = self.attempt(app, secret, code).await;
+        let may_have_used_code = match &first {
+            Err(RedeemError::Unreachable { .. }) => false,
+            Err(RedeemError::Busy { .. }) => true,
+            Err(RedeemError::Interrupted { source }) if closed_unanswered(source) => true,
+            _ => return first,
+        };
+        tokio::time::sleep(limits::WECHAT_RETRY_PAUSE).await;
+        match self.attempt(app, secret, code).await {
+            // The code was used by our own first attempt, most likely: no fault of the client.
+            Err(RedeemError::CodeUsed { errcode, rid }) if may_have_used_code => {
+                Err(RedeemError::Busy { errcode, rid })
+            }
+            second => second,
+        }
+    }
+
+    async fn attempt(
+        &self,
+        app: &AppId,
+        secret: &AppSecret,
+        code: &LoginCode,
+    ) -> Result<Redeemed, RedeemError> {
+        // Exposed to WeChat: this is what they are for. `query` encodes, so that a code cannot add
+        // parameters.
+        let query = [
+            ("appid", app.as_str()),
+            ("secret", secret.expose()),
+            ("js_code", code.expose()),
+            ("grant_type", "authorization_code"),
+        ];
+        let request = self.http.get(self.jscode2session.clone()).query(&query);
+        let mut response = request.send().await.map_err(transport)?;
+        let status = response.status().as_u16();
+        let mut body = Zeroizing::new(Vec::new());
+        while let Some(chunk) = response.chunk().await.map_err(transport)? {
+            if body.len() + chunk.len() > limits::MAX_WECHAT_ANSWER_BYTES {
+                return Err(Malformed::TooLong.into());
+            }
+            body.extend_from_slice(&chunk);
+        }
+        reply::classify(status, &body)
+    }
+}
+
+/// TLS 1.2 and 1.3 with one named provider: the process may hold several, and must not be asked.
+fn tls(ca_pem: Option<&[u8]>) -> Result<ClientConfig, SetupError> {
+    let mut roots = RootCertStore {
+        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+    };
+    if let Some(pem) = ca_pem {
+        let public = roots.len();
+        for certificate in CertificateDer::pem_slice_iter(pem) {
+            let certificate = certificate.map_err(|_cause| SetupError::Certificates)?;
+            roots
+                .add(certificate)
+                .map_err(|_cause| SetupError::Certificates)?;
+        }
+        if roots.len() == public {
+            return Err(SetupError::Certificates);
+        }
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(SetupError::Tls)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(config)
+}
+
+fn transport(error: reqwest::Error) -> RedeemError {
+    let source = error.without_url();
+    if source.is_timeout() {
+        RedeemError::TimedOut
+    } else if source.is_connect() {
+        RedeemError::Unreachable { source }
+    } else if is_not_http(&source) {
+        Malformed::Http.into()
+    } else {
+        RedeemError::Interrupted { source }
+    }
+}
+
+/// Whether what came back is not HTTP.
+fn is_not_http(error: &reqwest::Error) -> bool {
+    causes(error)
+        .filter_map(|cause| cause.downcast_ref::<hyper::Error>())
+        .any(hyper::Error::is_parse)
+}
+
+/// Whether the connection was closed before any answer, as happens to one that was idle. The same
+/// call may then be made again: the worst is that WeChat calls the code used.
+fn closed_unanswered(error: &reqwest::Error) -> bool {
+    error.is_request()
+        && causes(error).any(|cause| {
+            let hyper = cause.downcast_ref::<hyper::Error>();
+            let io = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+            hyper.is_some_and(hyper::Error::is_incomplete_message)
+                || matches!(
+                    io,
+                    Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+                )
+        })
+}
+
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}

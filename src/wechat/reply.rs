@@ -1,0 +1,142 @@
+//! What an answer of `sns/jscode2session` means. Pure: it knows nothing of connections, and what a
+//! client is told about a failure is decided elsewhere.
+
+use std::net::IpAddr;
+
+use serde::Deserialize;
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use crate::crypto::session_key;
+use crate::domain::id::{OpenId, UnionId};
+use crate::domain::limits;
+use crate::domain::secret::SessionKey;
+use crate::wechat::errcode::Errcode;
+use crate::wechat::error::{Malformed, RedeemError};
+
+/// Who a code stands for.
+#[derive(Clone, Debug)]
+pub struct Redeemed {
+    /// The user within the mini program.
+    pub openid: OpenId,
+    /// The person across mini programs, when WeChat knows.
+    pub unionid: Option<UnionId>,
+    /// The key of what the user's client encrypts from now on.
+    pub session_key: SessionKey,
+}
+
+/// Says what an answer means. The content type is not asked: WeChat is known to send this JSON as
+/// `text/plain`.
+pub fn classify(http_status: u16, body: &[u8]) -> Result<Redeemed, RedeemError> {
+    if !(200..300).contains(&http_status) {
+        return Err(RedeemError::HttpStatus {
+            status: http_status,
+        });
+    }
+    // serde would take an array of the right length for the object.
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(Malformed::Json.into());
+    }
+    // The cause would hold a piece of the answer.
+    let answer: Answer = serde_json::from_slice(body).map_err(|_cause| Malformed::Json)?;
+    // Success shows in the errcode alone: `errmsg` may be there too, saying "ok".
+    match errcode(answer.errcode.as_ref())? {
+        0 => Ok(redeemed(answer)?),
+        number => {
+            let errmsg = answer.errmsg.as_ref().and_then(Value::as_str);
+            Err(refused(
+                Errcode::from_number(number),
+                errmsg.unwrap_or_default(),
+            ))
+        }
+    }
+}
+
+/// The fields of the answer that matter. Others are ignored: WeChat adds to them.
+#[derive(Deserialize)]
+struct Answer {
+    errcode: Option<Value>,
+    errmsg: Option<Value>,
+    openid: Option<String>,
+    session_key: Option<String>,
+    unionid: Option<String>,
+}
+
+/// The errcode as a number: absent on success, and in one documented example a string.
+fn errcode(value: Option<&Value>) -> Result<i64, Malformed> {
+    match value {
+        None | Some(Value::Null) => Some(0),
+        Some(Value::Number(number)) => number.as_i64(),
+        Some(Value::String(text)) => text.parse().ok(),
+        Some(_) => None,
+    }
+    .ok_or(Malformed::Errcode)
+}
+
+fn redeemed(answer: Answer) -> Result<Redeemed, Malformed> {
+    let openid = answer.openid.unwrap_or_default();
+    let session_key = Zeroizing::new(answer.session_key.unwrap_or_default());
+    let unionid = answer.unionid.filter(|unionid| !unionid.is_empty());
+    // The causes are dropped: which of the fields it is says enough, without their content.
+    Ok(Redeemed {
+        openid: OpenId::parse(&openid).map_err(|_cause| Malformed::OpenId)?,
+        unionid: unionid
+            .map(|unionid| UnionId::parse(&unionid))
+            .transpose()
+            .map_err(|_cause| Malformed::UnionId)?,
+        session_key: session_key::parse(&session_key).map_err(|_cause| Malformed::SessionKey)?,
+    })
+}
+
+fn refused(code: Errcode, errmsg: &str) -> RedeemError {
+    let rid = rid(errmsg);
+    let errcode = code.number();
+    match code {
+        Errcode::SystemBusy => RedeemError::Busy { errcode, rid },
+        Errcode::CodeExpired | Errcode::CodeInvalid | Errcode::CodeMissing => {
+            RedeemError::CodeInvalid { errcode, rid }
+        }
+        Errcode::CodeUsed => RedeemError::CodeUsed { errcode, rid },
+        Errcode::RateLimited => RedeemError::RateLimited { errcode, rid },
+        Errcode::UserBlocked => RedeemError::UserBlocked { errcode, rid },
+        Errcode::Other(_) => RedeemError::Unknown { errcode, rid },
+        Errcode::IpNotListed => RedeemError::Misconfigured {
+            errcode: code,
+            rid,
+            seen_ip: first_ip(errmsg),
+        },
+        Errcode::AccountLimited
+        | Errcode::AppIdMissing
+        | Errcode::BadAppId
+        | Errcode::BadGrantType
+        | Errcode::BadSecret(_)
+        | Errcode::SecretFrozen
+        | Errcode::SecretMissing
+        | Errcode::Unauthorised => RedeemError::Misconfigured {
+            errcode: code,
+            rid,
+            seen_ip: None,
+        },
+    }
+}
+
+/// WeChat's id of the request, as in `invalid code, rid: 67403233-1109bf03-213acb4d`. The message
+/// is looked at for nothing else, since its text changes.
+fn rid(errmsg: &str) -> Option<String> {
+    let (_, after) = errmsg.split_once("rid:")?;
+    let rid: String = after
+        .strip_prefix(' ')
+        .unwrap_or(after)
+        .chars()
+        .take_while(|char| char.is_ascii_alphanumeric() || *char == '-')
+        .take(limits::MAX_RID_BYTES)
+        .collect();
+    (!rid.is_empty()).then_some(rid)
+}
+
+/// The address in `invalid ip 1.2.3.4 ipv6 ::ffff:1.2.3.4, not in whitelist`.
+fn first_ip(errmsg: &str) -> Option<IpAddr> {
+    errmsg
+        .split([' ', ',', ';'])
+        .find_map(|word| word.parse().ok())
+}
