@@ -1,6 +1,11 @@
 //! What the gate says about itself: names of log events, the access record, and how both are
 //! written. Knows nothing of what it reports on.
 
+pub mod access;
+pub mod event;
+pub mod log;
+mod user;
+
 use std::sync::Arc;
 
 use zeroize::Zeroizing;

@@ -1,0 +1,35 @@
+//! The text of every log event, in one place. Constant and lower case; what varies is in fields.
+
+/// The admin listener is up.
+pub const ADMIN_LISTENING: &str = "admin listener is up";
+/// A connection could not be accepted: out of file descriptors, most likely.
+pub const ACCEPT_FAILED: &str = "cannot accept connections";
+/// A connection ended with a fault of the protocol; the client's doing, as a rule.
+pub const CONNECTION_FAILED: &str = "connection ended with an error";
+/// The order to stop came.
+pub const DRAINING: &str = "draining";
+/// Connections were still open when the time to drain was over.
+pub const DRAIN_INCOMPLETE: &str = "connections were still open after drain_timeout";
+/// Access records did not fit into their ring.
+pub const ACCESS_RECORDS_DROPPED: &str = "access records were dropped";
+/// A bug of the gate's own.
+pub const INTERNAL: &str = "internal error";
+/// The gate is up.
+pub const LISTENING: &str = "listening";
+/// A decryption did not succeed; says why, which no client is told.
+pub const DECRYPT_FAILED: &str = "decryption failed";
+/// WeChat did not accept a login code.
+pub const LOGIN_REFUSED: &str = "login refused by wechat";
+/// The configuration has something odd that is not a fault.
+pub const CONFIG_WARNING: &str = "configuration warning";
+/// The process has stopped in order.
+pub const STOPPED: &str = "stopped";
+/// A client sends the session key, as old tutorials do: it should not have one.
+pub const CLIENT_HOLDS_SESSION_KEY: &str =
+    "a client sent a sessionKey field; it was ignored, and the client should not hold one";
+/// The app server could not be used.
+pub const UPSTREAM_FAILED: &str = "app server failed";
+/// WeChat could not be used.
+pub const WECHAT_FAILED: &str = "wechat call failed";
+/// WeChat says that the app's configuration is wrong.
+pub const WECHAT_MISCONFIGURED: &str = "wechat refuses this app's configuration";

@@ -1,0 +1,237 @@
+//! The log: events and access records, written by one thread of its own, so that neither a request
+//! nor a slow terminal waits for the other. What does not fit into its queue is dropped and
+//! counted.
+
+use std::fmt::{self, Write as _};
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, UNIX_EPOCH};
+
+use crossbeam_queue::ArrayQueue;
+use parking_lot::Mutex;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::Context;
+
+use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::limits;
+use crate::telemetry::access::{self, Ring};
+use crate::telemetry::{Level, Settings, UserField, event};
+
+/// How long a record waits at most for the log thread.
+const WRITE_EVERY: Duration = Duration::from_millis(50);
+
+/// How a line is written, once that is settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// One JSON object.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// The log of one process: a handle, and the thread behind it.
+#[derive(Clone, Debug)]
+pub struct Log(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    events: ArrayQueue<String>,
+    dropped_events: AtomicU64,
+    rings: Mutex<Vec<Ring>>,
+    style: Style,
+    level: Level,
+    user: UserField,
+    access: bool,
+    clock: Clock,
+    closed: AtomicBool,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Log {
+    /// Starts the thread. Every line goes to `sink`.
+    pub fn start(
+        settings: &Settings,
+        style: Style,
+        clock: Clock,
+        sink: Box<dyn Write + Send>,
+    ) -> std::io::Result<Self> {
+        let log = Self(Arc::new(Inner {
+            events: ArrayQueue::new(limits::MAX_LOG_EVENTS),
+            dropped_events: AtomicU64::new(0),
+            rings: Mutex::default(),
+            style,
+            level: settings.level,
+            user: settings.user.clone(),
+            access: settings.access,
+            clock,
+            closed: AtomicBool::new(false),
+            thread: Mutex::default(),
+        }));
+        let inner = Arc::clone(&log.0);
+        let thread = std::thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || inner.run(sink))?;
+        *log.0.thread.lock() = Some(thread);
+        Ok(log)
+    }
+
+    /// A ring for the access records of one worker; `None` when requests get no line.
+    pub fn ring(&self) -> Option<Ring> {
+        if !self.0.access {
+            return None;
+        }
+        let ring = Ring::new();
+        self.0.rings.lock().push(ring.clone());
+        Some(ring)
+    }
+
+    /// Writes everything that is waiting, and ends the thread.
+    pub fn close(&self) {
+        self.0.closed.store(true, Ordering::Release);
+        let Some(thread) = self.0.thread.lock().take() else {
+            return;
+        };
+        thread.thread().unpark();
+        // The thread has nothing to panic about; and there is nobody left to tell.
+        drop(thread.join());
+    }
+}
+
+impl Inner {
+    fn run(&self, mut sink: Box<dyn Write + Send>) {
+        loop {
+            let closing = self.closed.load(Ordering::Acquire);
+            // A sink that cannot be written to has nowhere to say so.
+            drop(self.drain(&mut *sink));
+            if closing {
+                return;
+            }
+            std::thread::park_timeout(WRITE_EVERY);
+        }
+    }
+
+    fn drain(&self, sink: &mut dyn Write) -> std::io::Result<()> {
+        let mut wrote = false;
+        while let Some(line) = self.events.pop() {
+            writeln!(sink, "{line}")?;
+            wrote = true;
+        }
+        let rings = self.rings.lock().clone();
+        for ring in &rings {
+            while let Some(record) = ring.pop() {
+                writeln!(sink, "{}", access::write(&record, &self.user, self.style))?;
+                wrote = true;
+            }
+        }
+        let dropped = rings.iter().map(Ring::take_dropped).sum::<u64>()
+            + self.dropped_events.swap(0, Ordering::Relaxed);
+        if dropped > 0 {
+            let mut fields = Fields::default();
+            fields.add("count", dropped.into());
+            let event = event::ACCESS_RECORDS_DROPPED;
+            writeln!(
+                sink,
+                "{}",
+                self.line("warn", "wxgate::telemetry", event, &fields)
+            )?;
+        }
+        if wrote || dropped > 0 {
+            sink.flush()
+        } else {
+            Ok(())
+        }
+    }
+
+    fn line(&self, level: &str, target: &str, message: &str, fields: &Fields) -> String {
+        let time = rfc3339(self.clock.now());
+        match self.style {
+            Style::Json => {
+                let mut line = serde_json::Map::new();
+                line.insert("time".to_owned(), time.into());
+                line.insert("level".to_owned(), level.into());
+                line.insert("msg".to_owned(), message.into());
+                line.insert("target".to_owned(), target.into());
+                line.extend(fields.0.clone());
+                serde_json::Value::Object(line).to_string()
+            }
+            Style::Text => {
+                let mut line = format!("{time} {level:<5} {message}");
+                for (name, value) in &fields.0 {
+                    // Writing to a string cannot fail.
+                    let _written = write!(line, " {name}={value}");
+                }
+                line
+            }
+        }
+    }
+}
+
+/// What the fields of an event say.
+#[derive(Default)]
+struct Fields(serde_json::Map<String, serde_json::Value>);
+
+impl Fields {
+    fn add(&mut self, name: &str, value: serde_json::Value) {
+        self.0.insert(name.to_owned(), value);
+    }
+}
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.add(field.name(), format!("{value:?}").into());
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.add(field.name(), value.into());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.add(field.name(), value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.add(field.name(), value.into());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.add(field.name(), value.into());
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Log {
+    fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+        let metadata = event.metadata();
+        // Libraries below log what passes through them, secrets included; they are not listened to.
+        let ours = metadata.target().starts_with("wxgate");
+        let (level, name) = match *metadata.level() {
+            tracing::Level::ERROR => (Level::Error, "error"),
+            tracing::Level::WARN => (Level::Warn, "warn"),
+            tracing::Level::INFO => (Level::Info, "info"),
+            tracing::Level::DEBUG | tracing::Level::TRACE => (Level::Debug, "debug"),
+        };
+        if !ours || level > self.0.level {
+            return;
+        }
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let message = fields.0.remove("message");
+        let message = message
+            .as_ref()
+            .and_then(serde_json::Value::as_str)
+            .unwrap_or_default();
+        let line = self.0.line(name, metadata.target(), message, &fields);
+        if self.0.events.push(line).is_err() {
+            self.0.dropped_events.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A moment as RFC 3339 writes it, in UTC with milliseconds.
+pub(in crate::telemetry) fn rfc3339(time: Timestamp) -> String {
+    let time = UNIX_EPOCH + Duration::from_millis(time.as_millis());
+    humantime::format_rfc3339_millis(time).to_string()
+}
