@@ -1,11 +1,26 @@
 //! Takes connections and speaks HTTP with whoever is at the other end: accepting, counting,
 //! deadlines, draining. Hands every request to a handler and knows nothing of what it means.
 
+pub mod body;
+pub mod capacity;
+pub mod connection;
+pub mod listener;
+pub mod plain;
+pub mod problem;
+mod state;
+pub mod upgrade;
+mod watched;
+pub mod worker;
+
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::domain::peer::TrustedProxies;
+
+/// The port of the default address.
+pub const DEFAULT_PORT: u16 = 4180;
 
 /// An address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,11 +31,22 @@ pub enum Listen {
     Unix(PathBuf),
 }
 
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
 /// `[server]`: where the gate listens and how it takes connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// The addresses; the default one falls back to IPv4 on a machine without IPv6.
     pub listen: Vec<Listen>,
+    /// Whether a machine without IPv6 may be listened on by IPv4 instead: for the default address.
+    pub listen_fallback: bool,
     /// Worker threads; 0 stands for one per available processor.
     pub workers: usize,
     /// How long requests under way may take after the order to stop.

@@ -1,0 +1,221 @@
+//! One connection from its first byte to its last: HTTP/1 or HTTP/2, whichever the client speaks.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, EXPECT};
+use http::{HeaderValue, Request, Response, StatusCode, Version};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::rt::Executor;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use pin_project_lite::pin_project;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Sleep;
+
+use crate::domain::peer::Peer;
+use crate::server::Limits;
+use crate::server::body::RequestBody;
+use crate::server::state::{RequestGuard, State};
+use crate::server::watched::Watched;
+use crate::telemetry::event;
+
+/// Streams of one HTTP/2 connection at once. Mini programs have ten requests under way at most.
+const MAX_STREAMS: u32 = 128;
+
+/// How long an HTTP/1 connection that is about to end may still bring the request that was already
+/// on its way. Its answer says `Connection: close`.
+const LINGER: Duration = Duration::from_millis(500);
+
+/// Least size of a connection's buffer, in bytes: below, large bodies come in small pieces.
+const MIN_BUFFER_BYTES: usize = 64 * 1024;
+
+/// The number of header fields for which hyper needs no memory of its own.
+const HYPER_MAX_HEADERS: usize = 100;
+
+/// Whatever went wrong with a body while it was being sent.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Answers requests. One per worker, so it need not be shared between threads.
+pub trait Handler: 'static {
+    /// The body of its answers.
+    type Body: Body<Data = Bytes, Error: Into<BoxError>> + 'static;
+
+    /// Answers one request. Has no way to fail: a refusal is an answer.
+    fn answer(
+        &self,
+        request: Request<RequestBody>,
+        peer: &Peer,
+    ) -> impl Future<Output = Response<Self::Body>>;
+}
+
+/// What all requests of one connection share.
+struct Shared<H> {
+    handler: Rc<H>,
+    peer: Peer,
+    state: Arc<State>,
+    limits: Rc<Limits>,
+}
+
+/// Serves one connection until it ends.
+pub(in crate::server) async fn serve<S, H>(
+    socket: Watched<S>,
+    peer: Peer,
+    state: Arc<State>,
+    (handler, limits): (Rc<H>, Rc<Limits>),
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    H: Handler,
+{
+    let builder = builder(&limits);
+    let shared = Rc::new(Shared {
+        handler,
+        peer,
+        state: Arc::clone(&state),
+        limits,
+    });
+    let address = shared.peer.address();
+    let service = service_fn(move |request: Request<Incoming>| {
+        // Before the future is first polled: from here on the connection is busy.
+        let guard = shared.state.begin_request();
+        let shared = Rc::clone(&shared);
+        async move { Ok::<_, Infallible>(shared.answer(request, guard).await) }
+    });
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(socket), service);
+    let mut connection = std::pin::pin!(connection);
+    let mut ending = Ending::No;
+    let ended = loop {
+        tokio::select! {
+            ended = connection.as_mut() => break ended,
+            () = state.retired(), if matches!(ending, Ending::No) => {
+                // HTTP/2 tells the client which requests still count; HTTP/1 cannot.
+                let abrupt = state.is_draining() && !state.is_multiplexed();
+                if abrupt {
+                    ending = Ending::Lingering(Box::pin(tokio::time::sleep(LINGER)));
+                } else {
+                    ending = Ending::Asked;
+                    connection.as_mut().graceful_shutdown();
+                }
+            }
+            () = ending.lingered() => {
+                ending = Ending::Asked;
+                connection.as_mut().graceful_shutdown();
+            }
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(message = event::CONNECTION_FAILED, %error, peer = %address);
+    }
+}
+
+/// How far the end of a connection has come.
+enum Ending {
+    No,
+    Lingering(Pin<Box<Sleep>>),
+    Asked,
+}
+
+impl Ending {
+    async fn lingered(&mut self) {
+        match self {
+            Self::Lingering(timer) => timer.await,
+            Self::No | Self::Asked => std::future::pending().await,
+        }
+    }
+}
+
+impl<H: Handler> Shared<H> {
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        guard: RequestGuard,
+    ) -> Response<Tracked<H::Body>> {
+        let multiplexed = request.version() == Version::HTTP_2;
+        if multiplexed {
+            self.state.set_multiplexed();
+        }
+        // A client that waits for a go-ahead has sent nothing that would have to be read off.
+        let drains = !multiplexed && !request.headers().contains_key(EXPECT);
+        let timeout = self.limits.body_idle_timeout;
+        let request = request.map(|body| RequestBody::new(body, timeout, drains));
+        let progress = request.body().progress();
+        let mut response = self.handler.answer(request, &self.peer).await;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            self.state.set_tunnelled();
+        } else if !multiplexed && (!progress.is_finished() || self.state.is_draining()) {
+            response
+                .headers_mut()
+                .insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response.map(|inner| Tracked {
+            inner,
+            _guard: guard,
+        })
+    }
+}
+
+fn builder(limits: &Limits) -> auto::Builder<LocalExecutor> {
+    let mut builder = auto::Builder::new(LocalExecutor);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        // The deadline of heads is the socket's; hyper's own would also cut the first idle time.
+        .header_read_timeout(None)
+        .max_buf_size(limits.max_header_bytes.saturating_mul(2).max(MIN_BUFFER_BYTES))
+        .pipeline_flush(true);
+    if limits.max_headers != HYPER_MAX_HEADERS {
+        builder.http1().max_headers(limits.max_headers);
+    }
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX));
+    builder
+}
+
+/// Tasks of a connection stay on the thread of the connection.
+#[derive(Clone, Copy, Debug)]
+struct LocalExecutor;
+
+impl<F: Future<Output: 'static> + 'static> Executor<F> for LocalExecutor {
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(future);
+    }
+}
+
+pin_project! {
+    /// The body of an answer, which keeps its connection busy until it has been sent or given up.
+    struct Tracked<B> {
+        #[pin]
+        inner: B,
+        _guard: RequestGuard,
+    }
+}
+
+impl<B: Body> Body for Tracked<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        self.project().inner.poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

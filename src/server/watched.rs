@@ -1,0 +1,203 @@
+//! A socket with the deadlines of its connection: the head of a request, the time between two
+//! requests, and an answer that the client does not take. One timer serves them all.
+//!
+//! The deadline of a request body is with the body (`server::body`), because over HTTP/2 many
+//! bodies share a socket.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+use crate::server::Limits;
+use crate::server::capacity::Place;
+use crate::server::state::State;
+use crate::server::worker::LiveGuard;
+
+/// What an idle connection gets to say goodbye in.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// A socket with the deadlines of its connection.
+#[derive(Debug)]
+pub(in crate::server) struct Watched<S> {
+    socket: S,
+    state: Arc<State>,
+    limits: Deadlines,
+    reading: Reading,
+    /// Since when the client has taken nothing of what waits for it.
+    unread_since: Option<Instant>,
+    timer: Pin<Box<Sleep>>,
+    /// Held as long as the socket is open, also as a tunnel.
+    _place: Place,
+    _live: LiveGuard,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Deadlines {
+    header: Duration,
+    idle: Duration,
+    unread: Duration,
+}
+
+/// What the next bytes from the client will be.
+#[derive(Clone, Copy, Debug)]
+enum Reading {
+    /// The rest of a head that began then.
+    Head(Instant),
+    /// The begin of a head; nothing since then.
+    Idle(Instant),
+    /// Idle for too long and asked to end, then.
+    Ending(Instant),
+    /// A request is under way: its body, or nothing.
+    Busy,
+}
+
+impl<S> Watched<S> {
+    pub(in crate::server) fn new(
+        socket: S,
+        state: Arc<State>,
+        limits: &Limits,
+        (place, live): (Place, LiveGuard),
+    ) -> Self {
+        let now = Instant::now();
+        let limits = Deadlines {
+            header: limits.header_timeout,
+            idle: limits.idle_timeout,
+            unread: limits.body_idle_timeout,
+        };
+        Self {
+            socket,
+            state,
+            limits,
+            reading: Reading::Head(now),
+            unread_since: None,
+            timer: Box::pin(tokio::time::sleep_until(now + limits.header)),
+            _place: place,
+            _live: live,
+        }
+    }
+
+    fn settle(&mut self) {
+        self.reading = match (self.reading, self.state.is_busy()) {
+            (_, true) => Reading::Busy,
+            (Reading::Busy, false) => Reading::Idle(Instant::now()),
+            (same, false) => same,
+        };
+    }
+
+    fn bytes_arrived(&mut self) {
+        if let Reading::Idle(_) = self.reading
+            && !self.state.is_multiplexed()
+        {
+            self.reading = Reading::Head(Instant::now());
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let read = match self.reading {
+            Reading::Head(since) => Some(since + self.limits.header),
+            Reading::Idle(since) => Some(since + self.limits.idle),
+            Reading::Ending(since) => Some(since + GOODBYE),
+            Reading::Busy => None,
+        };
+        let unread = self.unread_since.map(|since| since + self.limits.unread);
+        read.into_iter().chain(unread).min()
+    }
+
+    /// Fails when a deadline has passed; else makes sure that the task wakes at the next one. The
+    /// timer is moved only to an earlier moment: as a rule it stands at a deadline that has been
+    /// put off since, and looks again when it fires.
+    fn poll_deadline(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
+        let Some(deadline) = self.deadline() else {
+            return Poll::Pending;
+        };
+        if deadline < self.timer.deadline() || self.timer.is_elapsed() {
+            self.timer.as_mut().reset(deadline);
+        }
+        loop {
+            ready!(self.timer.as_mut().poll(context));
+            let now = Instant::now();
+            match self.deadline() {
+                Some(deadline) if deadline > now => self.timer.as_mut().reset(deadline),
+                Some(_)
+                    if matches!(self.reading, Reading::Idle(_)) && self.unread_since.is_none() =>
+                {
+                    self.reading = Reading::Ending(now);
+                    self.state.retire();
+                    self.timer.as_mut().reset(now + GOODBYE);
+                }
+                Some(_) => return Poll::Ready(io::ErrorKind::TimedOut.into()),
+                None => return Poll::Pending,
+            }
+        }
+    }
+
+    fn wrote<T>(
+        &mut self,
+        polled: Poll<io::Result<T>>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        if polled.is_ready() {
+            self.unread_since = None;
+            return polled;
+        }
+        self.unread_since.get_or_insert_with(Instant::now);
+        self.poll_deadline(context).map(Err)
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        this.settle();
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut this.socket).poll_read(context, buffer);
+        if polled.is_pending() {
+            return this.poll_deadline(context).map(Err);
+        }
+        if buffer.filled().len() > before {
+            this.bytes_arrived();
+        }
+        polled
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.socket).poll_write(context, data);
+        self.wrote(polled, context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        data: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.socket).poll_write_vectored(context, data);
+        self.wrote(polled, context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(context)
+    }
+}
