@@ -1,6 +1,19 @@
 //! The app server behind the gate: connections to it, requests sent, answers streamed back. Takes
 //! only requests whose identity has been decided, and knows neither sessions nor WeChat.
 
+mod answer;
+mod connect;
+mod exchange;
+mod pool;
+mod request;
+mod tunnel;
+
+pub use answer::{AnswerBody, BrokenAnswer};
+pub use exchange::{Answered, Exchange};
+pub use pool::Shared;
+pub use tunnel::Tunnel;
+
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -47,6 +60,15 @@ pub enum Target {
     Unix(PathBuf),
 }
 
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http { host, port, .. } => write!(f, "http://{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
 impl Settings {
     /// The defaults of an app server at this target.
     pub fn at(target: Target) -> Self {
@@ -63,4 +85,27 @@ impl Settings {
             preserve_host: true,
         }
     }
+}
+
+/// Why the app server gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It did not keep to HTTP, or broke off before the head of its answer was whole.
+    #[error("the app server broke the protocol or the connection")]
+    Broken(#[source] hyper::Error),
+    /// It cannot be connected to.
+    #[error("the app server cannot be connected to")]
+    Connect(#[source] std::io::Error),
+    /// It did not take the connection in time.
+    #[error("the app server did not take the connection in time")]
+    ConnectTimeout,
+    /// Too many requests or tunnels at once. Nobody's fault but the load's.
+    #[error("too many requests to the app server at once")]
+    Overloaded,
+    /// It did not answer in time.
+    #[error("the app server did not answer in time")]
+    ResponseTimeout,
+    /// It switched protocols in a way that was not asked for.
+    #[error("the app server switched protocols unasked, or to another one")]
+    UnaskedUpgrade,
 }

@@ -1,0 +1,308 @@
+//! The connections of one worker to one app server. They stay on the thread that made them; what
+//! the workers share is only how many there may be.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::Body;
+use hyper::client::conn::http1::SendRequest;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::Instant;
+
+use crate::upstream::connect::{Heard, connect};
+use crate::upstream::request::SendBody;
+use crate::upstream::{Error, Settings};
+
+/// How often a request that waits for a connection asks the other workers for an idle one's place.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
+
+/// How long an answered connection may take to become free, as when its request is still being
+/// sent.
+const SETTLE: Duration = Duration::from_secs(5);
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What the workers share of one app server.
+#[derive(Debug)]
+pub struct Shared {
+    settings: Settings,
+    connections: Arc<Semaphore>,
+    tunnels: Arc<Semaphore>,
+    pending: AtomicUsize,
+    pressure: Notify,
+    /// Connections that one worker may keep.
+    max_idle_each: usize,
+}
+
+impl Shared {
+    /// For this many workers.
+    pub fn new(settings: Settings, workers: usize) -> Arc<Self> {
+        let permits = |count: usize| Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)));
+        Arc::new(Self {
+            connections: permits(settings.max_connections),
+            tunnels: permits(settings.max_tunnels),
+            pending: AtomicUsize::new(0),
+            pressure: Notify::new(),
+            max_idle_each: settings.max_idle.div_ceil(workers.max(1)),
+            settings,
+        })
+    }
+
+    pub(in crate::upstream) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// A place for a tunnel.
+    pub(in crate::upstream) fn tunnel(&self) -> Result<OwnedSemaphorePermit, Error> {
+        Arc::clone(&self.tunnels)
+            .try_acquire_owned()
+            .map_err(|_none| Error::Overloaded)
+    }
+
+    fn somebody_waits(&self) -> bool {
+        self.pending.load(Ordering::Relaxed) > 0
+    }
+}
+
+/// One connection, while somebody has it.
+pub(in crate::upstream) struct Connection<B> {
+    pub(in crate::upstream) sender: SendRequest<SendBody<B>>,
+    pub(in crate::upstream) heard: Heard,
+    /// Whether it has carried a request before.
+    pub(in crate::upstream) reused: bool,
+    /// How long it may be kept.
+    pub(in crate::upstream) keep: Duration,
+    _place: OwnedSemaphorePermit,
+}
+
+struct Idle<B> {
+    connection: Connection<B>,
+    until: Instant,
+}
+
+/// The connections of one worker to one app server.
+pub(in crate::upstream) struct Pool<B> {
+    shared: Arc<Shared>,
+    idle: RefCell<VecDeque<Idle<B>>>,
+    waiters: RefCell<VecDeque<oneshot::Sender<Connection<B>>>>,
+}
+
+impl<B> Pool<B>
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>> + 'static,
+{
+    /// An empty pool. Must be made on the thread that uses it, inside a local task set.
+    pub(in crate::upstream) fn new(shared: Arc<Shared>) -> Rc<Self> {
+        let pool = Rc::new(Self {
+            shared,
+            idle: RefCell::default(),
+            waiters: RefCell::default(),
+        });
+        tokio::task::spawn_local(give_way(Rc::downgrade(&pool)));
+        pool
+    }
+
+    pub(in crate::upstream) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// A kept connection, or a new one.
+    pub(in crate::upstream) async fn take(&self) -> Result<Connection<B>, Error> {
+        if let Some(kept) = self.take_idle() {
+            return Ok(kept);
+        }
+        self.take_new_or_returned().await
+    }
+
+    /// A new connection: nothing that an app server may have closed already.
+    pub(in crate::upstream) async fn take_new(&self) -> Result<Connection<B>, Error> {
+        let place = match Arc::clone(&self.shared.connections).try_acquire_owned() {
+            Ok(place) => place,
+            Err(_none) => self.wait_for_place().await?,
+        };
+        self.open(place).await
+    }
+
+    async fn wait_for_place(&self) -> Result<OwnedSemaphorePermit, Error> {
+        let (_nobody, returned) = oneshot::channel();
+        match self.wait(returned).await? {
+            Granted::Place(place) => Ok(place),
+            Granted::Returned(_never) => Err(Error::Overloaded),
+        }
+    }
+
+    /// The connection that was used last: the likeliest to be open still.
+    fn take_idle(&self) -> Option<Connection<B>> {
+        let mut idle = self.idle.borrow_mut();
+        let now = Instant::now();
+        while let Some(last) = idle.pop_back() {
+            if last.until > now && last.connection.sender.is_ready() {
+                return Some(last.connection);
+            }
+        }
+        None
+    }
+
+    async fn take_new_or_returned(&self) -> Result<Connection<B>, Error> {
+        if let Ok(place) = Arc::clone(&self.shared.connections).try_acquire_owned() {
+            return self.open(place).await;
+        }
+        let (sender, returned) = oneshot::channel();
+        self.waiters.borrow_mut().push_back(sender);
+        match self.wait(returned).await? {
+            Granted::Place(place) => self.open(place).await,
+            Granted::Returned(connection) => Ok(*connection),
+        }
+    }
+
+    async fn open(&self, place: OwnedSemaphorePermit) -> Result<Connection<B>, Error> {
+        let (sender, heard) = connect(&self.shared.settings).await?;
+        let keep = self.shared.settings.idle_timeout;
+        Ok(Connection {
+            sender,
+            heard,
+            reused: false,
+            keep,
+            _place: place,
+        })
+    }
+
+    /// Waits for a place for a connection, or until one is returned. No longer than connecting may
+    /// take, and only so many at a time.
+    async fn wait(
+        &self,
+        mut returned: oneshot::Receiver<Connection<B>>,
+    ) -> Result<Granted<B>, Error> {
+        let _pending = Pending::enter(&self.shared)?;
+        let mut place = std::pin::pin!(Arc::clone(&self.shared.connections).acquire_owned());
+        let mut too_long = std::pin::pin!(tokio::time::sleep(self.shared.settings.connect_timeout));
+        let mut returns = true;
+        loop {
+            self.shared.pressure.notify_waiters();
+            tokio::select! {
+                biased;
+                connection = &mut returned, if returns => match connection {
+                    Ok(connection) => return Ok(Granted::Returned(Box::new(connection))),
+                    Err(_nobody_will) => returns = false,
+                },
+                place = &mut place => {
+                    return place.map(Granted::Place).map_err(|_closed| Error::Overloaded);
+                }
+                () = &mut too_long => return Err(Error::Overloaded),
+                () = tokio::time::sleep(ASK_AGAIN) => {}
+            }
+        }
+    }
+
+    /// Takes a connection back that has been answered, as soon as it is free for another request.
+    pub(in crate::upstream) fn put_back(self: &Rc<Self>, mut connection: Connection<B>) {
+        if connection.sender.is_closed() {
+            return;
+        }
+        if connection.sender.is_ready() {
+            self.keep(connection);
+            return;
+        }
+        let pool = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            let ready = tokio::time::timeout(SETTLE, connection.sender.ready()).await;
+            if matches!(ready, Ok(Ok(()))) {
+                pool.keep(connection);
+            }
+        });
+    }
+
+    fn keep(self: &Rc<Self>, mut connection: Connection<B>) {
+        connection.reused = true;
+        loop {
+            let Some(waiter) = self.waiters.borrow_mut().pop_front() else {
+                break;
+            };
+            match waiter.send(connection) {
+                Ok(()) => return,
+                Err(back) => connection = back,
+            }
+        }
+        let mut idle = self.idle.borrow_mut();
+        if self.shared.somebody_waits() || idle.len() >= self.shared.max_idle_each {
+            return;
+        }
+        if idle.is_empty() {
+            tokio::task::spawn_local(reap(Rc::downgrade(self)));
+        }
+        let until = Instant::now() + connection.keep;
+        idle.push_back(Idle { connection, until });
+    }
+
+    /// Drops what has been kept long enough. Gives how long the first of the others may stay.
+    fn drop_stale(&self) -> Option<Instant> {
+        let now = Instant::now();
+        let mut idle = self.idle.borrow_mut();
+        idle.retain(|kept| kept.until > now && !kept.connection.sender.is_closed());
+        idle.iter().map(|kept| kept.until).min()
+    }
+}
+
+/// What a request got that waited.
+enum Granted<B> {
+    Place(OwnedSemaphorePermit),
+    Returned(Box<Connection<B>>),
+}
+
+/// Closes kept connections when their time is over, until none is left.
+async fn reap<B>(pool: Weak<Pool<B>>)
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>> + 'static,
+{
+    // The task is started just before the first connection is kept.
+    tokio::task::yield_now().await;
+    loop {
+        let next = match pool.upgrade() {
+            Some(pool) => pool.drop_stale(),
+            None => return,
+        };
+        match next {
+            Some(next) => tokio::time::sleep_until(next).await,
+            None => return,
+        }
+    }
+}
+
+/// Gives up a kept connection whenever another worker lacks a place.
+async fn give_way<B>(pool: Weak<Pool<B>>) {
+    loop {
+        let Some(shared) = pool.upgrade().map(|pool| Arc::clone(&pool.shared)) else {
+            return;
+        };
+        shared.pressure.notified().await;
+        if let Some(pool) = pool.upgrade() {
+            pool.idle.borrow_mut().pop_front();
+        }
+    }
+}
+
+/// One request that waits for a connection.
+struct Pending<'a>(&'a Shared);
+
+impl<'a> Pending<'a> {
+    fn enter(shared: &'a Shared) -> Result<Self, Error> {
+        let pending = Self(shared);
+        let before = shared.pending.fetch_add(1, Ordering::Relaxed);
+        if before >= shared.settings.max_pending {
+            Err(Error::Overloaded)
+        } else {
+            Ok(pending)
+        }
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        self.0.pending.fetch_sub(1, Ordering::Relaxed);
+    }
+}

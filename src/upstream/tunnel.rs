@@ -1,0 +1,151 @@
+//! A WebSocket between client and app server: bytes both ways, until one side ends it. What they
+//! say is their business.
+
+use std::cell::Cell;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{SEC_WEBSOCKET_ACCEPT, UPGRADE};
+use http::{HeaderMap, HeaderValue};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use sha1::{Digest, Sha1};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
+
+use crate::domain::hop;
+use crate::domain::websocket::WebSocketRequest;
+
+/// RFC 6455 §1.3: what turns a key into the answer that only a WebSocket server gives.
+const WEBSOCKET_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// The app server's side of an accepted WebSocket.
+#[derive(Debug)]
+pub struct Tunnel {
+    upgraded: OnUpgrade,
+    idle_timeout: Option<Duration>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Tunnel {
+    pub(in crate::upstream) fn new(
+        upgraded: OnUpgrade,
+        idle_timeout: Option<Duration>,
+        place: OwnedSemaphorePermit,
+    ) -> Self {
+        Self {
+            upgraded,
+            idle_timeout,
+            _place: place,
+        }
+    }
+
+    /// Passes bytes between the two sides until one of them ends, or until nothing has passed for
+    /// `stream_idle_timeout`. Gives the bytes from the client and to it.
+    pub async fn run<S>(self, client: S) -> io::Result<(u64, u64)>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let upgraded = self.upgraded.await.map_err(io::Error::other)?;
+        let mut client = client;
+        let last = Cell::new(Instant::now());
+        let mut app_server = Noted {
+            socket: TokioIo::new(upgraded),
+            last: &last,
+        };
+        tokio::select! {
+            passed = tokio::io::copy_bidirectional(&mut client, &mut app_server) => passed,
+            () = silence(&last, self.idle_timeout) => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+}
+
+/// Waits until nothing has passed for the whole time allowed.
+async fn silence(last: &Cell<Instant>, idle_timeout: Option<Duration>) {
+    let Some(idle_timeout) = idle_timeout else {
+        return std::future::pending().await;
+    };
+    loop {
+        let until = last.get() + idle_timeout;
+        if until <= Instant::now() {
+            return;
+        }
+        tokio::time::sleep_until(until).await;
+    }
+}
+
+/// Whether the app server's answer opens the WebSocket that was asked for, and nothing else.
+pub(in crate::upstream) fn accepts(headers: &HeaderMap, asked: &WebSocketRequest) -> bool {
+    let expected = accept_of(asked.key());
+    hop::has_token(headers, &UPGRADE, "websocket")
+        && headers
+            .get(SEC_WEBSOCKET_ACCEPT)
+            .is_some_and(|accept| *accept == expected)
+}
+
+fn accept_of(key: &HeaderValue) -> String {
+    let digest = Sha1::new()
+        .chain_update(key.as_bytes())
+        .chain_update(WEBSOCKET_GUID)
+        .finalize();
+    STANDARD.encode(digest)
+}
+
+/// A socket that notes when something passes, either way.
+struct Noted<'a> {
+    socket: TokioIo<Upgraded>,
+    last: &'a Cell<Instant>,
+}
+
+impl AsyncRead for Noted<'_> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.socket).poll_read(context, buffer);
+        if polled.is_ready() {
+            self.last.set(Instant::now());
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Noted<'_> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.socket).poll_write(context, data);
+        if polled.is_ready() {
+            self.last.set(Instant::now());
+        }
+        polled
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_accept_value_is_that_of_the_rfc() {
+        // RFC 6455 §1.3.
+        let key = HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ==");
+        assert_eq!(accept_of(&key), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+}
