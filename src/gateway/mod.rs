@@ -1,69 +1,202 @@
 //! The request path: what a request means, who it is from, and where it goes.
+//!
+//! [`Gateway::answer`] is the only place that turns a refusal into an answer, and the only one that
+//! accounts for a request; [`Gateway::serve`] is the path itself, from top to bottom.
 
+mod authenticate;
+pub mod body;
+pub mod control;
+mod decrypt;
+pub mod desk;
+mod entry;
+mod fields;
+mod forward;
+mod ids;
+mod login;
+mod refusal;
 pub mod route;
+mod session;
+mod settings;
 
+pub use settings::{App, AppHints, Decrypt, Login, Session, Settings};
+
+use std::cell::RefCell;
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::domain::id::AppId;
-use crate::domain::identity::IdentityRules;
-use crate::domain::secret::AppSecret;
-use crate::domain::session::Lifetimes;
-use crate::gateway::route::Routes;
+use arc_swap::ArcSwap;
+use http::header::{HeaderValue, WWW_AUTHENTICATE};
+use http::{Request, Response, Uri};
 
-/// Everything that the request path is told by the configuration.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// `[[apps]]`, in the order of the file; never empty.
-    pub apps: Vec<App>,
-    /// `[paths]` and `[access]`.
-    pub routes: Routes,
-    /// `[identity]`, `session.token_from` and `server.trusted_proxies`.
-    pub identity: Arc<IdentityRules>,
-    /// `[login]`.
-    pub login: Login,
-    /// `[decrypt]`.
-    pub decrypt: Decrypt,
-    /// `[session]`.
-    pub session: Session,
+use crate::domain::clock::Clock;
+use crate::domain::forwarded::X_REQUEST_ID;
+use crate::domain::identity::{Clean, Presented};
+use crate::domain::peer::Peer;
+use crate::gateway::body::AnswerBody;
+use crate::gateway::desk::Desk;
+use crate::gateway::entry::Entry;
+use crate::gateway::ids::Ids;
+use crate::gateway::refusal::Refusal;
+use crate::gateway::route::{Decision, Endpoint};
+use crate::server::body::{Progress, RequestBody};
+use crate::server::connection::Handler;
+use crate::store::Store;
+use crate::telemetry::access::{self, Ring};
+use crate::upstream::{self, Exchange};
+
+/// What all workers share.
+#[derive(Debug)]
+pub struct Shared {
+    /// What the configuration says; swapped whole.
+    pub settings: ArcSwap<Settings>,
+    /// Where sessions are kept.
+    pub store: Store,
+    /// Where login codes are redeemed.
+    pub desk: Desk,
+    /// The time of day.
+    pub clock: Clock,
+    /// The app servers, in the order of the configuration.
+    pub upstreams: Vec<Arc<upstream::Shared>>,
 }
 
-/// One registered mini program.
-#[derive(Clone, Debug)]
-pub struct App {
-    /// Its appid.
-    pub id: AppId,
-    /// Its AppSecret.
-    pub secret: AppSecret,
+/// The request path of one worker.
+#[derive(Debug)]
+pub struct Gateway {
+    shared: Arc<Shared>,
+    exchange: Exchange<RequestBody>,
+    access_log: Option<Ring>,
+    ids: RefCell<Ids>,
 }
 
-/// `[login]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Login {
-    /// Whether the login answer tells the openid.
-    pub expose_openid: bool,
-    /// Whether the login answer tells the unionid.
-    pub expose_unionid: bool,
-    /// How long the answer to a code is kept for a repeat of the code.
-    pub retry_window: Duration,
+/// One request on its way: what the steps of the path pass along.
+struct Visit<'a> {
+    settings: Arc<Settings>,
+    peer: &'a Peer,
+    entry: Entry,
+    progress: Progress,
 }
 
-/// `[decrypt]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Decrypt {
-    /// Greatest age of a watermark, when that is limited.
-    pub max_age: Option<Duration>,
-    /// How long a replaced session key is still tried.
-    pub key_grace: Duration,
+impl Gateway {
+    /// For one worker. Must be made on its thread, inside its local task set.
+    pub fn new(shared: Arc<Shared>, access_log: Option<Ring>) -> Self {
+        let exchange = Exchange::new(&shared.upstreams);
+        Self {
+            shared,
+            exchange,
+            access_log,
+            ids: RefCell::new(Ids::seeded()),
+        }
+    }
+
+    /// The path of a request, from top to bottom.
+    async fn serve(
+        &self,
+        visit: &mut Visit<'_>,
+        request: Request<RequestBody>,
+    ) -> Result<Response<AnswerBody>, Refusal> {
+        visit.settings.check_size(&request)?;
+        let (clean, presented) = Clean::strip(request, &visit.settings.identity, visit.peer)?;
+        visit.entry.came_from(presented.origin());
+        let overridden = clean.method_override().transpose()?;
+        let path = clean.uri().path().as_bytes();
+        let decision = visit
+            .settings
+            .routes
+            .decide(clean.method(), overridden.as_ref(), path)?;
+        visit.entry.decided(decision);
+        match decision {
+            Decision::Endpoint(endpoint) => {
+                let answer = self.endpoint(endpoint, visit, clean, &presented).await?;
+                Ok(answer.map(AnswerBody::whole))
+            }
+            Decision::Rule(_) | Decision::Default => {
+                let (require, upstream) = visit.settings.access(decision, &clean);
+                let session = self.authenticate(visit, &presented, require)?;
+                self.forward(visit, (clean, presented), session, upstream)
+                    .await
+            }
+        }
+    }
+
+    /// Answers one of the gate's own routes.
+    async fn endpoint(
+        &self,
+        endpoint: Endpoint,
+        visit: &mut Visit<'_>,
+        request: Clean<RequestBody>,
+        presented: &Presented,
+    ) -> Result<Response<bytes::Bytes>, Refusal> {
+        match endpoint {
+            Endpoint::Decrypt => self.decrypt(visit, request, presented).await,
+            Endpoint::Login => self.login(visit, request, presented).await,
+            Endpoint::Logout => self.logout(visit, &request, presented),
+            Endpoint::Session => self.session(visit, &request, presented),
+        }
+    }
 }
 
-/// `[session]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Session {
-    /// How long sessions live.
-    pub lifetimes: Lifetimes,
-    /// Sessions of one user at once, when that is limited.
-    pub max_per_user: Option<usize>,
-    /// Whether WebSockets and event streams end with their session.
-    pub close_streams_on_end: bool,
+impl Handler for Gateway {
+    type Body = AnswerBody;
+
+    async fn answer(&self, request: Request<RequestBody>, peer: &Peer) -> Response<AnswerBody> {
+        let record = self
+            .ids
+            .borrow_mut()
+            .record(&request, peer, &self.shared.clock);
+        let mut visit = Visit {
+            settings: self.shared.settings.load_full(),
+            peer,
+            entry: Entry::begin(record, self.access_log.clone()),
+            progress: request.body().progress(),
+        };
+        let mut response = match self.serve(&mut visit, request).await {
+            Ok(response) => response,
+            Err(refusal) => visit.refuse(&refusal),
+        };
+        let Visit {
+            mut entry,
+            progress,
+            ..
+        } = visit;
+        response
+            .headers_mut()
+            .insert(X_REQUEST_ID, entry.request_id().clone());
+        entry.answered(response.status());
+        response.map(|body| body.accounted(entry, progress))
+    }
+}
+
+impl Visit<'_> {
+    /// Says no. The inside story goes to the log, under the request id that the client is told.
+    fn refuse(&mut self, refusal: &Refusal) -> Response<AnswerBody> {
+        self.entry.refused(refusal.flag());
+        refusal.log(self.entry.request_id());
+        let request_id = self.entry.request_id().to_str().unwrap_or_default();
+        let mut response = refusal.problem(request_id).into_response();
+        let headers = response.headers_mut();
+        if let Some(challenge) = refusal.challenge() {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        if let Some(seconds) = refusal.retry_after() {
+            headers.insert(http::header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(allowed) = refusal.allow() {
+            headers.insert(http::header::ALLOW, HeaderValue::from_static(allowed));
+        }
+        response.map(AnswerBody::whole)
+    }
+}
+
+/// The name of a route in the access log.
+fn route_name(decision: Decision) -> access::Route {
+    match decision {
+        Decision::Endpoint(endpoint) => access::Route::Own(endpoint.name()),
+        Decision::Rule(index) => access::Route::Rule(index),
+        Decision::Default => access::Route::Default,
+    }
+}
+
+/// The query parameter of a request, if it is there with this value.
+fn query_says(uri: &Uri, name: &str, value: &str) -> bool {
+    let query = uri.query().unwrap_or_default();
+    form_urlencoded::parse(query.as_bytes()).any(|(n, v)| n == name && v == value)
 }

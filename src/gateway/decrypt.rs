@@ -1,0 +1,123 @@
+//! `POST {paths.decrypt}`: opens what `wx.getUserInfo` and its kin gave the client, with keys that
+//! never leave the gate.
+//!
+//! The encryption proves nothing about the data (AES-CBC has no integrity), and telling why it
+//! could not be opened would let a client make data of its own: so every failure is one answer, and
+//! every key is tried to the end.
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Response};
+
+use crate::crypto::signature;
+use crate::crypto::user_data::{self, Expected};
+use crate::domain::id::UserKey;
+use crate::domain::identity::{Clean, Presented};
+use crate::domain::limits;
+use crate::domain::secret::SessionKey;
+use crate::domain::session::Live;
+use crate::gateway::fields::{Fields, encoding};
+use crate::gateway::login::require_post;
+use crate::gateway::refusal::Refusal;
+use crate::gateway::{Gateway, Visit};
+use crate::server::body::RequestBody;
+use crate::telemetry::event;
+
+/// What a client hands over to be opened.
+struct Sealed<'a> {
+    encrypted_data: &'a str,
+    iv: &'a str,
+    /// `rawData` and its `signature`.
+    signed: Option<(&'a str, &'a str)>,
+}
+
+impl Gateway {
+    /// Opens user data.
+    pub(in crate::gateway) async fn decrypt(
+        &self,
+        visit: &mut Visit<'_>,
+        request: Clean<RequestBody>,
+        presented: &Presented,
+    ) -> Result<Response<Bytes>, Refusal> {
+        require_post(&request)?;
+        let live = self.session_of(visit, presented)?;
+        let encoding = encoding(request.headers())?;
+        let body = request
+            .into_body()
+            .read_all(limits::MAX_DECRYPT_BODY_BYTES)
+            .await?;
+        let fields = Fields::parse(encoding, &body)?;
+        if fields.has("sessionKey") {
+            let appid = live.holder().app.as_str();
+            tracing::debug!(message = event::CLIENT_HOLDS_SESSION_KEY, appid);
+        }
+        let opened = self.open(visit, &live, &Sealed::read(&fields)?)?;
+        let mut response = Response::new(Bytes::from(opened));
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Ok(response)
+    }
+
+    /// Tries all of the user's keys, newest first, each in full; gives what the first that fits
+    /// opens.
+    fn open(&self, visit: &Visit<'_>, live: &Live, sealed: &Sealed<'_>) -> Result<String, Refusal> {
+        let holder = live.holder();
+        let settings = &visit.settings.decrypt;
+        let now = self.shared.clock.now();
+        let user = UserKey::new(&holder.app, &holder.openid);
+        let expected = Expected {
+            app: &holder.app,
+            openid: Some(&holder.openid),
+            now,
+            max_age: settings.max_age,
+        };
+        let mut opened = None;
+        let mut why = "no session key is known";
+        for key in self.shared.store.keys(&user, now, settings.key_grace) {
+            match (sealed.open_with(&key, &expected), &opened) {
+                (Ok(text), None) => opened = Some(text),
+                (Err(error), _) => why = error,
+                (Ok(_), Some(_)) => {}
+            }
+        }
+        if opened.is_none() {
+            let request_id = visit.entry.request_id().to_str().unwrap_or_default();
+            let appid = holder.app.as_str();
+            tracing::info!(message = event::DECRYPT_FAILED, why, appid, request_id);
+        }
+        opened.ok_or(Refusal::DecryptFailed)
+    }
+}
+
+impl<'a> Sealed<'a> {
+    fn read(fields: &'a Fields) -> Result<Self, Refusal> {
+        const WRONG: &str = "send encryptedData and iv, and rawData only together with signature";
+        let signed = match (
+            fields.optional("rawData", WRONG)?,
+            fields.optional("signature", WRONG)?,
+        ) {
+            (Some(raw_data), Some(signature)) => Some((raw_data, signature)),
+            (None, None) => None,
+            _ => return Err(Refusal::BadRequest(WRONG)),
+        };
+        Ok(Self {
+            encrypted_data: fields.required("encryptedData", WRONG)?,
+            iv: fields.required("iv", WRONG)?,
+            signed,
+        })
+    }
+
+    /// Opens the data with one key, and checks the signature with the same.
+    fn open_with(&self, key: &SessionKey, expected: &Expected<'_>) -> Result<String, &'static str> {
+        let opened = user_data::open(key, self.iv, self.encrypted_data, expected);
+        let signed = self
+            .signed
+            .is_none_or(|(raw_data, given)| signature::verify_raw_data(raw_data, key, given));
+        match opened {
+            Ok(_) if !signed => Err("signature_mismatch"),
+            Ok(text) => Ok(text),
+            Err(error) => Err(error.name()),
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! Where login codes are redeemed. A code is asked of WeChat once, whoever else brings it
+//! meanwhile; its answer is kept for a while, for a client that lost it; and a code that WeChat
+//! refused is not asked about again.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::sync::Cache;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use crate::crypto::code::{CodeDigest, SealedAnswer};
+use crate::crypto::token;
+use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::id::{AppId, OpenId, UnionId};
+use crate::domain::limits;
+use crate::domain::secret::LoginCode;
+use crate::domain::session::{Holder, Lifetimes, Session};
+use crate::domain::token::{SessionToken, TokenDigest};
+use crate::gateway::control::{Busy, Control};
+use crate::gateway::{App, Settings};
+use crate::store::{Login, Store};
+use crate::wechat::client::Client;
+use crate::wechat::error::RedeemError;
+
+/// A login that succeeded.
+#[derive(Debug)]
+pub struct LoggedIn {
+    /// The new session's token.
+    pub token: SessionToken,
+    /// Whose session it is.
+    pub holder: Holder,
+    /// When it began.
+    pub since: Timestamp,
+}
+
+/// What became of a code.
+pub type Outcome = Result<Arc<LoggedIn>, Arc<RedeemError>>;
+
+/// Why there is no outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoOutcome {
+    /// Too many logins at once.
+    #[error(transparent)]
+    Busy(#[from] Busy),
+    /// The task that redeemed the code ended without one: a bug.
+    #[error("the login task ended without an outcome")]
+    Lost,
+}
+
+/// Where login codes are redeemed. A cheap handle, the same for all workers.
+#[derive(Clone, Debug)]
+pub struct Desk(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    control: Control,
+    wechat: Client,
+    store: Store,
+    clock: Clock,
+    /// Codes that WeChat is being asked about.
+    flights: Mutex<HashMap<CodeDigest, watch::Receiver<Option<Outcome>>>>,
+    /// Answers for a repeat of the code, sealed under the code.
+    kept: Cache<CodeDigest, Kept>,
+    /// Codes that WeChat refused.
+    refused: Cache<CodeDigest, Refused>,
+}
+
+#[derive(Clone, Debug)]
+struct Kept {
+    answer: Arc<SealedAnswer>,
+    until: Timestamp,
+}
+
+#[derive(Clone, Debug)]
+struct Refused {
+    error: Arc<RedeemError>,
+    until: Timestamp,
+}
+
+/// One code to redeem, with what the configuration says about it at that moment.
+struct Redemption {
+    app: App,
+    code: LoginCode,
+    replaces: Option<TokenDigest>,
+    lifetimes: Lifetimes,
+    max_per_user: Option<usize>,
+    retry_window: Duration,
+}
+
+impl Desk {
+    /// A desk on the control thread.
+    pub fn new(control: Control, wechat: Client, store: Store, clock: Clock) -> Self {
+        Self(Arc::new(Inner {
+            control,
+            wechat,
+            store,
+            clock,
+            flights: Mutex::default(),
+            kept: bounded(limits::MAX_KEPT_LOGINS),
+            refused: bounded(limits::MAX_REFUSED_CODES),
+        }))
+    }
+
+    /// Finds out what becomes of a code. `replaces` is the session whose token came with it.
+    pub async fn redeem(
+        &self,
+        app: &App,
+        code: LoginCode,
+        replaces: Option<TokenDigest>,
+        settings: &Settings,
+    ) -> Result<Outcome, NoOutcome> {
+        let digest = CodeDigest::of(&app.id, &code);
+        let redemption = Redemption {
+            app: app.clone(),
+            code,
+            replaces,
+            lifetimes: settings.session.lifetimes,
+            max_per_user: settings.session.max_per_user,
+            retry_window: settings.login.retry_window,
+        };
+        let mut flight = match self.join(digest, redemption)? {
+            Joined::Known(outcome) => return Ok(outcome),
+            Joined::Flight(flight) => flight,
+        };
+        let landed = flight
+            .wait_for(Option::is_some)
+            .await
+            .map_err(|_lost| NoOutcome::Lost)?;
+        landed.clone().ok_or(NoOutcome::Lost)
+    }
+
+    /// Finds the outcome, or the flight of somebody who brought the code before, or starts one. All
+    /// under one lock, under which a flight also ends: no moment lies in between at which a code
+    /// could be asked about twice.
+    fn join(&self, digest: CodeDigest, redemption: Redemption) -> Result<Joined, Busy> {
+        let mut flights = self.0.flights.lock();
+        if let Some(outcome) = self.0.known(&digest, &redemption) {
+            return Ok(Joined::Known(outcome));
+        }
+        if let Some(flight) = flights.get(&digest) {
+            return Ok(Joined::Flight(flight.clone()));
+        }
+        let (outcome, flight) = watch::channel(None);
+        let landing = Landing {
+            desk: Arc::clone(&self.0),
+            digest,
+        };
+        self.0.control.start(async move {
+            outcome.send_replace(Some(landing.desk.redeem(digest, redemption).await));
+            drop(landing);
+        })?;
+        flights.insert(digest, flight.clone());
+        Ok(Joined::Flight(flight))
+    }
+}
+
+/// A cache for things that are of no use for longer than a code could live. Their own end they carry
+/// with them; this only bounds memory.
+fn bounded<V: Clone + Send + Sync + 'static>(capacity: u64) -> Cache<CodeDigest, V> {
+    Cache::builder()
+        .max_capacity(capacity)
+        .time_to_live(limits::REFUSED_CODE_TTL)
+        .build()
+}
+
+enum Joined {
+    Known(Outcome),
+    Flight(watch::Receiver<Option<Outcome>>),
+}
+
+/// Takes the flight off the list when its task ends, also by a bug.
+struct Landing {
+    desk: Arc<Inner>,
+    digest: CodeDigest,
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        self.desk.flights.lock().remove(&self.digest);
+    }
+}
+
+/// What is sealed under a code.
+#[derive(Serialize, Deserialize)]
+struct KeptAnswer<'a> {
+    token: &'a str,
+    openid: &'a str,
+    unionid: Option<&'a str>,
+    since: u64,
+}
+
+impl Inner {
+    /// What is known of a code already.
+    fn known(&self, digest: &CodeDigest, redemption: &Redemption) -> Option<Outcome> {
+        let now = self.clock.now();
+        if let Some(kept) = self.kept.get(digest).filter(|kept| now < kept.until)
+            && let Some(answer) = open_kept(&kept.answer, redemption)
+        {
+            return Some(Ok(Arc::new(answer)));
+        }
+        let refused = self
+            .refused
+            .get(digest)
+            .filter(|refused| now < refused.until)?;
+        Some(Err(refused.error))
+    }
+
+    async fn redeem(&self, digest: CodeDigest, redemption: Redemption) -> Outcome {
+        let Redemption { app, code, .. } = &redemption;
+        let asked = self.clock.now();
+        match self.wechat.redeem(&app.id, &app.secret, code).await {
+            Ok(redeemed) => {
+                let holder = Holder {
+                    app: app.id.clone(),
+                    openid: redeemed.openid,
+                    unionid: redeemed.unionid,
+                };
+                let token = token::issue();
+                let now = self.clock.now();
+                let session = Session::begin(token::digest(&token), holder.clone(), now);
+                let login = Login {
+                    session: Arc::new(session),
+                    key: redeemed.session_key,
+                    redeemed: asked,
+                    replaces: redemption.replaces,
+                    max_per_user: redemption.max_per_user,
+                };
+                self.store.begin(login, now, &redemption.lifetimes);
+                let logged_in = LoggedIn {
+                    token,
+                    holder,
+                    since: now,
+                };
+                self.keep(digest, &redemption, &logged_in);
+                Ok(Arc::new(logged_in))
+            }
+            Err(error) => {
+                let error = Arc::new(error);
+                self.remember_refusal(digest, &error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Keeps the answer for a repeat of the code. Who has the code can have the answer; who has
+    /// this memory cannot.
+    fn keep(&self, digest: CodeDigest, redemption: &Redemption, logged_in: &LoggedIn) {
+        if redemption.retry_window.is_zero() {
+            return;
+        }
+        let kept = KeptAnswer {
+            // Exposed to be sealed at once.
+            token: logged_in.token.expose(),
+            openid: logged_in.holder.openid.as_str(),
+            unionid: logged_in.holder.unionid.as_ref().map(UnionId::as_str),
+            since: logged_in.since.as_millis(),
+        };
+        let Ok(plain) = serde_json::to_vec(&kept).map(zeroize::Zeroizing::new) else {
+            return;
+        };
+        let answer = SealedAnswer::seal(&redemption.app.id, &redemption.code, &plain);
+        let until = self.clock.now().plus(redemption.retry_window);
+        self.kept.insert(
+            digest,
+            Kept {
+                answer: Arc::new(answer),
+                until,
+            },
+        );
+    }
+
+    fn remember_refusal(&self, digest: CodeDigest, error: &Arc<RedeemError>) {
+        let final_word = matches!(
+            **error,
+            RedeemError::CodeInvalid { .. } | RedeemError::CodeUsed { .. }
+        );
+        if final_word {
+            let until = self.clock.now().plus(limits::REFUSED_CODE_TTL);
+            self.refused.insert(
+                digest,
+                Refused {
+                    error: Arc::clone(error),
+                    until,
+                },
+            );
+        }
+    }
+}
+
+fn open_kept(answer: &SealedAnswer, redemption: &Redemption) -> Option<LoggedIn> {
+    let app: &AppId = &redemption.app.id;
+    let plain = answer.open(app, &redemption.code)?;
+    let kept: KeptAnswer<'_> = serde_json::from_slice(&plain).ok()?;
+    let unionid = kept.unionid.map(UnionId::parse).transpose().ok()?;
+    let openid = OpenId::parse(kept.openid).ok()?;
+    Some(LoggedIn {
+        token: SessionToken::parse(kept.token)?,
+        holder: Holder {
+            app: app.clone(),
+            openid,
+            unionid,
+        },
+        since: Timestamp::from_millis(kept.since),
+    })
+}

@@ -1,0 +1,110 @@
+//! What a request leaves behind: its record for the access log, filled in on the way and handed
+//! over when the last byte of the answer is gone, whichever way that happens.
+
+use std::time::Duration;
+
+use http::{HeaderValue, StatusCode};
+use tokio::time::Instant;
+
+use crate::domain::forwarded::Origin;
+use crate::domain::session::Live;
+use crate::gateway::route::Decision;
+use crate::gateway::route_name;
+use crate::telemetry::access::{Flag, Record, Ring};
+
+/// The record of one request under way.
+#[derive(Debug)]
+pub(in crate::gateway) struct Entry {
+    /// `None` once it has been handed over.
+    record: Option<Record>,
+    request_id: HeaderValue,
+    begun: Instant,
+    ring: Option<Ring>,
+}
+
+impl Entry {
+    pub(in crate::gateway) fn begin(record: Record, ring: Option<Ring>) -> Self {
+        let request_id = record.request_id.clone();
+        Self {
+            record: Some(record),
+            request_id,
+            begun: Instant::now(),
+            ring,
+        }
+    }
+
+    /// The id under which the log knows the request.
+    pub(in crate::gateway) fn request_id(&self) -> &HeaderValue {
+        &self.request_id
+    }
+
+    fn note(&mut self, note: impl FnOnce(&mut Record)) {
+        if let Some(record) = &mut self.record {
+            note(record);
+        }
+    }
+
+    pub(in crate::gateway) fn came_from(&mut self, origin: &Origin) {
+        if let Some(request_id) = origin.request_id() {
+            self.request_id = request_id.clone();
+        }
+        let request_id = self.request_id.clone();
+        self.note(|record| {
+            record.client = origin.client();
+            record.request_id = request_id;
+        });
+    }
+
+    pub(in crate::gateway) fn decided(&mut self, decision: Decision) {
+        self.note(|record| record.route = route_name(decision));
+    }
+
+    pub(in crate::gateway) fn identified(&mut self, live: &Live) {
+        self.note(|record| record.session = Some(live.clone()));
+    }
+
+    pub(in crate::gateway) fn traced(&mut self, traceparent: HeaderValue) {
+        self.note(|record| record.traceparent = Some(traceparent));
+    }
+
+    pub(in crate::gateway) fn app_server_answered(&mut self, after: Duration) {
+        self.note(|record| record.upstream = Some(after));
+    }
+
+    pub(in crate::gateway) fn refused(&mut self, flag: Flag) {
+        self.note(|record| record.flag = Some(flag));
+    }
+
+    pub(in crate::gateway) fn answered(&mut self, status: StatusCode) {
+        self.note(|record| record.status = status.as_u16());
+    }
+
+    /// Bytes of body, from the client and to it.
+    pub(in crate::gateway) fn passed(&mut self, from_client: u64, to_client: u64) {
+        self.note(|record| {
+            record.bytes_in = from_client;
+            record.bytes_out = to_client;
+        });
+    }
+
+    /// The record of a request that became a tunnel goes on with the tunnel.
+    pub(in crate::gateway) fn hand_over(&mut self) -> Self {
+        self.answered(StatusCode::SWITCHING_PROTOCOLS);
+        Self {
+            record: self.record.take(),
+            request_id: self.request_id.clone(),
+            begun: self.begun,
+            ring: self.ring.take(),
+        }
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let (Some(mut record), Some(ring)) = (self.record.take(), self.ring.take()) else {
+            return;
+        };
+        record.duration = self.begun.elapsed();
+        ring.push(record);
+    }
+}

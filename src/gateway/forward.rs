@@ -1,0 +1,100 @@
+//! What is not the gate's own goes to the app server, with the identity that was found.
+
+use std::sync::Arc;
+
+use http::Response;
+use tokio::time::Instant;
+
+use crate::domain::identity::{Clean, Identity, Presented};
+use crate::domain::session::Live;
+use crate::gateway::body::{AnswerBody, Hang};
+use crate::gateway::entry::Entry;
+use crate::gateway::ids::is_traceparent;
+use crate::gateway::refusal::Refusal;
+use crate::gateway::{Gateway, Visit};
+use crate::server::body::RequestBody;
+use crate::server::upgrade::ClientUpgrade;
+use crate::telemetry::access::Flag;
+use crate::upstream::{Answered, Tunnel};
+
+impl Gateway {
+    /// Sends the request on and gives the answer back as it comes.
+    pub(in crate::gateway) async fn forward(
+        &self,
+        visit: &mut Visit<'_>,
+        (mut request, presented): (Clean<RequestBody>, Presented),
+        session: Option<Live>,
+        upstream: usize,
+    ) -> Result<Response<AnswerBody>, Refusal> {
+        let upgrade = request
+            .websocket()
+            .is_some()
+            .then(|| ClientUpgrade::take(request.extensions_mut()))
+            .flatten();
+        let hang = session.as_ref().and_then(|live| self.hang(visit, live));
+        let identity = session.map_or(Identity::Anonymous, Identity::Session);
+        let mut outbound = request.identify(&identity);
+        outbound.set_origin(presented.into_origin(), visit.peer);
+        outbound.set_request_id(visit.entry.request_id().clone());
+        let trace = outbound
+            .traceparent()
+            .filter(|trace| is_traceparent(trace))
+            .cloned();
+        let trace = trace.unwrap_or_else(|| {
+            let trace = self.ids.borrow_mut().traceparent();
+            outbound.start_trace(trace.clone());
+            trace
+        });
+        visit.entry.traced(trace);
+        let begun = Instant::now();
+        let answered = self.exchange.send(upstream, outbound).await;
+        visit.entry.app_server_answered(begun.elapsed());
+        match answered {
+            Ok(Answered::Answer(response)) => {
+                Ok(response.map(|body| AnswerBody::streamed(body, hang)))
+            }
+            Ok(Answered::Tunnel(response, tunnel)) => {
+                let upgrade = upgrade.ok_or(Refusal::Internal)?;
+                let entry = visit.entry.hand_over();
+                tokio::task::spawn_local(run_tunnel(upgrade, tunnel, hang, entry));
+                Ok(response.map(|()| AnswerBody::nothing()))
+            }
+            // The app server cannot be blamed for a request that the client did not finish.
+            Err(error) => Err(match visit.progress.fault() {
+                Some(fault) => fault.into(),
+                None => Refusal::Upstream(error),
+            }),
+        }
+    }
+
+    /// What a stream of this session hangs on, if streams end with their sessions.
+    fn hang(&self, visit: &Visit<'_>, live: &Live) -> Option<Hang> {
+        visit.settings.session.close_streams_on_end.then(|| Hang {
+            shared: Arc::clone(&self.shared),
+            live: live.clone(),
+            lifetimes: visit.settings.session.lifetimes,
+        })
+    }
+}
+
+/// Passes bytes until client, app server or session ends.
+async fn run_tunnel(upgrade: ClientUpgrade, tunnel: Tunnel, hang: Option<Hang>, mut entry: Entry) {
+    let passed = async {
+        let client = upgrade.socket().await?;
+        tunnel.run(client).await
+    };
+    let ended = async {
+        match hang {
+            Some(hang) => hang.ended().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        passed = passed => {
+            // How a tunnel ends is between its ends; only the bytes are the gate's to tell.
+            let (from_client, to_client) = passed.unwrap_or_default();
+            entry.passed(from_client, to_client);
+        }
+        () = ended => entry.refused(Flag::SessionEnded),
+    }
+}

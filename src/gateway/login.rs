@@ -1,0 +1,176 @@
+//! `POST {paths.login}`: a code from `wx.login` becomes a session.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, REFERER};
+use http::{HeaderMap, HeaderValue, Method, Response};
+use serde::Serialize;
+
+use crate::crypto::token;
+use crate::domain::id::AppId;
+use crate::domain::identity::{Clean, Presented, TokenClaim};
+use crate::domain::limits;
+use crate::domain::referer::Referer;
+use crate::domain::secret::LoginCode;
+use crate::gateway::desk::{LoggedIn, NoOutcome};
+use crate::gateway::fields::{Fields, encoding};
+use crate::gateway::refusal::Refusal;
+use crate::gateway::{App, AppHints, Gateway, Settings, Visit};
+use crate::server::body::RequestBody;
+
+#[derive(Serialize)]
+struct LoginAnswer<'a> {
+    token: &'a str,
+    token_type: &'static str,
+    expires_in: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    idle_expires_in: Option<u64>,
+    appid: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    openid: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unionid: Option<&'a str>,
+}
+
+impl Gateway {
+    /// Redeems a code.
+    pub(in crate::gateway) async fn login(
+        &self,
+        visit: &Visit<'_>,
+        request: Clean<RequestBody>,
+        presented: &Presented,
+    ) -> Result<Response<Bytes>, Refusal> {
+        require_post(&request)?;
+        let encoding = encoding(request.headers())?;
+        let referer = referer(request.headers());
+        let body = request
+            .into_body()
+            .read_all(limits::MAX_LOGIN_BODY_BYTES)
+            .await?;
+        let fields = Fields::parse(encoding, &body)?;
+        let app = visit.settings.choose_app(&fields, referer)?;
+        let code = fields.required("code", "send the code of wx.login as the field code")?;
+        let code = LoginCode::parse(code).ok_or(Refusal::BadRequest(
+            "the field code is not a code of wx.login",
+        ))?;
+        let replaces = match presented.token() {
+            TokenClaim::Token(old) => Some(token::digest(old)),
+            TokenClaim::None | TokenClaim::Malformed => None,
+        };
+        let outcome = self
+            .shared
+            .desk
+            .redeem(app, code, replaces, &visit.settings)
+            .await?;
+        let logged_in = outcome.map_err(|error| Refusal::Login {
+            error,
+            app: app.id.clone(),
+        })?;
+        Ok(self.login_answer(&visit.settings, &logged_in))
+    }
+
+    fn login_answer(&self, settings: &Settings, logged_in: &LoggedIn) -> Response<Bytes> {
+        let lifetimes = &settings.session.lifetimes;
+        let ends_at = logged_in.since.plus(lifetimes.ttl);
+        let holder = &logged_in.holder;
+        let exposed = |expose, id| if expose { id } else { None };
+        json(&LoginAnswer {
+            // The one place where a token leaves the gate: to the client that logged in.
+            token: logged_in.token.expose(),
+            token_type: "Bearer",
+            expires_in: ends_at.since(self.shared.clock.now()).as_secs(),
+            idle_expires_in: lifetimes.idle_ttl.as_ref().map(Duration::as_secs),
+            appid: holder.app.as_str(),
+            openid: exposed(settings.login.expose_openid, Some(holder.openid.as_str())),
+            unionid: exposed(
+                settings.login.expose_unionid,
+                holder
+                    .unionid
+                    .as_ref()
+                    .map(crate::domain::id::UnionId::as_str),
+            ),
+        })
+    }
+}
+
+impl Settings {
+    /// Which app a login is for: what the body says, else the `Referer`, else the only one there
+    /// is. The `Referer` is the word of whoever sends it; it chooses, and proves nothing.
+    fn choose_app(&self, fields: &Fields, referer: Option<AppId>) -> Result<&App, Refusal> {
+        let (referer, named) = match self.login.app_hints {
+            AppHints::Ignored => (None, None),
+            AppHints::Binding => (
+                referer,
+                fields.optional("appid", "the field appid is not text")?,
+            ),
+        };
+        let configured = || {
+            self.apps
+                .iter()
+                .map(|app| app.id.as_str())
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        if let Some(from) = referer.as_ref().filter(|from| self.app(from).is_none()) {
+            let expected = named.map_or_else(configured, str::to_owned);
+            // Shown only if it has the shape of an id: it came from the client.
+            let expected =
+                AppId::parse(&expected).map_or_else(|_| configured(), |id| id.to_string());
+            return Err(Refusal::UnknownApp(format!(
+                "the request comes from the mini program {from}, but this gate is configured for \
+                 {expected}; check the appid of the project and the gate's [[apps]]"
+            )));
+        }
+        if let Some(named) = named {
+            let app = AppId::parse(named).ok().and_then(|id| self.app(&id));
+            return app.ok_or_else(|| {
+                Refusal::UnknownApp("the appid in the body is not configured here".to_owned())
+            });
+        }
+        let chosen = match (&referer, self.apps.as_slice()) {
+            (Some(from), _) => self.app(from),
+            (None, [only]) => Some(only),
+            (None, [first, ..]) if self.login.app_hints == AppHints::Ignored => Some(first),
+            (None, _) => None,
+        };
+        chosen.ok_or_else(|| {
+            Refusal::UnknownApp(
+                "this gate serves several mini programs; send the field appid".to_owned(),
+            )
+        })
+    }
+}
+
+fn referer(headers: &HeaderMap) -> Option<AppId> {
+    let referer = headers.get(REFERER)?.to_str().ok()?;
+    Referer::parse(referer)
+        .ok()
+        .map(|referer| referer.app().clone())
+}
+
+pub(in crate::gateway) fn require_post<B>(request: &Clean<B>) -> Result<(), Refusal> {
+    if *request.method() == Method::POST {
+        return Ok(());
+    }
+    Err(Refusal::MethodNotAllowed { allowed: "POST" })
+}
+
+/// A JSON answer that nobody may keep.
+pub(in crate::gateway) fn json<T: Serialize>(answer: &T) -> Response<Bytes> {
+    // Structs of texts and numbers cannot fail to serialise.
+    let mut response = Response::new(Bytes::from(serde_json::to_vec(answer).unwrap_or_default()));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+impl From<NoOutcome> for Refusal {
+    fn from(why: NoOutcome) -> Self {
+        match why {
+            NoOutcome::Busy(_) => Self::Overloaded,
+            NoOutcome::Lost => Self::Internal,
+        }
+    }
+}

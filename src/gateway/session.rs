@@ -1,0 +1,80 @@
+//! `GET` and `DELETE {paths.session}`, `POST {paths.logout}`: what a client may know of its session,
+//! and its end.
+
+use bytes::Bytes;
+use http::{Method, Response, StatusCode};
+use serde::Serialize;
+
+use crate::domain::id::UserKey;
+use crate::domain::identity::{Clean, Presented};
+use crate::domain::session::Live;
+use crate::gateway::login::{json, require_post};
+use crate::gateway::refusal::Refusal;
+use crate::gateway::{Gateway, Visit, query_says};
+use crate::server::body::RequestBody;
+
+#[derive(Serialize)]
+struct SessionAnswer<'a> {
+    appid: &'a str,
+    /// Seconds.
+    expires_in: u64,
+    /// Seconds since 1970-01-01 UTC.
+    created_at: u64,
+}
+
+impl Gateway {
+    /// Tells about the session, or ends it.
+    pub(in crate::gateway) fn session(
+        &self,
+        visit: &mut Visit<'_>,
+        request: &Clean<RequestBody>,
+        presented: &Presented,
+    ) -> Result<Response<Bytes>, Refusal> {
+        match *request.method() {
+            Method::GET => {
+                let live = self.session_of(visit, presented)?;
+                let ends_at = live.session().ends_at(&visit.settings.session.lifetimes);
+                Ok(json(&SessionAnswer {
+                    appid: live.holder().app.as_str(),
+                    expires_in: ends_at.since(self.shared.clock.now()).as_secs(),
+                    created_at: live.session().created().as_secs(),
+                }))
+            }
+            Method::DELETE => self.end(visit, request, presented),
+            _ => Err(Refusal::MethodNotAllowed {
+                allowed: "GET, DELETE",
+            }),
+        }
+    }
+
+    /// Ends the session.
+    pub(in crate::gateway) fn logout(
+        &self,
+        visit: &mut Visit<'_>,
+        request: &Clean<RequestBody>,
+        presented: &Presented,
+    ) -> Result<Response<Bytes>, Refusal> {
+        require_post(request)?;
+        self.end(visit, request, presented)
+    }
+
+    fn end(
+        &self,
+        visit: &mut Visit<'_>,
+        request: &Clean<RequestBody>,
+        presented: &Presented,
+    ) -> Result<Response<Bytes>, Refusal> {
+        let live: Live = self.session_of(visit, presented)?;
+        if query_says(request.uri(), "all", "true") {
+            let holder = live.holder();
+            self.shared
+                .store
+                .end_all(&UserKey::new(&holder.app, &holder.openid));
+        } else {
+            self.shared.store.end(live.session());
+        }
+        let mut response = Response::new(Bytes::new());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        Ok(response)
+    }
+}

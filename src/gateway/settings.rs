@@ -1,0 +1,141 @@
+//! What the request path is told by the configuration, and the questions that it can answer from
+//! that alone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{ACCESS_CONTROL_REQUEST_METHOD, CONTENT_LENGTH, ORIGIN};
+use http::{Method, Request};
+
+use crate::domain::id::AppId;
+use crate::domain::identity::{Clean, IdentityRules};
+use crate::domain::secret::AppSecret;
+use crate::domain::session::Lifetimes;
+use crate::gateway::refusal::Refusal;
+use crate::gateway::route::{Decision, Require, Routes};
+use crate::server::Limits;
+
+/// What a header field takes on the wire beside its name and value, in bytes: `: ` and the line end.
+const FIELD_OVERHEAD: usize = 4;
+
+/// Everything that the request path is told by the configuration.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `[[apps]]`, in the order of the file; never empty.
+    pub apps: Vec<App>,
+    /// `[paths]` and `[access]`.
+    pub routes: Routes,
+    /// `[identity]`, `session.token_from` and `server.trusted_proxies`.
+    pub identity: Arc<IdentityRules>,
+    /// `[login]`.
+    pub login: Login,
+    /// `[decrypt]`.
+    pub decrypt: Decrypt,
+    /// `[session]`.
+    pub session: Session,
+    /// `[server.limits]`.
+    pub limits: Limits,
+}
+
+/// One registered mini program.
+#[derive(Clone, Debug)]
+pub struct App {
+    /// Its appid.
+    pub id: AppId,
+    /// Its AppSecret.
+    pub secret: AppSecret,
+}
+
+/// `[login]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Login {
+    /// Whether the login answer tells the openid.
+    pub expose_openid: bool,
+    /// Whether the login answer tells the unionid.
+    pub expose_unionid: bool,
+    /// How long the answer to a code is kept for a repeat of the code.
+    pub retry_window: Duration,
+    /// What a login's word about its mini program counts for.
+    pub app_hints: AppHints,
+}
+
+/// What a login's word about its mini program (`appid`, `Referer`) counts for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AppHints {
+    /// It chooses the app, and a name that is not configured is refused.
+    Binding,
+    /// Nothing: the first app takes every login. For development, where the developer tools send
+    /// the appid of whatever project is open.
+    Ignored,
+}
+
+/// `[decrypt]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decrypt {
+    /// Greatest age of a watermark, when that is limited.
+    pub max_age: Option<Duration>,
+    /// How long a replaced session key is still tried.
+    pub key_grace: Duration,
+}
+
+/// `[session]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// How long sessions live.
+    pub lifetimes: Lifetimes,
+    /// Sessions of one user at once, when that is limited.
+    pub max_per_user: Option<usize>,
+    /// Whether WebSockets and event streams end with their session.
+    pub close_streams_on_end: bool,
+}
+
+impl Settings {
+    /// The configured app of this id.
+    pub fn app(&self, id: &AppId) -> Option<&App> {
+        self.apps.iter().find(|app| app.id == *id)
+    }
+
+    /// What a request to be forwarded needs, and the app server it goes to.
+    pub(in crate::gateway) fn access<B>(
+        &self,
+        decision: Decision,
+        request: &Clean<B>,
+    ) -> (Require, usize) {
+        let (require, upstream) = self.routes.access(decision);
+        let preflight = self.routes.forward_preflight
+            && *request.method() == Method::OPTIONS
+            && request.headers().contains_key(ORIGIN)
+            && request
+                .headers()
+                .contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+        (if preflight { Require::Public } else { require }, upstream)
+    }
+
+    /// Refuses a request that is larger than allowed, as far as its head tells.
+    pub(in crate::gateway) fn check_size<B>(&self, request: &Request<B>) -> Result<(), Refusal> {
+        let limits = &self.limits;
+        let target = request
+            .uri()
+            .path_and_query()
+            .map_or(0, |target| target.as_str().len());
+        if target > limits.max_uri_bytes {
+            return Err(Refusal::UriTooLong(limits.max_uri_bytes));
+        }
+        let headers = request.headers();
+        let size = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
+            name.as_str().len() + value.len() + FIELD_OVERHEAD
+        };
+        let bytes = target + headers.iter().map(size).sum::<usize>();
+        if bytes > limits.max_header_bytes || headers.len() > limits.max_headers {
+            return Err(Refusal::HeadersTooLarge);
+        }
+        let announced = headers
+            .get(CONTENT_LENGTH)
+            .and_then(|length| length.to_str().ok());
+        let announced = announced.and_then(|length| length.parse::<u64>().ok());
+        match (announced, limits.max_body_bytes) {
+            (Some(announced), Some(max)) if announced > max => Err(Refusal::BodyTooLarge(max)),
+            _ => Ok(()),
+        }
+    }
+}
