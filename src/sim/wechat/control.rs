@@ -1,0 +1,187 @@
+//! The control routes of the simulated WeChat, under `/_mock/`: what a test or a developer does to
+//! it over HTTP. Each is a method of [`MockWechat`] with its arguments in JSON.
+
+use http::header::{ALLOW, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+
+use crate::domain::clock::Timestamp;
+use crate::domain::id::{AppId, IdError};
+use crate::server::plain::{self, BodyError, PlainBody};
+use crate::sim::wechat::misbehave::{BadOrder, Misbehaviour, Order};
+use crate::sim::wechat::{MockWechat, UserName, Wanted};
+
+/// Largest body of a control request, in bytes.
+const MAX_BODY_BYTES: usize = 64 * 1024;
+
+const HELP: &str = "\
+This is a simulated WeChat. 这是模拟的微信接口，仅供开发和测试使用。
+
+GET    /sns/jscode2session  as the real one; code mock-NAME logs in as NAME, as often as wanted
+POST   /_mock/code          {appid,user}                    a code that works once, for 5 minutes
+POST   /_mock/userdata      {appid,user[,data][,timestamp]} encryptedData, iv, rawData, signature
+POST   /_mock/phone         {appid,user}                    encryptedData, iv of a phone button
+POST   /_mock/rotate        {appid,user}                    gives the user a new session_key
+POST   /_mock/misbehave     {times,with}                    fails the next calls; with is one of
+       {\"errcode\":45011} {\"errcode\":\"40029\"} {\"status\":502} {\"delay_ms\":3000} {\"reset\":true}
+       {\"garbage\":true} {\"huge_bytes\":10485760} {\"redirect\":\"http://...\"} {\"body\":\"...\"}
+DELETE /_mock/misbehave     takes that back
+GET    /_mock/calls         how often each API was called
+";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Who {
+    appid: String,
+    user: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UserDataRequest {
+    appid: String,
+    user: String,
+    data: Option<Map<String, Value>>,
+    /// Seconds since 1970-01-01 UTC, as in a watermark.
+    timestamp: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MisbehaveRequest {
+    times: u32,
+    with: Order,
+}
+
+/// Why a control request was not understood.
+#[derive(Debug, thiserror::Error)]
+enum ControlError {
+    #[error("appid: {0}")]
+    AppId(#[source] IdError),
+    #[error("{0}")]
+    Body(#[from] BodyError),
+    #[error("{0}")]
+    Json(#[from] serde_json::Error),
+    #[error("this route takes {0}")]
+    Method(&'static str),
+    #[error("with: {0}")]
+    Misbehaviour(#[from] BadOrder),
+    #[error("there is no such route; GET /_mock/ lists them")]
+    Route,
+    #[error("user: it is not 1 to 32 of A-Z a-z 0-9 _ -")]
+    User,
+}
+
+impl MockWechat {
+    /// Answers everything that is not one of WeChat's own routes.
+    pub(super) async fn answer_control(&self, request: Request<Incoming>) -> Response<PlainBody> {
+        match self.control(request).await {
+            Ok(response) => response,
+            Err(error) => error.answer(),
+        }
+    }
+
+    async fn control(
+        &self,
+        request: Request<Incoming>,
+    ) -> Result<Response<PlainBody>, ControlError> {
+        let path = request.uri().path().to_owned();
+        match (path.as_str(), request.method()) {
+            ("/_mock" | "/_mock/", &Method::GET) => Ok(plain::text(StatusCode::OK, HELP)),
+            ("/_mock/calls", &Method::GET) => Ok(found(&json!({
+                "sns/jscode2session": self.calls(),
+            }))),
+            ("/_mock/misbehave", &Method::DELETE) => {
+                self.behave();
+                Ok(done())
+            }
+            ("/_mock/misbehave", &Method::POST) => {
+                let MisbehaveRequest { times, with } = read(request).await?;
+                self.misbehave(times, Misbehaviour::try_from(with)?);
+                Ok(done())
+            }
+            ("/_mock/userdata", &Method::POST) => {
+                let asked: UserDataRequest = read(request).await?;
+                let (app, user) = who(&asked.appid, &asked.user)?;
+                let wanted = Wanted {
+                    data: asked.data,
+                    at: asked.timestamp.map(from_secs),
+                };
+                Ok(found(&self.user_data(&app, &user, wanted).to_json()))
+            }
+            ("/_mock/code" | "/_mock/phone" | "/_mock/rotate", &Method::POST) => {
+                let Who { appid, user } = read(request).await?;
+                let (app, user) = who(&appid, &user)?;
+                Ok(self.do_for(&path, &app, &user))
+            }
+            _ => Err(allowed(&path).map_or(ControlError::Route, ControlError::Method)),
+        }
+    }
+
+    /// The routes that are told a user and nothing else.
+    fn do_for(&self, path: &str, app: &AppId, user: &UserName) -> Response<PlainBody> {
+        match path {
+            "/_mock/code" => found(&json!({"code": self.issue_code(app, user)})),
+            "/_mock/phone" => found(&self.phone(app, user).to_json()),
+            _ => {
+                self.rotate(app, user);
+                done()
+            }
+        }
+    }
+}
+
+impl ControlError {
+    fn answer(&self) -> Response<PlainBody> {
+        let status = match self {
+            Self::AppId(_) | Self::Json(_) | Self::Misbehaviour(_) | Self::User => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::Body(error) => error.status(),
+            Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Route => StatusCode::NOT_FOUND,
+        };
+        let mut response = plain::json(status, &json!({"error": self.to_string()}));
+        if let Self::Method(methods) = self {
+            let methods = HeaderValue::from_static(methods);
+            response.headers_mut().insert(ALLOW, methods);
+        }
+        response
+    }
+}
+
+/// The methods of a route, when there is such a route.
+fn allowed(path: &str) -> Option<&'static str> {
+    match path {
+        "/_mock" | "/_mock/" | "/_mock/calls" => Some("GET"),
+        "/_mock/misbehave" => Some("POST, DELETE"),
+        "/_mock/code" | "/_mock/phone" | "/_mock/rotate" | "/_mock/userdata" => Some("POST"),
+        _ => None,
+    }
+}
+
+async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, ControlError> {
+    let body = plain::read_body(request.into_body(), MAX_BODY_BYTES).await?;
+    Ok(serde_json::from_slice(&body)?)
+}
+
+fn who(appid: &str, user: &str) -> Result<(AppId, UserName), ControlError> {
+    let app = AppId::parse(appid).map_err(ControlError::AppId)?;
+    let user = UserName::parse(user).ok_or(ControlError::User)?;
+    Ok((app, user))
+}
+
+fn from_secs(secs: u64) -> Timestamp {
+    Timestamp::from_millis(secs.saturating_mul(1000))
+}
+
+fn found(value: &Value) -> Response<PlainBody> {
+    plain::json(StatusCode::OK, value)
+}
+
+fn done() -> Response<PlainBody> {
+    plain::empty(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,230 @@
+//! A WeChat that needs no account: it answers `sns/jscode2session` as the real one does, makes what
+//! phones hand over, and fails on order. `[wechat] base_url` points at it.
+//!
+//! It refuses to know who calls. All its users are made up, so its control routes are open to
+//! whoever reaches them, and it belongs on a loopback address or a test network.
+
+mod codes;
+mod control;
+mod login;
+mod misbehave;
+mod user_data;
+mod users;
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use parking_lot::Mutex;
+use serde_json::{Map, Value};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
+
+use crate::crypto::session_key;
+use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::id::{AppId, OpenId};
+use crate::domain::secret::AppSecret;
+use crate::server::plain::{self, Handler, PlainBody};
+use crate::sim::wechat::codes::{IssuedCodes, Redeemed};
+use crate::sim::wechat::misbehave::Queue;
+use crate::sim::wechat::users::{User, Users};
+
+pub use crate::sim::wechat::misbehave::Misbehaviour;
+pub use crate::sim::wechat::user_data::{Raw, Sealed};
+pub use crate::sim::wechat::users::UserName;
+
+const LOGIN_PATH: &str = "/sns/jscode2session";
+
+/// What happens to a code that was not issued here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Codes {
+    /// It logs in as the user `devtools`, as often as wanted: the developer tools make real codes,
+    /// of which no simulator can know.
+    Lenient,
+    /// It is invalid.
+    Strict,
+}
+
+/// Which mini programs there are.
+#[derive(Clone, Debug)]
+pub enum Apps {
+    /// Every appid, with every secret.
+    Any,
+    /// These, each with its secret.
+    Only(Vec<(AppId, AppSecret)>),
+}
+
+/// How a simulated WeChat behaves from the beginning.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What happens to a code that was not issued here.
+    pub codes: Codes,
+    /// Which mini programs there are.
+    pub apps: Apps,
+    /// By which codes expire and watermarks are dated.
+    pub clock: Clock,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            codes: Codes::Strict,
+            apps: Apps::Any,
+            clock: Clock::System,
+        }
+    }
+}
+
+/// What goes into user data that is not as usual.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// The data, instead of a profile. It gets a watermark unless it has one.
+    pub data: Option<Map<String, Value>>,
+    /// When the data was obtained, instead of now.
+    pub at: Option<Timestamp>,
+}
+
+/// A handle on one simulated WeChat. Whoever has one controls it, while it is served or not.
+#[derive(Clone)]
+pub struct MockWechat(Arc<World>);
+
+struct World {
+    options: Options,
+    state: Mutex<State>,
+}
+
+struct State {
+    users: Users,
+    codes: IssuedCodes,
+    misbehaviour: Queue,
+    calls: u64,
+}
+
+impl fmt::Debug for MockWechat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MockWechat(..)")
+    }
+}
+
+impl MockWechat {
+    /// A world in which nobody has logged in yet.
+    pub fn new(options: Options) -> Self {
+        Self(Arc::new(World {
+            options,
+            state: Mutex::new(State {
+                users: Users::new(),
+                codes: IssuedCodes::new(),
+                misbehaviour: Queue::new(),
+                calls: 0,
+            }),
+        }))
+    }
+
+    /// Answers on this listener until `stop`.
+    pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
+        plain::serve(listener, self, stop).await;
+    }
+
+    /// A code as `wx.login` gives one: it works once, for this mini program, for five minutes.
+    pub fn issue_code(&self, app: &AppId, user: &UserName) -> String {
+        let now = self.now();
+        self.0.state.lock().codes.issue(app, user, now)
+    }
+
+    /// What `wx.getUserInfo` hands over, made with the user's session_key of this moment.
+    pub fn user_data(&self, app: &AppId, name: &UserName, wanted: Wanted) -> Sealed {
+        let user = self.find(app, name);
+        let mut data = wanted
+            .data
+            .unwrap_or_else(|| user_data::profile(&user, name));
+        let at = wanted.at.unwrap_or_else(|| self.now());
+        user_data::watermark(&mut data, app, at);
+        let raw = user_data::sign(&data, &user);
+        user_data::seal(data, &user, Some(raw))
+    }
+
+    /// What a phone button hands over, made with the user's session_key of this moment.
+    pub fn phone(&self, app: &AppId, name: &UserName) -> Sealed {
+        let mut data = user_data::phone();
+        user_data::watermark(&mut data, app, self.now());
+        user_data::seal(data, &self.find(app, name), None)
+    }
+
+    /// Gives the user a new session_key, as a login on another phone may do.
+    pub fn rotate(&self, app: &AppId, user: &UserName) {
+        self.0.state.lock().users.rotate(app, user);
+    }
+
+    /// Fails the next so many calls in this way, after what was ordered before.
+    pub fn misbehave(&self, times: u32, how: Misbehaviour) {
+        self.0.state.lock().misbehaviour.push(times, how);
+    }
+
+    /// Takes all orders to misbehave back.
+    pub fn behave(&self) {
+        self.0.state.lock().misbehaviour.clear();
+    }
+
+    /// How often `sns/jscode2session` was called.
+    pub fn calls(&self) -> u64 {
+        self.0.state.lock().calls
+    }
+
+    /// The openid that a user has or would have.
+    pub fn openid_of(&self, app: &AppId, user: &UserName) -> OpenId {
+        users::openid(app, user)
+    }
+
+    /// The user's session_key of this moment, as WeChat writes it.
+    pub fn session_key_text_of(&self, app: &AppId, user: &UserName) -> Zeroizing<String> {
+        session_key::text(&self.find(app, user).key)
+    }
+
+    fn options(&self) -> &Options {
+        &self.0.options
+    }
+
+    fn now(&self) -> Timestamp {
+        self.0.options.clock.now()
+    }
+
+    fn find(&self, app: &AppId, name: &UserName) -> User {
+        self.0.state.lock().users.find(app, name)
+    }
+
+    fn redeem_issued(&self, app: &AppId, code: &str) -> Redeemed {
+        let now = self.now();
+        self.0.state.lock().codes.redeem(code, app, now)
+    }
+
+    /// Counts a call, and says what is to go wrong with it.
+    fn note_call(&self) -> Option<Misbehaviour> {
+        let mut state = self.0.state.lock();
+        state.calls += 1;
+        state.misbehaviour.next()
+    }
+
+    async fn answer_login(&self, request: &Request<Incoming>) -> Response<PlainBody> {
+        let query = request.uri().query().unwrap_or_default();
+        let honest = || self.jscode2session(request.method(), query);
+        match self.note_call() {
+            None => plain::text(StatusCode::OK, honest()),
+            Some(misbehaviour) => misbehaviour.answer(honest).await,
+        }
+    }
+}
+
+impl Handler for MockWechat {
+    async fn handle(&self, request: Request<Incoming>) -> Response<PlainBody> {
+        if request.uri().path() == LOGIN_PATH {
+            self.answer_login(&request).await
+        } else {
+            self.answer_control(request).await
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
