@@ -1,0 +1,168 @@
+//! `[identity]`: the names under which the app server learns who sent a request, and what no
+//! request may bring along.
+
+use http::{HeaderName, HeaderValue};
+
+use crate::config::header;
+use crate::config::key::Key;
+use crate::config::value;
+use crate::domain::fold::Folded;
+use crate::domain::identity::{IdentityNames, IdentityRules, TokenPlace};
+use crate::domain::peer::TrustedProxies;
+
+/// Whose dialect is spoken where `headers` says nothing.
+#[derive(Clone, Copy)]
+enum Preset {
+    CloudRun,
+    RemoteUser,
+    XForwardedUser,
+}
+
+impl Preset {
+    fn openid(self) -> &'static str {
+        match self {
+            Self::CloudRun => "X-WX-OPENID",
+            Self::RemoteUser => "Remote-User",
+            Self::XForwardedUser => "X-Forwarded-User",
+        }
+    }
+}
+
+/// Reads `[identity]`. `None` when there is a fault in the names.
+pub(super) fn read(
+    table: &Key<'_>,
+    token_places: Vec<TokenPlace>,
+    trusted: TrustedProxies,
+) -> Option<IdentityRules> {
+    let preset = table.key("preset").choice(
+        Preset::CloudRun,
+        &[
+            ("cloudrun", Preset::CloudRun),
+            ("remote-user", Preset::RemoteUser),
+            ("x-forwarded-user", Preset::XForwardedUser),
+        ],
+    );
+    let names = read_names(&table.table("headers"), preset);
+    let env = read_env(&table.key("env"));
+    let prefixes = read_prefixes(&table.key("strip_prefixes"));
+    let keep = read_keep(&table.key("keep"), names.as_ref(), &prefixes);
+    let names = names?;
+    Some(IdentityRules::new(
+        names,
+        env,
+        token_places,
+        trusted,
+        (&prefixes, &keep),
+    ))
+}
+
+fn read_names(headers: &Key<'_>, preset: Preset) -> Option<IdentityNames> {
+    let keys = ["openid", "unionid", "appid", "source", "env"].map(|name| headers.key(name));
+    let defaults = [
+        preset.openid(),
+        "X-WX-UNIONID",
+        "X-WX-APPID",
+        "X-WX-SOURCE",
+        "X-WX-ENV",
+    ];
+    let mut found: Vec<(&Key<'_>, HeaderName)> = Vec::new();
+    for (key, default) in keys.iter().zip(defaults) {
+        let written = key.text();
+        match header::parse(written.unwrap_or(default)) {
+            Err(wrong) => key.fault(wrong),
+            Ok(name) => {
+                refuse_same(&found, key, &name);
+                found.push((key, name));
+            }
+        }
+    }
+    let names: Vec<_> = found.into_iter().map(|(_, name)| name).collect();
+    let [openid, unionid, appid, source, env] = names.try_into().ok()?;
+    Some(IdentityNames {
+        openid,
+        unionid,
+        appid,
+        source,
+        env,
+    })
+}
+
+fn refuse_same(found: &[(&Key<'_>, HeaderName)], key: &Key<'_>, name: &HeaderName) {
+    let folded = Folded::new(name.as_str());
+    if let Some((first, _)) = found.iter().find(|(_, other)| folded.is(other.as_str())) {
+        // At whichever of the two was written: the other is a default.
+        let (at, other) = if key.is_present() {
+            (key, *first)
+        } else {
+            (*first, key)
+        };
+        at.fault(format!(
+            "is the same header as {} (for servers that fold letter case and - _ .), expected \
+             different ones",
+            other.path()
+        ));
+    }
+}
+
+fn read_env(key: &Key<'_>) -> Option<HeaderValue> {
+    let text = key.text().filter(|text| !text.is_empty())?;
+    let value = HeaderValue::from_str(text).ok();
+    let plain = value.filter(|_| text.bytes().all(|byte| byte.is_ascii_graphic()));
+    if plain.is_none() {
+        key.fault("has a space or another character than printable ASCII, expected the id of an environment, or \"\" for off");
+    }
+    plain
+}
+
+fn read_prefixes(key: &Key<'_>) -> Vec<String> {
+    let Some(items) = key.texts() else {
+        return vec!["x-wx-".to_owned()];
+    };
+    let mut prefixes = Vec::new();
+    for item in items {
+        const EXPECTED: &str = "expected the beginning of header names such as \"x-wx-\"";
+        let shown = value::quoted(&item.text);
+        if HeaderName::from_bytes(item.text.as_bytes()).is_err() {
+            item.key.fault(format!("is {shown}, {EXPECTED}"));
+        } else if let Some(name) = header::essential_under(&item.text) {
+            item.key
+                .fault(format!("is {shown} and would take out {name}, {EXPECTED}"));
+        } else {
+            prefixes.push(item.text);
+        }
+    }
+    prefixes
+}
+
+fn read_keep(key: &Key<'_>, names: Option<&IdentityNames>, prefixes: &[String]) -> Vec<String> {
+    let mut keep = Vec::new();
+    for item in key.texts().unwrap_or_default() {
+        let shown = value::quoted(&item.text);
+        let folded = Folded::new(&item.text);
+        let injected = names.and_then(|names| {
+            names
+                .all()
+                .into_iter()
+                .find(|name| folded.is(name.as_str()))
+        });
+        if HeaderName::from_bytes(item.text.as_bytes()).is_err() {
+            item.key
+                .fault(format!("is {shown}, expected the name of a header"));
+        } else if let Some(name) = injected {
+            item.key.fault(format!(
+                "is {shown}, but only the gate may write {name}, expected another header"
+            ));
+        } else {
+            if !prefixes
+                .iter()
+                .any(|prefix| Folded::new(prefix).begins(&item.text))
+            {
+                item.key.warn(format!(
+                    "{shown} is under none of identity.strip_prefixes, so it passes anyway"
+                ));
+            }
+            keep.push(item.text);
+        }
+    }
+    keep
+}

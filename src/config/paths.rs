@@ -1,0 +1,81 @@
+//! `[paths]`: where the gate's own routes are.
+
+use crate::config::key::Key;
+use crate::config::reader::Item;
+use crate::config::value;
+use crate::domain::path::{Matching, PathPattern};
+use crate::gateway::route::Endpoint;
+
+/// The gate's own routes, with where each was written.
+pub(super) struct Paths<'a> {
+    found: Vec<(PathPattern, Endpoint, Key<'a>)>,
+}
+
+impl<'a> Paths<'a> {
+    /// Reads `[paths]`.
+    pub(super) fn read(table: &Key<'a>) -> Self {
+        let mut paths = Self { found: Vec::new() };
+        for (name, endpoint, default) in [
+            ("login", Endpoint::Login, "/wx/login"),
+            ("decrypt", Endpoint::Decrypt, "/wx/decrypt"),
+            ("session", Endpoint::Session, "/wx/session"),
+            ("logout", Endpoint::Logout, "/wx/logout"),
+        ] {
+            let key = table.key(name);
+            let items = key.text_or_texts().unwrap_or_else(|| {
+                let text = default.to_owned();
+                let key = key.clone();
+                vec![Item { text, key }]
+            });
+            if items.is_empty() && endpoint == Endpoint::Login {
+                key.warn("is off: nobody can log in, so no request can have a session");
+            }
+            for item in items {
+                paths.add(&item, endpoint);
+            }
+        }
+        paths
+    }
+
+    /// The routes in the form of the table that decides.
+    pub(super) fn endpoints(&self) -> Vec<(PathPattern, Endpoint)> {
+        let routes = self.found.iter();
+        routes
+            .map(|(path, endpoint, _)| (path.clone(), *endpoint))
+            .collect()
+    }
+
+    fn add(&mut self, item: &Item<'a>, endpoint: Endpoint) {
+        const EXPECTED: &str = "expected a path such as \"/wx/login\", or \"\" for off";
+        let pattern = match PathPattern::parse(&item.text) {
+            Err(wrong) => Err(format!("{wrong}, {EXPECTED}")),
+            Ok(pattern) if !pattern.is_exact() => {
+                Err(format!("stands for more than one path, {EXPECTED}"))
+            }
+            Ok(pattern) => self.refuse_second(pattern),
+        };
+        match pattern {
+            Ok(pattern) => self.found.push((pattern, endpoint, item.key.clone())),
+            Err(wrong) => {
+                item.key
+                    .fault(format!("is {}: {wrong}", value::quoted(&item.text)));
+            }
+        }
+    }
+
+    /// Servers that ignore letter case or a slash at the end take similar paths for one.
+    fn refuse_second(&self, pattern: PathPattern) -> Result<PathPattern, String> {
+        let same = |path: &PathPattern| {
+            path.matches(pattern.as_str().as_bytes(), Matching::Loose)
+                || pattern.matches(path.as_str().as_bytes(), Matching::Loose)
+        };
+        match self.found.iter().find(|(path, ..)| same(path)) {
+            None => Ok(pattern),
+            Some((_, _, first)) => Err(format!(
+                "the same path as {}, expected different ones (letter case and a slash at the end \
+                 make no difference)",
+                first.path()
+            )),
+        }
+    }
+}

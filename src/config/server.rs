@@ -1,0 +1,148 @@
+//! `[server]`: where the gate listens and what one client may take of it.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::config::key::Key;
+use crate::config::reader::Item;
+use crate::config::{address, value};
+use crate::domain::peer::TrustedProxies;
+use crate::server::{DEFAULT_PORT, Limits, Listen, Settings};
+
+const MAX_WORKERS: usize = 1024;
+/// The HTTP library cannot do with less than 8 KiB.
+const HEADER_BYTES: (usize, usize) = (8 * 1024, 1024 * 1024);
+/// The library that holds targets cannot hold more than 64 KiB.
+const URI_BYTES: (usize, usize) = (256, 32 * 1024);
+/// Nobody means more.
+const MAX_BODY_BYTES: u64 = 1024 * 1024 * 1024 * 1024;
+
+/// The address of the file that says nothing about it.
+fn default_listen() -> Listen {
+    Listen::Tcp(SocketAddr::from((Ipv6Addr::UNSPECIFIED, DEFAULT_PORT)))
+}
+
+/// Reads `[server]`.
+pub(super) fn read(table: &Key<'_>) -> Settings {
+    let listen = read_listen(&table.key("listen"));
+    let grace = Duration::from_secs(25);
+    Settings {
+        listen_fallback: listen == [default_listen()],
+        listen,
+        workers: table.key("workers").number(0, 0..=MAX_WORKERS),
+        drain_timeout: table.key("drain_timeout").duration(grace),
+        drain_delay: table
+            .key("drain_delay")
+            .duration_or_off(None)
+            .unwrap_or_default(),
+        trusted_proxies: read_trusted(&table.key("trusted_proxies")),
+        limits: read_limits(&table.table("limits")),
+    }
+}
+
+fn read_listen(key: &Key<'_>) -> Vec<Listen> {
+    let Some(items) = key.text_or_texts() else {
+        return vec![default_listen()];
+    };
+    if items.is_empty() {
+        key.fault("is empty, expected an address to listen on such as \"[::]:4180\"");
+    }
+    let mut listen = Vec::new();
+    for item in items {
+        match parse_listen(&item.text) {
+            Err(wrong) => item.key.fault(wrong),
+            Ok(address) if listen.contains(&address) && !is_any_port(&address) => {
+                item.key
+                    .fault("is there twice, expected every address once");
+            }
+            Ok(address) => listen.push(address),
+        }
+    }
+    listen
+}
+
+/// Port 0 stands for any free one.
+fn is_any_port(listen: &Listen) -> bool {
+    matches!(listen, Listen::Tcp(address) if address.port() == 0)
+}
+
+fn parse_listen(text: &str) -> Result<Listen, String> {
+    const EXPECTED: &str = "expected an IP address and a port such as \"0.0.0.0:4180\" or \
+                            \"[::]:4180\", or \"unix:/path\"";
+    match address::unix_socket(text) {
+        Some(Ok(path)) => Ok(Listen::Unix(path)),
+        Some(Err(wrong)) => Err(format!("{wrong}, {EXPECTED}")),
+        None => address::socket(text)
+            .map(Listen::Tcp)
+            .ok_or_else(|| format!("is {}, {EXPECTED}", value::quoted(text))),
+    }
+}
+
+fn read_trusted(key: &Key<'_>) -> TrustedProxies {
+    let mut networks = Vec::new();
+    let mut unix = false;
+    for item in key.texts().unwrap_or_default() {
+        if item.text == "unix" {
+            unix = true;
+        } else {
+            networks.extend(read_network(&item));
+        }
+    }
+    TrustedProxies::new(networks, unix)
+}
+
+fn read_network(item: &Item<'_>) -> Option<IpNet> {
+    let text = item.text.as_str();
+    let network = text
+        .parse()
+        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    let network: IpNet = match network {
+        Ok(network) => network,
+        Err(_wrong) => {
+            let shown = value::quoted(text);
+            item.key.fault(format!(
+                "is {shown}, expected a network such as \"10.0.0.0/8\", an address, or \"unix\""
+            ));
+            return None;
+        }
+    };
+    if matches!(network, IpNet::V6(v6) if v6.addr().to_ipv4_mapped().is_some()) {
+        item.key
+            .fault("is IPv4 in IPv6 form and would never match, expected the IPv4 network");
+    }
+    if network.prefix_len() == 0 {
+        item.key.warn("trusts everybody: any client can claim any address in X-Forwarded-For; name the proxies only");
+    }
+    Some(network.trunc())
+}
+
+fn read_limits(table: &Key<'_>) -> Limits {
+    let default = Limits::default();
+    let (head, uri) = (table.key("max_header_bytes"), table.key("max_uri_bytes"));
+    let max_body = table.key("max_body_bytes").size(0, 0..=MAX_BODY_BYTES);
+    let limits = Limits {
+        max_connections: table
+            .key("max_connections")
+            .number(default.max_connections, 1..=1_000_000),
+        max_header_bytes: head.size(default.max_header_bytes, HEADER_BYTES.0..=HEADER_BYTES.1),
+        max_headers: table
+            .key("max_headers")
+            .number(default.max_headers, 8..=1000),
+        max_uri_bytes: uri.size(default.max_uri_bytes, URI_BYTES.0..=URI_BYTES.1),
+        header_timeout: table.key("header_timeout").duration(default.header_timeout),
+        idle_timeout: table.key("idle_timeout").duration(default.idle_timeout),
+        body_idle_timeout: table
+            .key("body_idle_timeout")
+            .duration(default.body_idle_timeout),
+        max_body_bytes: (max_body != 0).then_some(max_body),
+    };
+    if limits.max_uri_bytes > limits.max_header_bytes {
+        let at = if uri.is_present() { uri } else { head };
+        at.fault(
+            "leaves no room for the target, expected max_uri_bytes not above max_header_bytes",
+        );
+    }
+    limits
+}

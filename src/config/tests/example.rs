@@ -1,0 +1,124 @@
+//! `config.example.toml` is held to the code: every key, every default.
+
+use super::*;
+
+const EXAMPLE: &str = include_str!("../../../config.example.toml");
+
+/// A line of the example that is a comment but would be configuration.
+fn uncommented(line: &str) -> Option<&str> {
+    let code = line.strip_prefix("# ")?;
+    let is_key = |text: &str| {
+        let (name, _) = text.split_once(" = ")?;
+        let plain = |c: char| c.is_ascii_lowercase() || matches!(c, '_' | '.');
+        name.chars().all(plain).then_some(())
+    };
+    (code.starts_with('[') || code.starts_with("# ") || is_key(code).is_some()).then_some(code)
+}
+
+/// The example with everything uncommented that `wanted` says, by line from 0.
+fn example_with(wanted: impl Fn(usize) -> bool) -> String {
+    let line = |(number, line)| match uncommented(line) {
+        Some(code) if wanted(number) => code,
+        _ => line,
+    };
+    let lines: Vec<_> = EXAMPLE.lines().enumerate().map(line).collect();
+    lines.join("\n")
+}
+
+fn patterns(node: &Node, path: &str, found: &mut BTreeSet<String>) {
+    match &node.value {
+        Value::Table(entries) => {
+            for (name, child) in entries {
+                let name = if path == "upstreams" { "NAME" } else { name };
+                let dot = if path.is_empty() { "" } else { "." };
+                patterns(child, &format!("{path}{dot}{name}"), found);
+            }
+        }
+        Value::List(items) if matches!(items.first(), Some(first) if matches!(first.value, Value::Table(_))) => {
+            for item in items {
+                patterns(item, &format!("{path}[]"), found);
+            }
+        }
+        _ => {
+            found.insert(path.to_owned());
+        }
+    }
+}
+
+#[test]
+fn the_example_is_valid_and_says_nothing_but_defaults() {
+    let loaded = parse_with(EXAMPLE, &[]).unwrap();
+    assert_eq!(
+        format!("{:#?}", loaded.config),
+        format!("{:#?}", config(SHORTEST))
+    );
+    assert!(loaded.warnings.is_empty());
+}
+
+#[test]
+fn the_example_shows_every_key_and_no_other() {
+    let tree = document::parse(&example_with(|_| true), &"example".into())
+        .map_err(|fault| fault.to_string());
+    let mut shown = BTreeSet::new();
+    patterns(&tree.unwrap(), "", &mut shown);
+    let same_as_upstream = |key: &String| {
+        key.strip_prefix("upstreams.NAME.")
+            .is_some_and(|name| shown.contains(&format!("upstream.{name}")))
+    };
+    let known = known_keys();
+    let missing: Vec<_> = known
+        .iter()
+        .filter(|key| !shown.contains(*key) && !same_as_upstream(key))
+        .collect();
+    assert!(missing.is_empty(), "not in the example: {missing:?}");
+    let unknown: Vec<_> = shown.difference(&known).collect();
+    assert!(unknown.is_empty(), "not known: {unknown:?}");
+}
+
+#[test]
+fn what_the_example_shows_as_a_comment_works_when_uncommented() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, content: &str| {
+        let path = directory.path().join(name);
+        fs::write(&path, content).unwrap();
+        path.display().to_string()
+    };
+    let secret = file("secret", PLANTED);
+    let pem = file("ca.pem", "-----BEGIN CERTIFICATE-----");
+    let is_code = |number: usize| EXAMPLE.lines().nth(number).and_then(uncommented).is_some();
+    let rules = |number: usize| {
+        let line = EXAMPLE.lines().nth(number).unwrap();
+        !line.contains("secret") && !line.contains("user_key")
+    };
+    let mut texts = vec![example_with(rules)];
+    let alternatives =
+        (0..EXAMPLE.lines().count()).filter(|&number| is_code(number) && !rules(number));
+    texts.extend(alternatives.map(|number| {
+        let text = example_with(|other| other == number);
+        // One form of the AppSecret takes the place of the other.
+        if EXAMPLE.lines().nth(number).unwrap().contains("# secret") {
+            text.replace("secret_env = \"WX_APP_SECRET\"\n", "")
+        } else {
+            text
+        }
+    }));
+    assert_eq!(texts.len(), 6);
+    for text in texts {
+        let text = text
+            .replace("/run/secrets/wx_app_secret", &secret)
+            .replace("/run/secrets/wxgate_user_key", &secret)
+            .replace("/etc/wxgate/ca.pem", &pem);
+        let loaded = parse_with(&text, &[("WXGATE_USER_KEY", PLANTED)]);
+        assert!(loaded.is_ok(), "{}", loaded.unwrap_err());
+    }
+}
+
+#[test]
+fn every_key_of_the_example_has_a_comment() {
+    let mut before = "";
+    for line in EXAMPLE.lines() {
+        let is_key = !line.starts_with(['#', '[']) && !line.is_empty();
+        assert!(!is_key || before.starts_with("# "), "{line}");
+        before = line;
+    }
+}

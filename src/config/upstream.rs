@@ -1,0 +1,173 @@
+//! `[upstream]` and `[upstreams.NAME]`: the app servers.
+
+use http::HeaderValue;
+
+use crate::config::address::{self, Origin};
+use crate::config::key::Key;
+use crate::server::Listen;
+use crate::upstream::{Settings, Target};
+
+const HTTP_PORT: u16 = 80;
+const MAX_CONNECTIONS: usize = 1_000_000;
+const MAX_NAME_CHARS: usize = 64;
+const EXPECTED: &str =
+    "expected \"http://host:port\" or \"unix:/path\", without a path on the app server";
+
+/// What was read of all app servers.
+pub(super) struct Upstreams<'a> {
+    /// `[upstream]` first, then `[upstreams.NAME]` in the order of the file. `None` where there is
+    /// a fault.
+    settings: Vec<Option<Settings>>,
+    /// The tables of the named ones: the first is number 1 in `settings`.
+    named: Vec<(&'a str, Key<'a>)>,
+}
+
+impl<'a> Upstreams<'a> {
+    /// Reads all of them. `listen` is where the gate listens itself.
+    pub(super) fn read(root: &Key<'a>, listen: &[Listen]) -> Self {
+        let named = root.table("upstreams").tables();
+        let mut settings = vec![read_one(&root.table("upstream"), listen)];
+        for (name, table) in &named {
+            check_name(name, table);
+            settings.push(read_one(table, listen));
+        }
+        Self { settings, named }
+    }
+
+    /// The number of a named one.
+    pub(super) fn number(&self, name: &str) -> Option<usize> {
+        let position = self.named.iter().position(|&(known, _)| known == name)?;
+        Some(position + 1)
+    }
+
+    /// The names, as a message lists them.
+    pub(super) fn names(&self) -> String {
+        let names: Vec<_> = self
+            .named
+            .iter()
+            .map(|&(name, _)| format!("{name:?}"))
+            .collect();
+        if names.is_empty() {
+            "there is no table [upstreams.NAME]".to_owned()
+        } else {
+            format!("expected one of {}", names.join(", "))
+        }
+    }
+
+    /// Warns of named ones that are not among these numbers.
+    pub(super) fn warn_unused(&self, used: &[usize]) {
+        for (index, (name, table)) in self.named.iter().enumerate() {
+            if !used.contains(&(index + 1)) {
+                table.warn(format!(
+                    "is never used: no rule under [[access.rules]] says upstream = {name:?}"
+                ));
+            }
+        }
+    }
+
+    /// The settings, when none has a fault.
+    pub(super) fn into_settings(self) -> Option<Vec<Settings>> {
+        self.settings.into_iter().collect()
+    }
+}
+
+/// A name is a level in the name of an environment variable.
+fn check_name(name: &str, table: &Key<'_>) {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
+    let fits = name.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && name.chars().all(plain)
+        && name.len() <= MAX_NAME_CHARS
+        && !name.contains("__");
+    if !fits {
+        table.fault("is not a name, expected lower-case letters, digits, - and single _");
+    }
+}
+
+fn read_one(table: &Key<'_>, listen: &[Listen]) -> Option<Settings> {
+    let target = read_target(&table.key("url"), listen);
+    // Its defaults are the same at every target.
+    let unknown = || Target::Unix(std::path::PathBuf::new());
+    let default = Settings::at(target.clone().unwrap_or_else(unknown));
+    let number = |name: &str, default: usize, least: usize| {
+        table.key(name).number(default, least..=MAX_CONNECTIONS)
+    };
+    let settings = Settings {
+        connect_timeout: table
+            .key("connect_timeout")
+            .duration(default.connect_timeout),
+        response_timeout: table
+            .key("response_timeout")
+            .duration(default.response_timeout),
+        stream_idle_timeout: table
+            .key("stream_idle_timeout")
+            .duration_or_off(default.stream_idle_timeout),
+        idle_timeout: table.key("idle_timeout").duration(default.idle_timeout),
+        max_connections: number("max_connections", default.max_connections, 1),
+        max_tunnels: number("max_tunnels", default.max_tunnels, 0),
+        max_idle: number("max_idle", default.max_idle, 0),
+        max_pending: number("max_pending", default.max_pending, 0),
+        preserve_host: table.key("preserve_host").flag(default.preserve_host),
+        target: default.target,
+    };
+    target.map(|_known| settings)
+}
+
+fn read_target(key: &Key<'_>, listen: &[Listen]) -> Option<Target> {
+    let url =
+        key.required_text("the address of the app server such as \"http://127.0.0.1:3000\"")?;
+    match parse_target(url) {
+        Ok(target) if listen.iter().any(|address| is_gate(&target, address)) => {
+            key.fault("is the gate's own address (server.listen), expected that of the app server");
+            None
+        }
+        Ok(target) => Some(target),
+        Err(wrong) => {
+            key.fault(wrong);
+            None
+        }
+    }
+}
+
+fn parse_target(url: &str) -> Result<Target, String> {
+    if let Some(socket) = address::unix_socket(url) {
+        return socket
+            .map(Target::Unix)
+            .map_err(|wrong| format!("{wrong}, {EXPECTED}"));
+    }
+    let origin = Origin::parse(url).map_err(|wrong| format!("{wrong}, {EXPECTED}"))?;
+    match origin.scheme.as_str() {
+        "http" => {}
+        "https" => {
+            return Err(format!(
+                "is https, but this version speaks clear text to the app server, {EXPECTED}"
+            ));
+        }
+        _ => return Err(format!("has an unknown scheme, {EXPECTED}")),
+    }
+    let authority = HeaderValue::try_from(origin.authority(HTTP_PORT))
+        .map_err(|_odd| format!("has an odd host, {EXPECTED}"))?;
+    Ok(Target::Http {
+        port: origin.port.unwrap_or(HTTP_PORT),
+        host: origin.host,
+        authority,
+    })
+}
+
+/// Whether a request to the target would come back to the gate.
+fn is_gate(target: &Target, listen: &Listen) -> bool {
+    match (target, listen) {
+        (Target::Unix(target), Listen::Unix(path)) => target == path,
+        (Target::Http { host, port, .. }, Listen::Tcp(address)) => {
+            let name = host.eq_ignore_ascii_case("localhost");
+            let ip: Option<std::net::IpAddr> = host.parse().ok();
+            let is_loopback = name || ip.is_some_and(|ip| ip.to_canonical().is_loopback());
+            *port == address.port()
+                && (ip == Some(address.ip()) || (is_loopback && takes_loopback(address)))
+        }
+        _ => false,
+    }
+}
+
+fn takes_loopback(address: &std::net::SocketAddr) -> bool {
+    address.ip().is_unspecified() || address.ip().is_loopback()
+}
