@@ -1,11 +1,109 @@
 //! The listener for operators: is the process alive, is it ready, which version is it. Never serves
 //! a client of the gate.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use http::header::HOST;
+use http::uri::Authority;
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::server::plain::{self, Handler, PlainBody};
+use crate::telemetry::event;
 
 /// `[admin]`: the listener for operators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Where it listens; `None` switches it off.
     pub listen: Option<SocketAddr>,
+}
+
+/// Whether the gate takes requests and means to go on doing so.
+#[derive(Clone, Debug, Default)]
+pub struct Readiness(Arc<AtomicBool>);
+
+impl Readiness {
+    /// Ready from now on, or no longer.
+    pub fn set(&self, ready: bool) {
+        self.0.store(ready, Ordering::Relaxed);
+    }
+
+    fn is_ready(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Serves operators until told to stop. Must run inside a runtime.
+pub async fn serve(listener: std::net::TcpListener, readiness: Readiness, stop: CancellationToken) {
+    let listener = match TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!(message = event::ACCEPT_FAILED, %error);
+            return;
+        }
+    };
+    let address = listener.local_addr().ok();
+    if let Some(address) = address {
+        tracing::info!(message = event::ADMIN_LISTENING, %address);
+    }
+    let on_loopback = address.is_some_and(|address| address.ip().is_loopback());
+    plain::serve(
+        listener,
+        Admin {
+            readiness,
+            on_loopback,
+        },
+        stop,
+    )
+    .await;
+}
+
+#[derive(Clone)]
+struct Admin {
+    readiness: Readiness,
+    on_loopback: bool,
+}
+
+impl Handler for Admin {
+    async fn handle(&self, request: Request<Incoming>) -> Response<PlainBody> {
+        if self.on_loopback && !names_loopback(&request) {
+            // A web page can have its own name resolve to 127.0.0.1, and then it is of the same
+            // origin as what listens there.
+            return plain::text(StatusCode::FORBIDDEN, "the Host is not a loopback name\n");
+        }
+        if *request.method() != Method::GET && *request.method() != Method::HEAD {
+            return plain::text(StatusCode::METHOD_NOT_ALLOWED, "use GET\n");
+        }
+        match request.uri().path() {
+            "/healthz" => plain::text(StatusCode::OK, "ok\n"),
+            "/readyz" if self.readiness.is_ready() => plain::text(StatusCode::OK, "ready\n"),
+            "/readyz" => plain::text(StatusCode::SERVICE_UNAVAILABLE, "not accepting\n"),
+            "/version" => plain::json(StatusCode::OK, &version()),
+            _ => plain::text(StatusCode::NOT_FOUND, "/healthz /readyz /version\n"),
+        }
+    }
+}
+
+fn version() -> serde_json::Value {
+    json!({
+        "name": env!("CARGO_PKG_NAME"),
+        "version": env!("CARGO_PKG_VERSION"),
+    })
+}
+
+fn names_loopback<B>(request: &Request<B>) -> bool {
+    let Some(host) = request.headers().get(HOST) else {
+        return false;
+    };
+    let Ok(authority) = Authority::try_from(host.as_bytes()) else {
+        return false;
+    };
+    let host = authority.host();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost") || bare.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
 }

@@ -1,0 +1,209 @@
+//! `wxgate dev`: a simulated WeChat, a gate and an app server in one process, for somebody who has
+//! none of them. And `wxgate mock-wechat`, which is the first alone.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::{self, Running, StartError, Surroundings};
+use crate::config::{self, Faults};
+use crate::gateway::AppHints;
+use crate::server::Listen;
+use crate::sim::demo::DemoApp;
+use crate::sim::wechat::{Apps, Codes, MockWechat, Options};
+
+/// The mini program of `wxgate dev`.
+const APPID: &str = "wx0123456789abcdef";
+
+/// Why `wxgate dev` did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum DevError {
+    /// What was given on the command line does not make a configuration.
+    #[error("{0}")]
+    Config(Faults),
+    /// A port of this machine.
+    #[error("cannot listen on a port of this machine")]
+    Listen(#[from] io::Error),
+    /// The gate.
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
+/// Everything that `wxgate dev` runs.
+#[derive(Debug)]
+pub struct Dev {
+    /// The gate.
+    pub gate: Running,
+    /// Where the simulated WeChat listens.
+    pub wechat: SocketAddr,
+    /// Where the demo app listens, when it runs.
+    pub demo: Option<SocketAddr>,
+    stop: CancellationToken,
+}
+
+/// Starts everything. Must run inside a runtime, which serves the simulator and the demo app.
+pub async fn start(
+    listen: SocketAddr,
+    upstream: Option<&str>,
+    surroundings: &Surroundings,
+) -> Result<Dev, DevError> {
+    let stop = CancellationToken::new();
+    let wechat = TcpListener::bind("127.0.0.1:0").await?;
+    let wechat_address = wechat.local_addr()?;
+    let options = Options {
+        codes: Codes::Lenient,
+        apps: Apps::Any,
+        clock: surroundings.clock.clone(),
+    };
+    tokio::spawn(MockWechat::new(options).serve(wechat, stop.clone()));
+    let mut demo = None;
+    let upstream = match upstream {
+        Some(url) => url.to_owned(),
+        None => {
+            let listener = TcpListener::bind("127.0.0.1:0").await?;
+            let address = listener.local_addr()?;
+            demo = Some(address);
+            tokio::spawn(DemoApp::new().serve(listener, stop.clone()));
+            format!("http://{address}")
+        }
+    };
+    let text = configuration(listen, &upstream, wechat_address);
+    let loaded = config::parse(&text, Path::new("wxgate dev"), []).map_err(DevError::Config)?;
+    let mut config = loaded.config;
+    // The developer tools say the appid of whatever project is open.
+    config.gateway.login.app_hints = AppHints::Ignored;
+    let gate = app::start(config, surroundings)?;
+    Ok(Dev {
+        gate,
+        wechat: wechat_address,
+        demo,
+        stop,
+    })
+}
+
+/// What `wxgate dev` runs with, as a configuration file would say it.
+fn configuration(listen: SocketAddr, upstream: &str, wechat: SocketAddr) -> String {
+    // TOML's basic strings escape as JSON's do.
+    let quoted = |text: &str| serde_json::Value::from(text).to_string();
+    format!(
+        r#"
+[server]
+listen = "{listen}"
+drain_timeout = "2s"
+[upstream]
+url = {upstream}
+[[apps]]
+appid = "{APPID}"
+secret = "the-secret-of-a-mini-program-that-does-not-exist"
+[wechat]
+base_url = "http://{wechat}"
+[paths]
+decrypt = ["/wx/decrypt", "/decryptData"]
+[[access.rules]]
+path = "/"
+require = "public"
+[[access.rules]]
+path = "/public/**"
+require = "public"
+[admin]
+listen = ""
+"#,
+        upstream = quoted(upstream),
+    )
+}
+
+impl Dev {
+    /// Stops everything.
+    pub async fn stop(self, hurry: impl Future<Output = ()>) {
+        self.gate.stop(hurry).await;
+        self.stop.cancel();
+    }
+
+    /// What a developer is told: where everything is, and lines to paste.
+    pub fn greeting(&self) -> String {
+        let address = self.gate.addresses.iter().find_map(|listen| match listen {
+            Listen::Tcp(address) => Some(*address),
+            Listen::Unix(_) => None,
+        });
+        let Some(address) = address else {
+            return String::new();
+        };
+        let lan = !address.ip().is_loopback();
+        let host = if address.ip().is_unspecified() {
+            format!("localhost:{}", address.port())
+        } else {
+            address.to_string()
+        };
+        let gate = format!("http://{host}");
+        let app = match self.demo {
+            Some(demo) => format!("http://{demo}  (a small demo app)"),
+            None => "yours".to_owned(),
+        };
+        let mut told = format!(
+            "wxgate dev: a gate, a simulated WeChat and an app server, all on this machine\n\n  \
+             gate      {gate}\n  app       {app}\n  WeChat    http://{}  (simulated)\n\n",
+            self.wechat
+        );
+        told.push_str(&lines_to_paste(&gate, self.wechat, self.demo.is_some()));
+        told.push_str(
+            "\nCode mock-<name> logs in as that user; any other code, such as the developer tools\n\
+             send, logs in as user devtools. Nothing is kept when this stops. Stop with Ctrl-C.\n",
+        );
+        if lan {
+            told.push_str(&lan_warning(address));
+        }
+        told
+    }
+}
+
+fn lines_to_paste(gate: &str, wechat: SocketAddr, demo: bool) -> String {
+    let mut lines = format!(
+        "Log in as alice and keep the token:\n  \
+         TOKEN=$(curl -s {gate}/wx/login -H 'Content-Type: application/json' -d '{{\"code\":\"mock-alice\"}}' | sed 's/.*\"token\":\"\\([^\"]*\\).*/\\1/')\n\n"
+    );
+    if demo {
+        lines.push_str(&format!(
+            "Ask the app who you are; it has no line of WeChat code:\n  \
+             curl -s {gate}/me -H \"Authorization: Bearer $TOKEN\"\n\n\
+             Save a profile:\n  \
+             curl -s {gate}/saveUserInfo -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' -d '{{\"nickName\":\"Alice\"}}'\n\n"
+        ));
+    }
+    lines.push_str(&format!(
+        "Have data encrypted as WeChat would, and decrypt it through the gate:\n  \
+         DATA=$(curl -s http://{wechat}/_mock/userdata -H 'Content-Type: application/json' -d '{{\"appid\":\"{APPID}\",\"user\":\"alice\"}}')\n  \
+         curl -s {gate}/wx/decrypt -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' -d \"$DATA\"\n\n\
+         Without the token, the answer says what to do:\n  \
+         curl -s {gate}/me\n\n\
+         Log out:\n  \
+         curl -s -X DELETE {gate}/wx/session -H \"Authorization: Bearer $TOKEN\" -w '%{{http_code}}\\n'\n"
+    ));
+    lines
+}
+
+fn lan_warning(address: SocketAddr) -> String {
+    format!(
+        "\nWARNING: {address} can be reached from other machines, and anybody who reaches it can\n\
+         log in as anybody. For a phone in the same network use this machine's LAN address with\n\
+         port {port}, and tick in the developer tools (详情 → 本地设置):\n  \
+         不校验合法域名、web-view（业务域名）、TLS 版本以及 HTTPS 证书\n",
+        port = address.port()
+    )
+}
+
+/// Serves the simulated WeChat alone, until told to stop.
+pub async fn mock_wechat(
+    listener: TcpListener,
+    surroundings: &Surroundings,
+    stop: CancellationToken,
+) {
+    let options = Options {
+        codes: Codes::Strict,
+        apps: Apps::Any,
+        clock: surroundings.clock.clone(),
+    };
+    MockWechat::new(options).serve(listener, stop).await;
+}

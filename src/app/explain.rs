@@ -1,0 +1,93 @@
+//! `wxgate routes explain`: how the gate decides on a request, told to the operator who wonders.
+//! Uses the very functions that decide.
+
+use std::fmt::Write as _;
+
+use http::Method;
+
+use crate::config::Config;
+use crate::domain::path::Matching;
+use crate::domain::readings;
+use crate::gateway::route::{Decision, Require};
+
+/// Tells how a request is decided. Lines for people.
+pub fn explain(config: &Config, method: &Method, target: &str) -> String {
+    let mut told = String::new();
+    // Writing to a string cannot fail.
+    let _written = write(&mut told, config, method, target);
+    told
+}
+
+fn write(told: &mut String, config: &Config, method: &Method, target: &str) -> std::fmt::Result {
+    let routes = &config.gateway.routes;
+    let path = target.split('?').next().unwrap_or_default();
+    writeln!(told, "request   {method} {path}")?;
+    writeln!(told, "readings")?;
+    // Shown one by one, so that the one that is decided differently can be seen.
+    let shown = readings::all(path.as_bytes(), |reading| {
+        let strict = routes.first_match(method, reading, Matching::Strict);
+        let loose = routes.first_match(method, reading, Matching::Loose);
+        let text = String::from_utf8_lossy(reading);
+        let _written = write!(told, "  {text}  ->  {}", name(config, strict));
+        if loose != strict {
+            let loose = name(config, loose);
+            let _written = write!(told, "  (case or trailing slash aside: {loose})");
+        }
+        told.push('\n');
+        true
+    });
+    if let Err(why) = shown {
+        writeln!(told, "  {why}")?;
+    }
+    match routes.decide(method, None, path.as_bytes()) {
+        Err(why) => writeln!(told, "decision  refused with 400 ambiguous_path: {why}"),
+        Ok(Decision::Endpoint(endpoint)) => {
+            writeln!(
+                told,
+                "decision  answered by the gate itself ({})",
+                endpoint.name()
+            )
+        }
+        Ok(decision) => {
+            let (require, upstream) = routes.access(decision);
+            writeln!(told, "decision  {}", name(config, decision))?;
+            writeln!(told, "forwarded to {}", upstream_name(config, upstream))?;
+            writeln!(told, "injected  {}", injected(config, require))
+        }
+    }
+}
+
+fn name(config: &Config, decision: Decision) -> String {
+    let routes = &config.gateway.routes;
+    match decision {
+        Decision::Endpoint(endpoint) => format!("the gate's own route {}", endpoint.name()),
+        Decision::Default => format!("access.default = {}", routes.default.name()),
+        Decision::Rule(index) => match routes.rules.get(index) {
+            Some(rule) => {
+                let (path, require) = (rule.path.as_str(), rule.require.name());
+                format!("access.rules[{index}] {path} require = {require}")
+            }
+            None => format!("access.rules[{index}]"),
+        },
+    }
+}
+
+fn upstream_name(config: &Config, index: usize) -> String {
+    config
+        .upstreams
+        .get(index)
+        .map_or_else(String::new, |upstream| upstream.target.to_string())
+}
+
+fn injected(config: &Config, require: Require) -> String {
+    let names = config.gateway.identity.names();
+    let headers = [&names.openid, &names.appid, &names.source]
+        .map(http::HeaderName::as_str)
+        .join(", ");
+    let always = format!("{headers}, and {} when known", names.unionid);
+    match require {
+        Require::Session => always,
+        Require::Optional => format!("with a session: {always}; without a token: nothing"),
+        Require::Public => "nothing; a session token is removed and not looked at".to_owned(),
+    }
+}

@@ -1,0 +1,332 @@
+//! Puts the parts together: from a configuration to running threads, and back to rest.
+//!
+//! N workers each have a thread with a runtime of its own and share nothing on the request path; one
+//! control thread has everything that does I/O for the whole process.
+
+pub mod dev;
+pub mod explain;
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::runtime::Runtime;
+use tokio::task::LocalSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::{self, Readiness};
+use crate::config::Config;
+use crate::domain::clock::Clock;
+use crate::gateway::control::Control;
+use crate::gateway::desk::Desk;
+use crate::gateway::{Gateway, Shared};
+use crate::server::capacity::Capacity;
+use crate::server::listener::{self, BindError, Bound};
+use crate::server::worker::{self, Context, Crew, Seat};
+use crate::server::{Listen, Settings as ServerSettings};
+use crate::store::Store;
+use crate::telemetry::event;
+use crate::telemetry::log::Log;
+use crate::upstream;
+use crate::wechat::client::{Client, SetupError};
+
+/// How often a part of the store is cleared of what has run out; the whole takes about a minute.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// How often draining looks whether the last connection has gone.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// Why the gate did not start. Nothing is left running.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address of `admin.listen`.
+    #[error("cannot listen on {address} for the admin listener")]
+    Admin {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// An address of `server.listen`.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// No thread or no runtime to be had.
+    #[error("cannot start a thread")]
+    Thread(#[from] io::Error),
+    /// The client for WeChat.
+    #[error("cannot set up the client for WeChat")]
+    WeChat(#[from] SetupError),
+}
+
+/// A running gate.
+#[derive(Debug)]
+pub struct Running {
+    /// Where it listens, with the ports that the system chose.
+    pub addresses: Vec<Listen>,
+    /// Where its admin listener is.
+    pub admin: Option<SocketAddr>,
+    settings: ServerSettings,
+    readiness: Readiness,
+    crew: Crew,
+    /// Cancelled: accept no more connections.
+    drain: CancellationToken,
+    /// Cancelled: stop, whatever is under way.
+    halt: CancellationToken,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// What a start needs beside the configuration.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// The time of day.
+    pub clock: Clock,
+    /// Where access records go.
+    pub log: Option<Log>,
+}
+
+/// How a drain ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drained {
+    /// Everything under way was finished.
+    Whole,
+    /// This many connections were cut.
+    Cut(usize),
+}
+
+/// Starts a gate. When this returns it accepts connections.
+pub fn start(config: Config, surroundings: &Surroundings) -> Result<Running, StartError> {
+    let workers = worker_count(config.server.workers);
+    let listeners = bind(&config.server, workers)?;
+    let admin = config.admin.listen.map(bind_admin).transpose()?;
+    let admin_address = admin
+        .as_ref()
+        .and_then(|listener| listener.local_addr().ok());
+    let wechat = Client::new(&config.wechat)?;
+    let halt = CancellationToken::new();
+    let readiness = Readiness::default();
+
+    let control = runtime()?;
+    let shared = share(&config, workers, wechat, &control, &surroundings.clock);
+    let mut threads = vec![spawn_control(
+        control,
+        Arc::clone(&shared),
+        (admin, readiness.clone()),
+        halt.clone(),
+    )?];
+
+    let (crew, seats) = Crew::new(workers);
+    let drain = CancellationToken::new();
+    let context = Context {
+        capacity: Capacity::new(config.server.limits.max_connections),
+        crew: crew.clone(),
+        limits: config.server.limits.clone(),
+        trusted: config.server.trusted_proxies.clone(),
+        drain: drain.clone(),
+    };
+    for (seat, sockets) in seats.into_iter().zip(listeners.per_worker) {
+        let gateway = (Arc::clone(&shared), surroundings.log.clone());
+        threads.push(spawn_worker(
+            context.clone(),
+            (seat, sockets),
+            gateway,
+            halt.clone(),
+        )?);
+    }
+    for address in &listeners.addresses {
+        tracing::info!(message = event::LISTENING, %address, workers);
+    }
+    readiness.set(true);
+    Ok(Running {
+        addresses: listeners.addresses,
+        admin: admin_address,
+        settings: config.server,
+        readiness,
+        crew,
+        drain,
+        halt,
+        threads,
+    })
+}
+
+fn worker_count(configured: usize) -> usize {
+    match configured {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        workers => workers,
+    }
+}
+
+fn bind(settings: &ServerSettings, workers: usize) -> Result<listener::Listeners, BindError> {
+    match listener::bind(&settings.listen, workers) {
+        Err(error) if settings.listen_fallback && error.is_about_ipv6() => {
+            let any = (Ipv4Addr::UNSPECIFIED, crate::server::DEFAULT_PORT);
+            listener::bind(&[Listen::Tcp(any.into())], workers)
+        }
+        bound => bound,
+    }
+}
+
+fn bind_admin(address: SocketAddr) -> Result<std::net::TcpListener, StartError> {
+    let failed = |source| StartError::Admin { address, source };
+    let listener = std::net::TcpListener::bind(address).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    Ok(listener)
+}
+
+fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+}
+
+fn share(
+    config: &Config,
+    workers: usize,
+    wechat: Client,
+    control: &Runtime,
+    clock: &Clock,
+) -> Arc<Shared> {
+    let store = Store::in_memory(config.store);
+    let control = Control::new(control.handle().clone());
+    let upstreams = config.upstreams.iter().cloned();
+    Arc::new(Shared {
+        settings: ArcSwap::from_pointee(config.gateway.clone()),
+        desk: Desk::new(control, wechat, store.clone(), clock.clone()),
+        store,
+        clock: clock.clone(),
+        upstreams: upstreams
+            .map(|settings| upstream::Shared::new(settings, workers))
+            .collect(),
+    })
+}
+
+fn spawn_control(
+    control: Runtime,
+    shared: Arc<Shared>,
+    (admin, readiness): (Option<std::net::TcpListener>, Readiness),
+    halt: CancellationToken,
+) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new()
+        .name("control".to_owned())
+        .spawn(move || {
+            control.block_on(async {
+                tokio::spawn(sweep(shared));
+                if let Some(listener) = admin {
+                    tokio::spawn(admin::serve(listener, readiness, halt.clone()));
+                }
+                halt.cancelled().await;
+            });
+        })
+}
+
+/// Clears the store of what has run out, a part at a time.
+async fn sweep(shared: Arc<Shared>) {
+    let mut ticks = tokio::time::interval(SWEEP_EVERY);
+    loop {
+        ticks.tick().await;
+        let lifetimes = shared.settings.load().session.lifetimes;
+        shared.store.sweep(shared.clock.now(), &lifetimes);
+    }
+}
+
+fn spawn_worker(
+    context: Context,
+    (seat, sockets): (Seat, Vec<Bound>),
+    (shared, log): (Arc<Shared>, Option<Log>),
+    halt: CancellationToken,
+) -> io::Result<JoinHandle<()>> {
+    let runtime = runtime()?;
+    std::thread::Builder::new()
+        .name("worker".to_owned())
+        .spawn(move || {
+            let local = LocalSet::new();
+            let work = async {
+                let gateway = Rc::new(Gateway::new(shared, log.and_then(|log| log.ring())));
+                if let Err(error) = worker::run(context, seat, sockets, gateway).await {
+                    tracing::error!(message = event::ACCEPT_FAILED, %error);
+                }
+                // What is under way goes on until it is over or the time is.
+                std::future::pending::<()>().await;
+            };
+            runtime.block_on(local.run_until(async {
+                tokio::select! {
+                    () = work => {}
+                    () = halt.cancelled() => {}
+                }
+            }));
+        })
+}
+
+impl Running {
+    /// Finishes what is under way and stops. `hurry` ends the wait early.
+    pub async fn stop(mut self, hurry: impl Future<Output = ()>) -> Drained {
+        tracing::info!(
+            message = event::DRAINING,
+            connections = self.crew.connections()
+        );
+        self.readiness.set(false);
+        tokio::select! {
+            () = self.drain() => {}
+            () = hurry => {}
+        }
+        let left = self.crew.connections();
+        if left > 0 {
+            tracing::warn!(message = event::DRAIN_INCOMPLETE, connections = left);
+        }
+        self.halt.cancel();
+        for thread in std::mem::take(&mut self.threads) {
+            // A thread that panicked has nothing left to be waited for.
+            drop(thread.join());
+        }
+        tracing::info!(message = event::STOPPED);
+        if left == 0 {
+            Drained::Whole
+        } else {
+            Drained::Cut(left)
+        }
+    }
+
+    async fn drain(&self) {
+        tokio::time::sleep(self.settings.drain_delay).await;
+        self.drain.cancel();
+        let deadline = Instant::now() + self.settings.drain_timeout;
+        while self.crew.connections() > 0 && Instant::now() < deadline {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+}
+
+/// A gate that is let go stops at once, whatever is under way.
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.drain.cancel();
+        self.halt.cancel();
+    }
+}
+
+/// The address at which this machine reaches a listener: one on all addresses is reached on
+/// loopback.
+pub fn reachable(listener: SocketAddr) -> SocketAddr {
+    let ip: IpAddr = match listener.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listener.port())
+}
+
+/// Asks a gate whether it is alive.
+pub async fn ask_health(url: &str, timeout: Duration) -> Result<bool, reqwest::Error> {
+    // Somebody else may have chosen it already, and can only have chosen the same.
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .timeout(timeout)
+        .build()?;
+    Ok(client.get(url).send().await?.status().is_success())
+}
