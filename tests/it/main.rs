@@ -1,1 +1,13 @@
-//! x
+//! Promises of the gate, each a test over real sockets. One binary: it links once.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test that meets the unexpected should end there"
+)]
+
+mod smoke;
+mod support;

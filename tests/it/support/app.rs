@@ -1,0 +1,423 @@
+//! An app server that writes down what it gets and answers as the path asks. It reads raw bytes, so
+//! that it sees the spelling of names, the trailers, and how often it is asked.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+
+/// One request as it arrived.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) method: String,
+    /// The target, byte for byte.
+    pub(crate) target: String,
+    /// Names in the spelling in which they came.
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) trailers: Vec<(String, String)>,
+    /// At most the first MiB.
+    pub(crate) body: Vec<u8>,
+    pub(crate) body_length: usize,
+    /// The how-manieth request on its connection, from 0.
+    pub(crate) nth: usize,
+}
+
+impl Seen {
+    /// All values of a header, by its name in lower case.
+    pub(crate) fn header(&self, name: &str) -> Vec<&str> {
+        let named = self
+            .headers
+            .iter()
+            .filter(|(n, _)| n.eq_ignore_ascii_case(name));
+        named.map(|(_, value)| value.as_str()).collect()
+    }
+}
+
+/// The app server. What it does is asked for by the path:
+///
+/// - `/chunked/N`: N chunks of `chunk`
+/// - `/bytes/N`: N bytes with a length
+/// - `/status/N`: that status, without a body
+/// - `/events`: an event stream; an event for each call of [`AppServer::emit`]
+/// - `/slow`: never answers · `/garbage`: answers with no HTTP · `/break`: breaks off in its body
+/// - `/hangup`: closes without an answer · `/hangup-reused`: the same, on a reused connection only
+/// - `/early`: answers 413 without reading the body · `/interim`: sends 103 first
+/// - `/socket`: a WebSocket that echoes · `/badsocket`: a 101 with the wrong accept value
+/// - `/hop`: an answer with connection headers
+/// - anything else: 200 with what it saw of the request as text
+#[derive(Clone, Debug)]
+pub(crate) struct AppServer {
+    pub(crate) address: SocketAddr,
+    seen: Arc<Mutex<Vec<Seen>>>,
+    connections: Arc<AtomicUsize>,
+    events: tokio::sync::broadcast::Sender<String>,
+}
+
+impl AppServer {
+    pub(crate) async fn start(stop: CancellationToken) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = Self {
+            address: listener.local_addr().unwrap(),
+            seen: Arc::default(),
+            connections: Arc::default(),
+            events: tokio::sync::broadcast::Sender::new(64),
+        };
+        let accepting = server.clone();
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    accepted = listener.accept() => {
+                        let (socket, _) = accepted.unwrap();
+                        accepting.connections.fetch_add(1, Ordering::SeqCst);
+                        tokio::spawn(accepting.clone().serve(socket, stop.clone()));
+                    }
+                    () = stop.cancelled() => return,
+                }
+            }
+        });
+        server
+    }
+
+    /// Everything that has arrived.
+    pub(crate) fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().clone()
+    }
+
+    /// What arrived last.
+    #[track_caller]
+    pub(crate) fn last(&self) -> Seen {
+        self.seen
+            .lock()
+            .last()
+            .cloned()
+            .expect("nothing reached the app server")
+    }
+
+    /// How many requests have arrived.
+    pub(crate) fn count(&self) -> usize {
+        self.seen.lock().len()
+    }
+
+    /// How many connections were made.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+
+    /// Sends an event to everybody who listens to `/events`.
+    pub(crate) fn emit(&self, event: &str) {
+        // Nobody listening is fine.
+        drop(self.events.send(event.to_owned()));
+    }
+
+    /// How many listen to `/events`.
+    pub(crate) fn listeners(&self) -> usize {
+        self.events.receiver_count()
+    }
+
+    async fn serve(self, socket: TcpStream, stop: CancellationToken) {
+        tokio::select! {
+            () = self.exchange(socket) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+
+    async fn exchange(self, socket: TcpStream) {
+        socket.set_nodelay(true).unwrap();
+        let mut reader = Reader {
+            socket,
+            buffer: Vec::new(),
+        };
+        for nth in 0.. {
+            let Some(mut seen) = reader.head().await else {
+                return;
+            };
+            seen.nth = nth;
+            let path = seen.target.split('?').next().unwrap().to_owned();
+            if path == "/early" {
+                self.seen.lock().push(seen);
+                reader
+                    .say("HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                    .await;
+                return;
+            }
+            if !reader.body(&mut seen).await {
+                self.seen.lock().push(seen);
+                return;
+            }
+            self.seen.lock().push(seen.clone());
+            if !self.answer(&mut reader, &path, &seen).await {
+                return;
+            }
+        }
+    }
+
+    /// Answers; gives whether the connection goes on.
+    async fn answer(&self, reader: &mut Reader, path: &str, seen: &Seen) -> bool {
+        let number = || path.rsplit('/').next().unwrap().parse::<usize>().unwrap();
+        match path {
+            _ if path.starts_with("/bytes/") => {
+                let length = number();
+                reader
+                    .say(&format!(
+                        "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n"
+                    ))
+                    .await;
+                let piece = vec![b'x'; 64 * 1024];
+                let mut left = length;
+                while left > 0 && reader.write(&piece[..left.min(piece.len())]).await {
+                    left -= left.min(piece.len());
+                }
+                left == 0
+            }
+            _ if path.starts_with("/chunked/") => {
+                reader
+                    .say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+                    .await;
+                for _ in 0..number() {
+                    reader.say("5\r\nchunk\r\n").await;
+                }
+                reader.say("0\r\n\r\n").await
+            }
+            _ if path.starts_with("/status/") => {
+                reader
+                    .say(&format!("HTTP/1.1 {} Status\r\n\r\n", number()))
+                    .await
+            }
+            "/events" => self.stream_events(reader).await,
+            "/slow" => std::future::pending().await,
+            "/garbage" => {
+                reader.say("this is not HTTP\r\n\r\n").await;
+                false
+            }
+            "/break" => {
+                reader
+                    .say("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nonly this")
+                    .await;
+                false
+            }
+            "/break-chunked" => {
+                let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+                reader.say(&format!("{head}5\r\nchunk\r\n")).await;
+                false
+            }
+            "/hangup" => false,
+            "/hangup-reused" if seen.nth > 0 => false,
+            "/interim" => {
+                reader
+                    .say("HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n")
+                    .await;
+                reader
+                    .say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                    .await
+            }
+            "/hop" => {
+                reader
+                    .say(
+                        "HTTP/1.1 200 OK\r\nConnection: keep-alive, x-hop\r\nX-Hop: 1\r\n\
+                         Keep-Alive: timeout=5\r\nX-App: yes\r\nContent-Length: 2\r\n\r\nok",
+                    )
+                    .await
+            }
+            "/socket" | "/badsocket" => {
+                websocket(reader, seen, path == "/badsocket").await;
+                false
+            }
+            _ if seen.method == "HEAD" => {
+                reader
+                    .say("HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n")
+                    .await
+            }
+            _ => {
+                let text = format!("{} {} {} bytes", seen.method, seen.target, seen.body_length);
+                let length = text.len();
+                reader
+                    .say(&format!(
+                        "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{text}"
+                    ))
+                    .await
+            }
+        }
+    }
+
+    async fn stream_events(&self, reader: &mut Reader) -> bool {
+        let mut events = self.events.subscribe();
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\
+                    Transfer-Encoding: chunked\r\n\r\n";
+        if !reader.say(head).await {
+            return false;
+        }
+        let mut byte = [0];
+        loop {
+            tokio::select! {
+                event = events.recv() => {
+                    let event = format!("data: {}\n\n", event.unwrap());
+                    if !reader.say(&format!("{:x}\r\n{event}\r\n", event.len())).await {
+                        return false;
+                    }
+                }
+                // Nothing more is to come from the gate but the end.
+                _ = reader.socket.read(&mut byte) => return false,
+            }
+        }
+    }
+}
+
+async fn websocket(reader: &mut Reader, seen: &Seen, wrong: bool) {
+    use futures_util::{SinkExt, StreamExt};
+    use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+    use tokio_tungstenite::tungstenite::protocol::Role;
+
+    let key = seen
+        .header("sec-websocket-key")
+        .first()
+        .copied()
+        .unwrap_or_default()
+        .to_owned();
+    let accept = derive_accept_key(if wrong { b"wrong" } else { key.as_bytes() });
+    let protocol = seen.header("sec-websocket-protocol");
+    let protocol = protocol
+        .first()
+        .and_then(|offered| offered.split(',').next());
+    let protocol = protocol.map(|chosen| format!("Sec-WebSocket-Protocol: {}\r\n", chosen.trim()));
+    reader
+        .say(&format!(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Accept: {accept}\r\n{}\r\n",
+            protocol.unwrap_or_default()
+        ))
+        .await;
+    let mut socket =
+        tokio_tungstenite::WebSocketStream::from_raw_socket(&mut reader.socket, Role::Server, None)
+            .await;
+    while let Some(Ok(message)) = socket.next().await {
+        let echo = message.is_text() || message.is_binary();
+        if echo && socket.send(message).await.is_err() {
+            return;
+        }
+    }
+}
+
+struct Reader {
+    socket: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Reader {
+    async fn more(&mut self) -> bool {
+        let mut piece = [0; 64 * 1024];
+        match self.socket.read(&mut piece).await {
+            Ok(0) | Err(_) => false,
+            Ok(length) => {
+                self.buffer.extend_from_slice(&piece[..length]);
+                true
+            }
+        }
+    }
+
+    async fn line(&mut self) -> Option<String> {
+        loop {
+            if let Some(end) = self.buffer.windows(2).position(|window| window == b"\r\n") {
+                let line = self.buffer.drain(..end + 2).collect::<Vec<_>>();
+                return Some(String::from_utf8_lossy(&line[..end]).into_owned());
+            }
+            if !self.more().await {
+                return None;
+            }
+        }
+    }
+
+    async fn fields(&mut self) -> Option<Vec<(String, String)>> {
+        let mut fields = Vec::new();
+        loop {
+            let line = self.line().await?;
+            match line.split_once(':') {
+                Some((name, value)) => fields.push((name.to_owned(), value.trim().to_owned())),
+                None => return Some(fields),
+            }
+        }
+    }
+
+    async fn head(&mut self) -> Option<Seen> {
+        let line = self.line().await?;
+        let mut words = line.split(' ');
+        let method = words.next()?.to_owned();
+        let target = words.next()?.to_owned();
+        let headers = self.fields().await?;
+        Some(Seen {
+            method,
+            target,
+            headers,
+            ..Seen::default()
+        })
+    }
+
+    /// Reads the body; gives whether it came to its end.
+    async fn body(&mut self, seen: &mut Seen) -> bool {
+        let length = seen
+            .header("content-length")
+            .first()
+            .map(|length| length.parse().unwrap());
+        if let Some(length) = length {
+            return self.take(length, seen).await;
+        }
+        if seen.header("transfer-encoding").is_empty() {
+            return true;
+        }
+        loop {
+            let Some(size) = self.line().await else {
+                return false;
+            };
+            let size = usize::from_str_radix(size.trim(), 16).unwrap();
+            if size == 0 {
+                let Some(trailers) = self.fields().await else {
+                    return false;
+                };
+                seen.trailers = trailers;
+                return true;
+            }
+            if !self.take(size, seen).await || self.line().await.is_none() {
+                return false;
+            }
+        }
+    }
+
+    async fn take(&mut self, mut length: usize, seen: &mut Seen) -> bool {
+        while length > 0 {
+            if self.buffer.is_empty() && !self.more().await {
+                return false;
+            }
+            let taken = length.min(self.buffer.len());
+            let kept = taken.min((1024 * 1024_usize).saturating_sub(seen.body.len()));
+            seen.body.extend_from_slice(&self.buffer[..kept]);
+            self.buffer.drain(..taken);
+            seen.body_length += taken;
+            length -= taken;
+        }
+        true
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> bool {
+        self.socket.write_all(bytes).await.is_ok()
+    }
+
+    async fn say(&mut self, text: &str) -> bool {
+        self.write(text.as_bytes()).await
+    }
+}
+
+/// Looks at something again and again until it holds; fails when it never does.
+pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let watched = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(super::STUCK, watched)
+        .await
+        .unwrap_or_else(|_| panic!("never: {what}"));
+}

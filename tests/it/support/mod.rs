@@ -1,0 +1,208 @@
+//! A whole gate between a simulated WeChat and a recording app server, in one process, over real
+//! sockets, with a clock that moves only when told to.
+
+pub(crate) mod app;
+pub(crate) mod raw;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use wxgate::app::{Running, Surroundings};
+use wxgate::domain::clock::{Clock, HeldClock, Timestamp};
+use wxgate::domain::id::AppId;
+use wxgate::domain::secret::AppSecret;
+use wxgate::server::Listen;
+use wxgate::sim::wechat::{Apps, Codes, MockWechat, Options, UserName};
+
+use crate::support::app::AppServer;
+use crate::support::raw::{Answer, Request};
+
+/// The mini program of most tests.
+pub(crate) const APPID: &str = "wx0123456789abcdef";
+/// A second one.
+pub(crate) const APPID2: &str = "wxfedcba9876543210";
+/// Their AppSecrets.
+pub(crate) const SECRET: &str = "0123456789abcdef0123456789abcdef";
+pub(crate) const SECRET2: &str = "fedcba9876543210fedcba9876543210";
+
+/// How long anything may take before a test calls it stuck. Never waited for when all is well.
+pub(crate) const STUCK: Duration = Duration::from_secs(20);
+
+/// The configuration beside `[upstream]`, `[[apps]]` and `[wechat]`, which every world has.
+#[derive(Clone, Debug)]
+pub(crate) struct Setup {
+    /// Tables of the configuration, as the file would say them.
+    pub(crate) toml: String,
+    /// Keys of `[server]`.
+    pub(crate) server: String,
+    /// Keys of `[upstream]` beside `url`.
+    pub(crate) upstream: String,
+    /// Keys of `[wechat]` beside `base_url`.
+    pub(crate) wechat: String,
+    /// Whether a second mini program is configured.
+    pub(crate) two_apps: bool,
+    /// Where `[upstream] url` points instead of at the recording app server.
+    pub(crate) upstream_url: Option<String>,
+    /// Where `[wechat] base_url` points instead of at the simulator.
+    pub(crate) wechat_url: Option<String>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            toml: String::new(),
+            server: String::new(),
+            upstream: String::new(),
+            wechat: String::new(),
+            two_apps: false,
+            upstream_url: None,
+            wechat_url: None,
+        }
+    }
+}
+
+impl Setup {
+    /// The usual world with these tables of configuration.
+    pub(crate) fn with(toml: &str) -> Self {
+        Self {
+            toml: toml.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    fn config(&self, app: SocketAddr, wechat: SocketAddr) -> String {
+        let upstream_url = self
+            .upstream_url
+            .clone()
+            .unwrap_or_else(|| format!("http://{app}"));
+        let wechat_url = self
+            .wechat_url
+            .clone()
+            .unwrap_or_else(|| format!("http://{wechat}"));
+        let second = format!("[[apps]]\nappid = \"{APPID2}\"\nsecret = \"{SECRET2}\"\n");
+        let second = if self.two_apps { second } else { String::new() };
+        format!(
+            "[server]\nlisten = \"127.0.0.1:0\"\n{}\n\
+             [upstream]\nurl = \"{upstream_url}\"\n{}\n\
+             [[apps]]\nappid = \"{APPID}\"\nsecret = \"{SECRET}\"\n{second}\n\
+             [wechat]\nbase_url = \"{wechat_url}\"\n{}\n\
+             [admin]\nlisten = \"127.0.0.1:0\"\n{}\n",
+            self.server, self.upstream, self.wechat, self.toml
+        )
+    }
+
+    /// Starts the world.
+    pub(crate) async fn start(self) -> World {
+        let start = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let held = HeldClock::at(Timestamp::from_millis(
+            start.as_millis().try_into().unwrap(),
+        ));
+        let clock = Clock::Held(held.clone());
+        let stop = CancellationToken::new();
+        let app = AppServer::start(stop.clone()).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let wechat_address = listener.local_addr().unwrap();
+        let known = [(APPID, SECRET), (APPID2, SECRET2)]
+            .map(|(id, secret)| (AppId::parse(id).unwrap(), AppSecret::new(secret.to_owned())));
+        let options = Options {
+            codes: Codes::Strict,
+            apps: Apps::Only(known.to_vec()),
+            clock: clock.clone(),
+        };
+        let wechat = MockWechat::new(options);
+        tokio::spawn(wechat.clone().serve(listener, stop.clone()));
+        let text = self.config(app.address, wechat_address);
+        let loaded = wxgate::config::parse(&text, std::path::Path::new("test.toml"), [])
+            .unwrap_or_else(|faults| panic!("{faults}\n{text}"));
+        let surroundings = Surroundings { clock, log: None };
+        let gate = wxgate::app::start(loaded.config, &surroundings).unwrap();
+        World {
+            gate: Arc::new(gate),
+            app,
+            wechat,
+            clock: held,
+            stop,
+        }
+    }
+}
+
+/// A gate between its neighbours. Everything ends when it is dropped.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) gate: Arc<Running>,
+    pub(crate) app: AppServer,
+    pub(crate) wechat: MockWechat,
+    pub(crate) clock: HeldClock,
+    stop: CancellationToken,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl World {
+    /// The usual one.
+    pub(crate) async fn start() -> Self {
+        Setup::default().start().await
+    }
+
+    /// Where the gate listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        match &self.gate.addresses[0] {
+            Listen::Tcp(address) => *address,
+            Listen::Unix(path) => panic!("listens on {}", path.display()),
+        }
+    }
+
+    /// A request to the gate, on a connection of its own.
+    pub(crate) fn request(&self, method: &str, target: &str) -> Request {
+        Request::new(self.address(), method, target)
+    }
+
+    pub(crate) fn get(&self, target: &str) -> Request {
+        self.request("GET", target)
+    }
+
+    pub(crate) fn post(&self, target: &str) -> Request {
+        self.request("POST", target)
+    }
+
+    /// A code for this user of the first mini program, from the simulated WeChat.
+    pub(crate) fn code(&self, user: &str) -> String {
+        self.code_of(APPID, user)
+    }
+
+    pub(crate) fn code_of(&self, app: &str, user: &str) -> String {
+        self.wechat
+            .issue_code(&AppId::parse(app).unwrap(), &UserName::parse(user).unwrap())
+    }
+
+    /// The openid of this user of the first mini program.
+    pub(crate) fn openid(&self, user: &str) -> String {
+        let app = AppId::parse(APPID).unwrap();
+        self.wechat
+            .openid_of(&app, &UserName::parse(user).unwrap())
+            .as_str()
+            .to_owned()
+    }
+
+    /// Sends a code to the login route.
+    pub(crate) async fn redeem(&self, code: &str) -> Answer {
+        self.post("/wx/login")
+            .json(&serde_json::json!({ "code": code }))
+            .send()
+            .await
+    }
+
+    /// Logs a user of the first mini program in, and gives the token.
+    pub(crate) async fn login(&self, user: &str) -> String {
+        let answer = self.redeem(&self.code(user)).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json()["token"].as_str().unwrap().to_owned()
+    }
+}
