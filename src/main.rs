@@ -13,6 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use wxgate::admin::DEFAULT_PORT as DEFAULT_ADMIN_PORT;
 use wxgate::app::{self, Surroundings, dev, explain};
 use wxgate::config::{self, Loaded};
 use wxgate::domain::clock::Clock;
@@ -175,10 +176,9 @@ fn runtime() -> Result<tokio::runtime::Runtime, ExitCode> {
 /// Starts the log on standard output and has all events written to it.
 fn start_log(settings: &Settings) -> Result<Log, ExitCode> {
     let style = match settings.format {
-        Format::Json => Style::Json,
         Format::Text => Style::Text,
         Format::Auto if io::stdout().is_terminal() => Style::Text,
-        Format::Auto => Style::Json,
+        Format::Auto | Format::Json => Style::Json,
     };
     let log = Log::start(settings, style, Clock::System, Box::new(io::stdout()))
         .map_err(|error| failed(&error))?;
@@ -272,19 +272,9 @@ fn mock_wechat(listen: SocketAddr) -> Result<(), ExitCode> {
 }
 
 fn healthcheck(config: Option<&Path>, url: Option<String>) -> Result<(), ExitCode> {
-    let from_config = || match config.map(load).transpose()? {
-        None => Ok::<_, ExitCode>(Some(SocketAddr::from(([127, 0, 0, 1], 4189)))),
-        Some(loaded) => Ok(loaded.config.admin.listen),
-    };
     let url = match url {
         Some(url) => url,
-        None => match from_config()? {
-            Some(address) => format!("http://{}/healthz", app::reachable(address)),
-            None => {
-                complain("wxgate: admin.listen is off, so nobody can be asked; give --url");
-                return Err(ExitCode::FAILURE);
-            }
-        },
+        None => health_url(config)?,
     };
     runtime()?.block_on(async {
         match app::ask_health(&url, HEALTH_TIMEOUT).await {
@@ -296,4 +286,17 @@ fn healthcheck(config: Option<&Path>, url: Option<String>) -> Result<(), ExitCod
             Err(error) => Err(failed(&error)),
         }
     })
+}
+
+/// Where the gate of this configuration tells of its health; of a default one without it.
+fn health_url(config: Option<&Path>) -> Result<String, ExitCode> {
+    let address = match config.map(load).transpose()? {
+        Some(loaded) => loaded.config.admin.listen,
+        None => Some(SocketAddr::from(([127, 0, 0, 1], DEFAULT_ADMIN_PORT))),
+    };
+    let Some(address) = address else {
+        complain("wxgate: admin.listen is off, so nobody can be asked; give --url");
+        return Err(ExitCode::FAILURE);
+    };
+    Ok(format!("http://{}/healthz", app::reachable(address)))
 }

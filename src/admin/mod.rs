@@ -16,6 +16,9 @@ use tokio_util::sync::CancellationToken;
 use crate::server::plain::{self, Handler, PlainBody};
 use crate::telemetry::event;
 
+/// The port of the default address.
+pub const DEFAULT_PORT: u16 = 4189;
+
 /// `[admin]`: the listener for operators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {

@@ -8,7 +8,7 @@ use std::path::Path;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::app::{self, Running, StartError, Surroundings};
+use crate::app::{self, Running, StartError, Surroundings, greeting};
 use crate::config::{self, Faults};
 use crate::gateway::AppHints;
 use crate::server::Listen;
@@ -16,7 +16,7 @@ use crate::sim::demo::DemoApp;
 use crate::sim::wechat::{Apps, Codes, MockWechat, Options};
 
 /// The mini program of `wxgate dev`.
-const APPID: &str = "wx0123456789abcdef";
+pub(in crate::app) const APPID: &str = "wx0123456789abcdef";
 
 /// Why `wxgate dev` did not start.
 #[derive(Debug, thiserror::Error)]
@@ -60,15 +60,14 @@ pub async fn start(
     };
     tokio::spawn(MockWechat::new(options).serve(wechat, stop.clone()));
     let mut demo = None;
-    let upstream = match upstream {
-        Some(url) => url.to_owned(),
-        None => {
-            let listener = TcpListener::bind("127.0.0.1:0").await?;
-            let address = listener.local_addr()?;
-            demo = Some(address);
-            tokio::spawn(DemoApp::new().serve(listener, stop.clone()));
-            format!("http://{address}")
-        }
+    let upstream = if let Some(url) = upstream {
+        url.to_owned()
+    } else {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        demo = Some(address);
+        tokio::spawn(DemoApp::new().serve(listener, stop.clone()));
+        format!("http://{address}")
     };
     let text = configuration(listen, &upstream, wechat_address);
     let loaded = config::parse(&text, Path::new("wxgate dev"), []).map_err(DevError::Config)?;
@@ -128,70 +127,10 @@ impl Dev {
             Listen::Tcp(address) => Some(*address),
             Listen::Unix(_) => None,
         });
-        let Some(address) = address else {
-            return String::new();
-        };
-        let lan = !address.ip().is_loopback();
-        let host = if address.ip().is_unspecified() {
-            format!("localhost:{}", address.port())
-        } else {
-            address.to_string()
-        };
-        let gate = format!("http://{host}");
-        let app = match self.demo {
-            Some(demo) => format!("http://{demo}  (a small demo app)"),
-            None => "yours".to_owned(),
-        };
-        let mut told = format!(
-            "wxgate dev: a gate, a simulated WeChat and an app server, all on this machine\n\n  \
-             gate      {gate}\n  app       {app}\n  WeChat    http://{}  (simulated)\n\n",
-            self.wechat
-        );
-        told.push_str(&lines_to_paste(&gate, self.wechat, self.demo.is_some()));
-        told.push_str(
-            "\nCode mock-<name> logs in as that user; any other code, such as the developer tools\n\
-             send, logs in as user devtools. Nothing is kept when this stops. Stop with Ctrl-C.\n",
-        );
-        if lan {
-            told.push_str(&lan_warning(address));
-        }
-        told
+        address
+            .map(|gate| greeting::tell(gate, self.wechat, self.demo))
+            .unwrap_or_default()
     }
-}
-
-fn lines_to_paste(gate: &str, wechat: SocketAddr, demo: bool) -> String {
-    let mut lines = format!(
-        "Log in as alice and keep the token:\n  \
-         TOKEN=$(curl -s {gate}/wx/login -H 'Content-Type: application/json' -d '{{\"code\":\"mock-alice\"}}' | sed 's/.*\"token\":\"\\([^\"]*\\).*/\\1/')\n\n"
-    );
-    if demo {
-        lines.push_str(&format!(
-            "Ask the app who you are; it has no line of WeChat code:\n  \
-             curl -s {gate}/me -H \"Authorization: Bearer $TOKEN\"\n\n\
-             Save a profile:\n  \
-             curl -s {gate}/saveUserInfo -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' -d '{{\"nickName\":\"Alice\"}}'\n\n"
-        ));
-    }
-    lines.push_str(&format!(
-        "Have data encrypted as WeChat would, and decrypt it through the gate:\n  \
-         DATA=$(curl -s http://{wechat}/_mock/userdata -H 'Content-Type: application/json' -d '{{\"appid\":\"{APPID}\",\"user\":\"alice\"}}')\n  \
-         curl -s {gate}/wx/decrypt -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' -d \"$DATA\"\n\n\
-         Without the token, the answer says what to do:\n  \
-         curl -s {gate}/me\n\n\
-         Log out:\n  \
-         curl -s -X DELETE {gate}/wx/session -H \"Authorization: Bearer $TOKEN\" -w '%{{http_code}}\\n'\n"
-    ));
-    lines
-}
-
-fn lan_warning(address: SocketAddr) -> String {
-    format!(
-        "\nWARNING: {address} can be reached from other machines, and anybody who reaches it can\n\
-         log in as anybody. For a phone in the same network use this machine's LAN address with\n\
-         port {port}, and tick in the developer tools (详情 → 本地设置):\n  \
-         不校验合法域名、web-view（业务域名）、TLS 版本以及 HTTPS 证书\n",
-        port = address.port()
-    )
 }
 
 /// Serves the simulated WeChat alone, until told to stop.

@@ -5,6 +5,7 @@
 
 pub mod dev;
 pub mod explain;
+mod greeting;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

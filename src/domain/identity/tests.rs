@@ -229,7 +229,7 @@ fn an_authorization_of_the_app_servers_own_is_left_alone() {
 
 #[test]
 fn a_request_needs_exactly_one_host_that_names_its_target() {
-    let strip = |request: http::request::Builder| {
+    let strip = |request: request::Builder| {
         Clean::strip(request.body(()).unwrap(), &rules(&[]), &peer()).map(|(clean, _)| clean)
     };
     let get = |uri: &str| Request::builder().uri(uri);
