@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use crate::admin::Settings;
+use crate::admin::{DEFAULT_PORT, Settings};
 use crate::config::key::Key;
 use crate::config::{address, value};
 use crate::server::Listen;
@@ -10,7 +10,7 @@ use crate::server::Listen;
 /// Reads `[admin]`. `public` is where clients are listened for.
 pub(super) fn read(table: &Key<'_>, public: &[Listen]) -> Settings {
     let key = table.key("listen");
-    let default = SocketAddr::from((Ipv4Addr::LOCALHOST, 4189));
+    let default = SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT));
     let listen = match key.text() {
         None => Some(default),
         Some("") => None,

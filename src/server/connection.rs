@@ -20,7 +20,7 @@ use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Sleep;
 
-use crate::domain::peer::Peer;
+use crate::domain::peer::{Address, Peer};
 use crate::server::Limits;
 use crate::server::body::RequestBody;
 use crate::server::state::{RequestGuard, State};
@@ -111,7 +111,16 @@ pub(in crate::server) async fn serve<S, H>(
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(message = event::CONNECTION_FAILED, %error, peer = %address);
+        report(&*error, &address);
+    }
+}
+
+/// Something that was no HTTP is worth a line; a client that went away is not.
+fn report(error: &(dyn std::error::Error + 'static), peer: &Address) {
+    if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
+        tracing::info!(message = event::NOT_HTTP, %error, %peer);
+    } else {
+        tracing::debug!(message = event::CONNECTION_FAILED, %error, %peer);
     }
 }
 

@@ -22,6 +22,8 @@ pub const DECRYPT_FAILED: &str = "decryption failed";
 pub const LOGIN_REFUSED: &str = "login refused by wechat";
 /// The configuration has something odd that is not a fault.
 pub const CONFIG_WARNING: &str = "configuration warning";
+/// What came over a connection was no HTTP; it was answered with a bare status and closed.
+pub const NOT_HTTP: &str = "not http";
 /// The process has stopped in order.
 pub const STOPPED: &str = "stopped";
 /// A client sends the session key, as old tutorials do: it should not have one.

@@ -1,5 +1,5 @@
 //! The calls to WeChat: which connection, how long, how often. What an answer means is the business
-//! of [`reply`](crate::wechat::reply). No error that leaves here holds a URL, since the URL holds
+//! of [`reply`]. No error that leaves here holds a URL, since the URL holds
 //! the secret and the code.
 
 use std::error::Error;
