@@ -1,7 +1,7 @@
 //! The request path: what a request means, who it is from, and where it goes.
 //!
-//! [`Gateway::answer`] is the only place that turns a refusal into an answer, and the only one that
-//! accounts for a request; [`Gateway::serve`] is the path itself, from top to bottom.
+//! `Gateway::answer` is the only place that turns a refusal into an answer, and the only one that
+//! accounts for a request; `Gateway::serve` is the path itself, from top to bottom.
 
 mod authenticate;
 pub mod body;
