@@ -17,7 +17,8 @@ use wxgate::admin::DEFAULT_PORT as DEFAULT_ADMIN_PORT;
 use wxgate::app::{self, Surroundings, dev, explain};
 use wxgate::config::{self, Loaded};
 use wxgate::domain::clock::Clock;
-use wxgate::telemetry::log::{Log, Style};
+use wxgate::telemetry::log::Log;
+use wxgate::telemetry::style::Style;
 use wxgate::telemetry::{Format, Level, Settings, UserField, event};
 
 /// `EX_CONFIG` of sysexits.h: systemd can be told not to restart for it.

@@ -8,15 +8,13 @@ use std::path::Path;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::app::{self, Running, StartError, Surroundings, greeting};
+use crate::app::greeting::{self, APPID};
+use crate::app::{self, Running, StartError, Surroundings};
 use crate::config::{self, Faults};
 use crate::gateway::AppHints;
 use crate::server::Listen;
 use crate::sim::demo::DemoApp;
 use crate::sim::wechat::{Apps, Codes, MockWechat, Options};
-
-/// The mini program of `wxgate dev`.
-pub(in crate::app) const APPID: &str = "wx0123456789abcdef";
 
 /// Why `wxgate dev` did not start.
 #[derive(Debug, thiserror::Error)]

@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-use crate::app::dev::APPID;
+/// The mini program of `wxgate dev`.
+pub(in crate::app) const APPID: &str = "wx0123456789abcdef";
 
 const WHERE: &str = "\
 wxgate dev: a gate, a simulated WeChat and an app server, all on this machine

@@ -117,7 +117,10 @@ pub(in crate::server) async fn serve<S, H>(
 
 /// Something that was no HTTP is worth a line; a client that went away is not.
 fn report(error: &(dyn std::error::Error + 'static), peer: &Address) {
-    if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
+    if error
+        .downcast_ref::<hyper::Error>()
+        .is_some_and(hyper::Error::is_parse)
+    {
         tracing::info!(message = event::NOT_HTTP, %error, %peer);
     } else {
         tracing::debug!(message = event::CONNECTION_FAILED, %error, %peer);

@@ -4,6 +4,7 @@
 pub mod body;
 pub mod capacity;
 pub mod connection;
+pub mod crew;
 pub mod listener;
 pub mod plain;
 pub mod problem;

@@ -15,8 +15,8 @@ use tokio::time::{Instant, Sleep};
 
 use crate::server::Limits;
 use crate::server::capacity::Place;
+use crate::server::crew::LiveGuard;
 use crate::server::state::State;
-use crate::server::worker::LiveGuard;
 
 /// What an idle connection gets to say goodbye in.
 const GOODBYE: Duration = Duration::from_secs(5);

@@ -1,13 +1,11 @@
 //! One worker: a thread that accepts connections and serves them, sharing nothing with the others
-//! but the number of places. A worker that has far more connections than the others hands new ones
-//! on.
+//! but the number of places.
 
 use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -19,110 +17,17 @@ use crate::domain::peer::{Address, Peer, Scheme, TrustedProxies};
 use crate::server::Limits;
 use crate::server::capacity::Capacity;
 use crate::server::connection::{self, Handler};
+use crate::server::crew::{Crew, HandedOn, Member, Seat};
 use crate::server::listener::Bound;
 use crate::server::state::{Register, State};
 use crate::server::watched::Watched;
 use crate::telemetry::event;
-
-/// Connections handed on that a worker has not taken yet.
-const MAX_HANDED_ON: usize = 64;
-
-/// Connections that a worker may have over twice the mean before it hands new ones on.
-const SLACK: usize = 8;
 
 /// Connections that a worker still accepts after the order to stop, if they are waiting already.
 const MAX_LATE: usize = 1024;
 
 /// How long accepting pauses when the system refuses: out of file descriptors, most likely.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// A connection on its way to another worker.
-#[derive(Debug)]
-struct HandedOn {
-    socket: std::net::TcpStream,
-    from: SocketAddr,
-    local_port: Option<u16>,
-}
-
-/// What the workers know of each other.
-#[derive(Clone, Debug)]
-pub struct Crew(Arc<[Member]>);
-
-#[derive(Debug)]
-struct Member {
-    connections: Arc<AtomicUsize>,
-    inbox: mpsc::Sender<HandedOn>,
-}
-
-/// What one worker alone has of the crew.
-#[derive(Debug)]
-pub struct Seat {
-    index: usize,
-    inbox: mpsc::Receiver<HandedOn>,
-}
-
-impl Crew {
-    /// A crew of this many workers, and the seat of each.
-    pub fn new(workers: usize) -> (Self, Vec<Seat>) {
-        let (members, seats) = (0..workers)
-            .map(|index| {
-                let (sender, inbox) = mpsc::channel(MAX_HANDED_ON);
-                let member = Member {
-                    connections: Arc::default(),
-                    inbox: sender,
-                };
-                (member, Seat { index, inbox })
-            })
-            .unzip::<_, _, Vec<_>, Vec<_>>();
-        (Self(members.into()), seats)
-    }
-
-    /// Connections that are open, over all workers, tunnels included.
-    pub fn connections(&self) -> usize {
-        self.0.iter().map(Member::count).sum()
-    }
-
-    fn connections_of(&self, index: usize) -> usize {
-        self.0.get(index).map_or(0, Member::count)
-    }
-
-    /// Counts a connection of this worker, until the guard is dropped.
-    fn enter(&self, index: usize) -> LiveGuard {
-        let count = self
-            .0
-            .get(index)
-            .map(|member| Arc::clone(&member.connections));
-        let count = count.unwrap_or_default();
-        count.fetch_add(1, Ordering::Relaxed);
-        LiveGuard(count)
-    }
-
-    /// Who should take a new connection instead of this worker, if anybody should.
-    fn relief(&self, index: usize) -> Option<&Member> {
-        let mine = self.connections_of(index);
-        let mean = self.connections() / self.0.len().max(1);
-        if mine <= 2 * mean + SLACK {
-            return None;
-        }
-        self.0.iter().min_by_key(|member| member.count())
-    }
-}
-
-impl Member {
-    fn count(&self) -> usize {
-        self.connections.load(Ordering::Relaxed)
-    }
-}
-
-/// One open connection in the count of its worker.
-#[derive(Debug)]
-pub(in crate::server) struct LiveGuard(Arc<AtomicUsize>);
-
-impl Drop for LiveGuard {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
 
 /// What every worker is given.
 #[derive(Clone, Debug)]

@@ -14,7 +14,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::limits;
 use crate::domain::peer::Address;
 use crate::domain::session::Live;
-use crate::telemetry::log::{Style, rfc3339};
+use crate::telemetry::style::{Style, rfc3339};
 use crate::telemetry::{UserField, user};
 
 /// Why a request did not end as it should, in the two letters that Envoy's users know.

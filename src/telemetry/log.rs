@@ -7,7 +7,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
 use parking_lot::Mutex;
@@ -16,22 +16,14 @@ use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::clock::Clock;
 use crate::domain::limits;
 use crate::telemetry::access::{self, Ring};
+use crate::telemetry::style::{Style, rfc3339};
 use crate::telemetry::{Level, Settings, UserField, event};
 
 /// How long a record waits at most for the log thread.
 const WRITE_EVERY: Duration = Duration::from_millis(50);
-
-/// How a line is written, once that is settled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Style {
-    /// One JSON object.
-    Json,
-    /// For people.
-    Text,
-}
 
 /// The log of one process: a handle, and the thread behind it.
 #[derive(Clone, Debug)]
@@ -228,10 +220,4 @@ impl<S: Subscriber> Layer<S> for Log {
             self.0.dropped_events.fetch_add(1, Ordering::Relaxed);
         }
     }
-}
-
-/// A moment as RFC 3339 writes it, in UTC with milliseconds.
-pub(in crate::telemetry) fn rfc3339(time: Timestamp) -> String {
-    let time = UNIX_EPOCH + Duration::from_millis(time.as_millis());
-    humantime::format_rfc3339_millis(time).to_string()
 }

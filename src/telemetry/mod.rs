@@ -4,6 +4,7 @@
 pub mod access;
 pub mod event;
 pub mod log;
+pub mod style;
 mod user;
 
 use std::sync::Arc;

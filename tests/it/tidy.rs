@@ -16,19 +16,52 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("upstream", &["domain", "telemetry"]),
     ("server", &["domain", "telemetry"]),
     // third floor: answers HTTP
-    ("gateway", &["crypto", "domain", "server", "store", "telemetry", "upstream", "wechat"]),
-    ("admin", &["domain", "server", "store", "telemetry", "wechat"]),
+    (
+        "gateway",
+        &[
+            "crypto",
+            "domain",
+            "server",
+            "store",
+            "telemetry",
+            "upstream",
+            "wechat",
+        ],
+    ),
+    (
+        "admin",
+        &["domain", "server", "store", "telemetry", "wechat"],
+    ),
     ("sim", &["crypto", "domain", "server"]),
     // top: knows how it is written down, and puts it together
     (
         "config",
-        &["admin", "crypto", "domain", "gateway", "server", "store", "telemetry", "upstream", "wechat"],
+        &[
+            "admin",
+            "crypto",
+            "domain",
+            "gateway",
+            "server",
+            "store",
+            "telemetry",
+            "upstream",
+            "wechat",
+        ],
     ),
     (
         "app",
         &[
-            "admin", "config", "crypto", "domain", "gateway", "server", "sim", "store", "telemetry",
-            "upstream", "wechat",
+            "admin",
+            "config",
+            "crypto",
+            "domain",
+            "gateway",
+            "server",
+            "sim",
+            "store",
+            "telemetry",
+            "upstream",
+            "wechat",
         ],
     ),
 ];
@@ -61,16 +94,28 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
 
 /// The module at the top of the crate that a file belongs to.
 fn module(path: &Path) -> String {
-    let part = path.components().nth(1).unwrap().as_os_str().to_str().unwrap();
+    let part = path
+        .components()
+        .nth(1)
+        .unwrap()
+        .as_os_str()
+        .to_str()
+        .unwrap();
     part.trim_end_matches(".rs").to_owned()
 }
 
 /// The modules at the top of the crate that a text names, by `crate::name` or `wxgate::name`.
 fn named(text: &str) -> Vec<String> {
-    let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let code = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
     let paths = code.flat_map(|line| line.split("crate::").skip(1).map(str::to_owned));
     paths
-        .map(|rest| rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect())
+        .map(|rest| {
+            rest.chars()
+                .take_while(|c| c.is_alphanumeric() || *c == '_')
+                .collect()
+        })
         .filter(|name: &String| !name.is_empty())
         .collect()
 }
@@ -84,7 +129,9 @@ fn a_module_uses_only_what_lies_below_it() {
         if here == "lib" || here == "main" {
             continue;
         }
-        let allowed = table.get(here.as_str()).unwrap_or_else(|| panic!("{here} is in no table"));
+        let allowed = table
+            .get(here.as_str())
+            .unwrap_or_else(|| panic!("{here} is in no table"));
         for name in named(&text) {
             if name != here && !allowed.contains(&name.as_str()) {
                 wrong.push(format!("{}: uses {name}", path.display()));
@@ -97,8 +144,10 @@ fn a_module_uses_only_what_lies_below_it() {
 #[test]
 fn every_file_says_first_what_it_is_for() {
     let files = sources("src").into_iter().chain(sources("tests"));
-    let silent: Vec<_> =
-        files.filter(|(_, text)| !text.starts_with("//! ")).map(|(path, _)| path).collect();
+    let silent: Vec<_> = files
+        .filter(|(_, text)| !text.starts_with("//! "))
+        .map(|(path, _)| path)
+        .collect();
     assert_eq!(silent, [""; 0].map(PathBuf::from));
 }
 
@@ -145,14 +194,27 @@ fn only_identity_writes_identity_headers_and_only_gateway_speaks_of_refusals() {
 fn every_problem_code_is_documented() {
     let docs = fs::read_to_string(root().join("docs/http.md")).unwrap();
     let source = fs::read_to_string(root().join("src/gateway/refusal.rs")).unwrap();
-    let codes = source.split("told(\"").skip(1).map(|rest| rest.split('"').next().unwrap());
-    let missing: Vec<_> = codes.filter(|code| !docs.contains(&format!("`{code}`"))).collect();
+    let codes = source
+        .split("told(\"")
+        .skip(1)
+        .map(|rest| rest.split('"').next().unwrap());
+    let missing: Vec<_> = codes
+        .filter(|code| !docs.contains(&format!("`{code}`")))
+        .collect();
     assert_eq!(missing, [""; 0]);
 }
 
 #[test]
 fn nothing_is_left_half_done() {
-    let marks = ["TODO", "FIXME", "XXX", "#[ignore", "should_panic", "todo!(", "unimplemented!("];
+    let marks = [
+        "TODO",
+        "FIXME",
+        "XXX",
+        "#[ignore",
+        "should_panic",
+        "todo!(",
+        "unimplemented!(",
+    ];
     let mut left = Vec::new();
     for (path, text) in sources("src").into_iter().chain(sources("tests")) {
         if path.ends_with("tidy.rs") {
