@@ -91,9 +91,12 @@ impl Gateway {
     async fn serve(
         &self,
         visit: &mut Visit<'_>,
-        request: Request<RequestBody>,
+        mut request: Request<RequestBody>,
     ) -> Result<Response<AnswerBody>, Refusal> {
         visit.settings.check_size(&request)?;
+        request
+            .body_mut()
+            .limit(visit.settings.limits.max_body_bytes);
         let (clean, presented) = Clean::strip(request, &visit.settings.identity, visit.peer)?;
         visit.entry.came_from(presented.origin());
         let overridden = clean.method_override().transpose()?;

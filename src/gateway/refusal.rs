@@ -112,7 +112,7 @@ impl Refusal {
                 wx.login, log in, and retry once with the new token in Authorization: Bearer"
                 .to_owned(),
             Self::SessionRequired => "log in first: send the code of wx.login to the login route, \
-                then send the token in Authorization: Bearer"
+                then send the whole token it gives, as Authorization: Bearer wxg_..."
                 .to_owned(),
             Self::Unclean(why) => why.to_string(),
             Self::UnknownApp(detail) => detail.clone(),

@@ -110,6 +110,11 @@ impl IdentityRules {
         &self.names
     }
 
+    /// Whether identified requests carry the cloud environment.
+    pub fn has_env(&self) -> bool {
+        self.env.is_some()
+    }
+
     /// Where tokens are looked for, in this order.
     pub fn token_places(&self) -> &[TokenPlace] {
         &self.token_places
