@@ -9,5 +9,5 @@
     reason = "a test that meets the unexpected should end there"
 )]
 
-mod smoke;
+mod login;
 mod support;

@@ -138,6 +138,27 @@ impl Answer {
         );
         problem["code"].as_str().unwrap().to_owned()
     }
+
+    /// Checks that it is the problem of this code, with this status and this advice.
+    #[track_caller]
+    pub(crate) fn is_refused(&self, status: u16, code: &str, action: &str) {
+        assert_eq!(self.problem(), code, "{self:?}");
+        assert_eq!(self.status, status, "{self:?}");
+        assert_eq!(self.json()["action"], action, "{self:?}");
+    }
+
+    /// What a problem says to people.
+    #[track_caller]
+    pub(crate) fn detail(&self) -> String {
+        self.json()["detail"].as_str().unwrap().to_owned()
+    }
+
+    /// The token of a login that went well.
+    #[track_caller]
+    pub(crate) fn token(&self) -> String {
+        assert_eq!(self.status, 200, "{self:?}");
+        self.json()["token"].as_str().unwrap().to_owned()
+    }
 }
 
 /// A connection to the gate.
