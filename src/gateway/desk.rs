@@ -143,16 +143,19 @@ impl Desk {
         if let Some(flight) = flights.get(&digest) {
             return Ok(Joined::Flight(flight.clone()));
         }
+        let place = self.0.control.place()?;
         let (outcome, flight) = watch::channel(None);
+        flights.insert(digest, flight.clone());
+        // A landing takes the lock when it is dropped, and a task that cannot run is dropped at once.
+        drop(flights);
         let landing = Landing {
             desk: Arc::clone(&self.0),
             digest,
         };
-        self.0.control.start(async move {
+        place.start(async move {
             outcome.send_replace(Some(landing.desk.redeem(digest, redemption).await));
             drop(landing);
-        })?;
-        flights.insert(digest, flight.clone());
+        });
         Ok(Joined::Flight(flight))
     }
 }
