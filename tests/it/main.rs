@@ -10,4 +10,5 @@
 )]
 
 mod login;
+mod login_races;
 mod support;
