@@ -9,6 +9,8 @@
     reason = "a test that meets the unexpected should end there"
 )]
 
+mod apps;
 mod login;
 mod login_races;
+mod login_wechat;
 mod support;

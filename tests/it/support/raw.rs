@@ -1,5 +1,6 @@
 //! An HTTP/1.1 client that sends exactly the bytes it is told to and shows exactly what came back.
 
+use std::fmt;
 use std::net::SocketAddr;
 
 use serde_json::Value;
@@ -19,7 +20,7 @@ pub(crate) struct Request {
 }
 
 /// What came back.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
     /// Names in lower case, in order.
@@ -95,6 +96,20 @@ impl Request {
         let mut connection = Connection::open(self.to).await;
         connection.write(&self.bytes()).await;
         connection
+    }
+}
+
+/// Shows the body as text, and of a long one the beginning.
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = &self.body[..self.body.len().min(1000)];
+        f.debug_struct("Answer")
+            .field("status", &self.status)
+            .field("headers", &self.headers)
+            .field("body", &String::from_utf8_lossy(shown))
+            .field("bytes", &self.body.len())
+            .field("whole", &self.whole)
+            .finish()
     }
 }
 
