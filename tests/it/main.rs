@@ -10,6 +10,7 @@
 )]
 
 mod apps;
+mod decrypt;
 mod login;
 mod login_races;
 mod login_wechat;
