@@ -153,8 +153,10 @@ impl Desk {
             digest,
         };
         place.start(async move {
-            outcome.send_replace(Some(landing.desk.redeem(digest, redemption).await));
+            let found = landing.desk.redeem(digest, redemption).await;
+            // Off the list first: who has an answer and comes again does not meet this flight.
             drop(landing);
+            outcome.send_replace(Some(found));
         });
         Ok(Joined::Flight(flight))
     }
