@@ -14,4 +14,6 @@ mod decrypt;
 mod login;
 mod login_races;
 mod login_wechat;
+mod sessions;
 mod support;
+mod tutorial;

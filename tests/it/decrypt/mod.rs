@@ -202,7 +202,7 @@ async fn data_opens_while_its_watermark_is_fresh() {
     let world = World::start().await;
     let token = world.login("alice").await;
     let body = world.profile_of("alice");
-    world.clock.advance(Duration::from_mins(60));
+    world.clock.advance(Duration::from_hours(1));
     world.opens(&token, &body).await;
     world.clock.advance(Duration::from_secs(1));
     world.stays_shut(&token, &body).await;
@@ -287,7 +287,7 @@ async fn keys_die_with_the_last_session_of_their_user() {
         let world = Setup::with("[session]\nttl = \"1h\"").start().await;
         let token = world.login("alice").await;
         if way == "time" {
-            world.clock.advance(Duration::from_mins(60));
+            world.clock.advance(Duration::from_hours(1));
         } else {
             let ended = world.post(way).bearer(&token).send().await;
             assert_eq!(ended.status, 204, "{ended:?}");

@@ -318,14 +318,10 @@ impl Connection {
     }
 
     async fn more(&mut self) -> bool {
-        let mut piece = [0; 16 * 1024];
-        match self.socket.read(&mut piece).await {
-            Ok(0) | Err(_) => false,
-            Ok(length) => {
-                self.buffer.extend_from_slice(&piece[..length]);
-                true
-            }
-        }
+        // Read in place: a piece in between would make every future here as large as it.
+        self.buffer.reserve(16 * 1024);
+        let read = self.socket.read_buf(&mut self.buffer).await;
+        read.is_ok_and(|length| length > 0)
     }
 
     /// Waits until the other side has closed the connection.
