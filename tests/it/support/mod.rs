@@ -6,12 +6,12 @@ pub(crate) mod raw;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use wxgate::app::{Running, Surroundings};
-use wxgate::domain::clock::{Clock, HeldClock, Timestamp};
+use wxgate::domain::clock::{Clock, HeldClock};
 use wxgate::domain::id::AppId;
 use wxgate::domain::secret::AppSecret;
 use wxgate::server::Listen;
@@ -42,7 +42,7 @@ pub(crate) fn person(name: &str) -> UserName {
 }
 
 /// The configuration beside `[upstream]`, `[[apps]]` and `[wechat]`, which every world has.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Setup {
     /// Tables of the configuration, as the file would say them.
     pub(crate) toml: String,
@@ -58,20 +58,6 @@ pub(crate) struct Setup {
     pub(crate) upstream_url: Option<String>,
     /// Where `[wechat] base_url` points instead of at the simulator.
     pub(crate) wechat_url: Option<String>,
-}
-
-impl Default for Setup {
-    fn default() -> Self {
-        Self {
-            toml: String::new(),
-            server: String::new(),
-            upstream: String::new(),
-            wechat: String::new(),
-            two_apps: false,
-            upstream_url: None,
-            wechat_url: None,
-        }
-    }
 }
 
 impl Setup {
@@ -106,10 +92,7 @@ impl Setup {
 
     /// Starts the world.
     pub(crate) async fn start(self) -> World {
-        let start = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        let held = HeldClock::at(Timestamp::from_millis(
-            start.as_millis().try_into().unwrap(),
-        ));
+        let held = HeldClock::at(Clock::System.now());
         let clock = Clock::Held(held.clone());
         let stop = CancellationToken::new();
         let app = AppServer::start(stop.clone()).await;

@@ -73,10 +73,11 @@ impl Request {
             text.push_str("Host: gate.example\r\n");
         }
         for (name, value) in &self.headers {
-            text.push_str(&format!("{name}: {value}\r\n"));
+            text.extend([name, ": ", value, "\r\n"]);
         }
         if !self.body.is_empty() && !has("content-length") && !has("transfer-encoding") {
-            text.push_str(&format!("Content-Length: {}\r\n", self.body.len()));
+            let length = self.body.len().to_string();
+            text.extend(["Content-Length: ", &length, "\r\n"]);
         }
         let mut bytes = text.into_bytes();
         bytes.extend_from_slice(b"\r\n");
@@ -287,12 +288,8 @@ impl Connection {
 
     async fn chunks(&mut self, body: &mut Vec<u8>) -> bool {
         loop {
-            let end = loop {
-                match self.buffer.windows(2).position(|window| window == b"\r\n") {
-                    Some(end) => break end,
-                    None if !self.more().await => return false,
-                    None => {}
-                }
+            let Some(end) = self.line_end().await else {
+                return false;
             };
             let size = String::from_utf8(self.buffer.drain(..end + 2).collect()).unwrap();
             let size = usize::from_str_radix(size.trim(), 16).unwrap();
@@ -304,6 +301,16 @@ impl Connection {
             self.buffer.drain(..2);
             if size == 0 {
                 return true;
+            }
+        }
+    }
+
+    /// Where the next line ends; `None` when the connection ends before.
+    async fn line_end(&mut self) -> Option<usize> {
+        loop {
+            let end = self.buffer.windows(2).position(|window| window == b"\r\n");
+            if end.is_some() || !self.more().await {
+                return end;
             }
         }
     }
