@@ -142,14 +142,16 @@ impl Refusal {
         }
     }
 
-    /// Seconds after which trying again makes sense.
+    /// Seconds after which trying again makes sense. Who is told to retry is told when.
     pub(in crate::gateway) fn retry_after(&self) -> Option<u32> {
         match self.told() {
             Told {
                 code: "rate_limited",
                 ..
             } => Some(RETRY_NEXT_MINUTE),
-            Told { status: 503, .. } => Some(RETRY_SOON),
+            Told {
+                action: "retry", ..
+            } => Some(RETRY_SOON),
             _ => None,
         }
     }

@@ -9,6 +9,12 @@
     reason = "a test that meets the unexpected should end there"
 )]
 
-mod smoke;
+mod apps;
+mod decrypt;
+mod login;
+mod login_races;
+mod login_wechat;
+mod sessions;
 mod support;
 mod tidy;
+mod tutorial;

@@ -309,14 +309,10 @@ struct Reader {
 
 impl Reader {
     async fn more(&mut self) -> bool {
-        let mut piece = [0; 64 * 1024];
-        match self.socket.read(&mut piece).await {
-            Ok(0) | Err(_) => false,
-            Ok(length) => {
-                self.buffer.extend_from_slice(&piece[..length]);
-                true
-            }
-        }
+        // Read in place: a piece in between would make every future here as large as it.
+        self.buffer.reserve(64 * 1024);
+        let read = self.socket.read_buf(&mut self.buffer).await;
+        read.is_ok_and(|length| length > 0)
     }
 
     async fn line(&mut self) -> Option<String> {
