@@ -9,5 +9,7 @@
     reason = "a test that meets the unexpected should end there"
 )]
 
+mod proxies;
 mod smoke;
+mod spoofing;
 mod support;
