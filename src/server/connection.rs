@@ -169,7 +169,8 @@ fn builder(limits: &Limits) -> auto::Builder<LocalExecutor> {
         // The deadline of heads is the socket's; hyper's own would also cut the first idle time.
         .header_read_timeout(None)
         .max_buf_size(limits.max_header_bytes.saturating_mul(2).max(MIN_BUFFER_BYTES))
-        .pipeline_flush(true);
+        // With it, hyper never writes the 400 for a head that it cannot read.
+        .pipeline_flush(false);
     if limits.max_headers != HYPER_MAX_HEADERS {
         builder.http1().max_headers(limits.max_headers);
     }
