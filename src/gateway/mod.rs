@@ -96,12 +96,12 @@ impl Gateway {
         visit.settings.check_size(&request)?;
         let (clean, presented) = Clean::strip(request, &visit.settings.identity, visit.peer)?;
         visit.entry.came_from(presented.origin());
-        let overridden = clean.method_override().transpose()?;
+        let overridden = clean.method_overrides()?;
         let path = clean.uri().path().as_bytes();
         let decision = visit
             .settings
             .routes
-            .decide(clean.method(), overridden.as_ref(), path)?;
+            .decide(clean.method(), &overridden, path)?;
         visit.entry.decided(decision);
         match decision {
             Decision::Endpoint(endpoint) => {
