@@ -9,7 +9,9 @@
     reason = "a test that meets the unexpected should end there"
 )]
 
+mod paths;
 mod proxies;
 mod smoke;
 mod spoofing;
 mod support;
+mod tokens;
