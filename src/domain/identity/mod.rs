@@ -239,6 +239,7 @@ impl<B> Clean<B> {
         settle_host(&mut parts)?;
         let websocket = WebSocketRequest::find(&parts)?;
         let token = take_token(&mut parts.headers, &rules.token_places)?;
+        join_cookies(&mut parts.headers);
         hop::remove(&mut parts.headers);
         let stripped = rules.strip(&mut parts.headers);
         let origin = Origin::take(&mut parts.headers, peer, &rules.trusted);
@@ -390,6 +391,21 @@ fn settle_host(parts: &mut request::Parts) -> Result<(), Unclean> {
         _ => return Err(Unclean::Host),
     }
     Ok(())
+}
+
+/// HTTP/2 sends a cookie in crumbs; on HTTP/1.1 it must be one line (RFC 9113 §8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let crumbs: Vec<&[u8]> = headers
+        .get_all(COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if let Ok(cookie) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
+        headers.insert(COOKIE, cookie);
+    }
 }
 
 fn is_authority(host: &HeaderValue) -> bool {
