@@ -9,8 +9,11 @@
     reason = "a test that meets the unexpected should end there"
 )]
 
+mod broken_app;
+mod forwarding;
 mod paths;
 mod proxies;
+mod rules;
 mod smoke;
 mod spoofing;
 mod support;

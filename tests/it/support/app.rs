@@ -46,7 +46,7 @@ impl Seen {
 /// - `/events`: an event stream; an event for each call of [`AppServer::emit`]
 /// - `/slow`: never answers · `/garbage`: answers with no HTTP · `/break`: breaks off in its body
 /// - `/hangup`: closes without an answer · `/hangup-reused`: the same, on a reused connection only
-/// - `/early`: answers 413 without reading the body · `/interim`: sends 103 first
+/// - `/early`: answers 413 before the body has come · `/interim`: sends 103 first
 /// - `/socket`: a WebSocket that echoes · `/badsocket`: a 101 with the wrong accept value
 /// - `/hop`: an answer with connection headers
 /// - anything else: 200 with what it saw of the request as text
@@ -143,6 +143,11 @@ impl AppServer {
                 reader
                     .say("HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
                     .await;
+                reader.socket.shutdown().await.unwrap();
+                // Closing over unread bytes would reset the connection and take the answer along.
+                while reader.more().await {
+                    reader.buffer.clear();
+                }
                 return;
             }
             if !reader.body(&mut seen).await {
