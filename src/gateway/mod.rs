@@ -91,9 +91,11 @@ impl Gateway {
     async fn serve(
         &self,
         visit: &mut Visit<'_>,
-        request: Request<RequestBody>,
+        mut request: Request<RequestBody>,
     ) -> Result<Response<AnswerBody>, Refusal> {
         visit.settings.check_size(&request)?;
+        let max_body_bytes = visit.settings.limits.max_body_bytes;
+        request.body_mut().limit(max_body_bytes);
         let (clean, presented) = Clean::strip(request, &visit.settings.identity, visit.peer)?;
         visit.entry.came_from(presented.origin());
         let overridden = clean.method_overrides()?;
