@@ -13,6 +13,7 @@ mod broken_app;
 mod forwarding;
 mod paths;
 mod proxies;
+mod refusals;
 mod rules;
 mod smoke;
 mod spoofing;

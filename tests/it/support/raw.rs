@@ -11,7 +11,7 @@ use crate::support::STUCK;
 /// A request to be sent on a connection of its own.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
-    to: SocketAddr,
+    pub(crate) to: SocketAddr,
     method: String,
     target: String,
     headers: Vec<(String, String)>,
