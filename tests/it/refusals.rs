@@ -35,7 +35,7 @@ fn chunked(length: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     for _ in 0..length / 32_768 {
         bytes.extend_from_slice(b"8000\r\n");
-        bytes.extend_from_slice(&[b'x'; 32_768]);
+        bytes.extend(std::iter::repeat_n(b'x', 32_768));
         bytes.extend_from_slice(b"\r\n");
     }
     bytes.extend_from_slice(b"0\r\n\r\n");

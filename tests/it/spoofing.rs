@@ -163,13 +163,10 @@ async fn trailers_bring_no_identity_but_others_pass() {
         "X_Real_IP",
         "X-Request-Id",
     ];
-    let names = SPELLINGS.iter().chain(&names);
-    let mut trailers = String::new();
-    let mut listed = String::from("X-Checksum");
-    for name in names {
-        trailers.push_str(&format!("{name}: {FORGED}\r\n"));
-        listed.push_str(&format!(", {name}"));
-    }
+    let names: Vec<_> = SPELLINGS.into_iter().chain(names).collect();
+    let listed = format!("X-Checksum, {}", names.join(", "));
+    let forged = names.iter().map(|name| format!("{name}: {FORGED}\r\n"));
+    let trailers: String = forged.collect();
     let body = format!("5\r\nhello\r\n0\r\nX-Checksum: 7\r\n{trailers}\r\n");
     let answer = world
         .post("/public/upload")

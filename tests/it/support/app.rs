@@ -143,12 +143,7 @@ impl AppServer {
                 reader
                     .say("HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
                     .await;
-                reader.socket.shutdown().await.unwrap();
-                // Closing over unread bytes would reset the connection and take the answer along.
-                while reader.more().await {
-                    reader.buffer.clear();
-                }
-                return;
+                return reader.linger().await;
             }
             if !reader.body(&mut seen).await {
                 self.seen.lock().push(seen);
@@ -314,14 +309,8 @@ struct Reader {
 
 impl Reader {
     async fn more(&mut self) -> bool {
-        let mut piece = [0; 64 * 1024];
-        match self.socket.read(&mut piece).await {
-            Ok(0) | Err(_) => false,
-            Ok(length) => {
-                self.buffer.extend_from_slice(&piece[..length]);
-                true
-            }
-        }
+        self.buffer.reserve(64 * 1024);
+        matches!(self.socket.read_buf(&mut self.buffer).await, Ok(1..))
     }
 
     async fn line(&mut self) -> Option<String> {
@@ -379,11 +368,10 @@ impl Reader {
             };
             let size = usize::from_str_radix(size.trim(), 16).unwrap();
             if size == 0 {
-                let Some(trailers) = self.fields().await else {
-                    return false;
-                };
-                seen.trailers = trailers;
-                return true;
+                let trailers = self.fields().await;
+                let whole = trailers.is_some();
+                seen.trailers = trailers.unwrap_or_default();
+                return whole;
             }
             if !self.take(size, seen).await || self.line().await.is_none() {
                 return false;
@@ -404,6 +392,15 @@ impl Reader {
             length -= taken;
         }
         true
+    }
+
+    /// Reads on after the last word: closing over unread bytes would reset the connection and take
+    /// the answer along.
+    async fn linger(&mut self) {
+        drop(self.socket.shutdown().await);
+        while self.more().await {
+            self.buffer.clear();
+        }
     }
 
     async fn write(&mut self, bytes: &[u8]) -> bool {

@@ -199,17 +199,7 @@ impl Connection {
 
     /// Reads the head of an answer, and nothing of its body.
     pub(crate) async fn head(&mut self) -> Option<(u16, Vec<(String, String)>)> {
-        let end = loop {
-            match self
-                .buffer
-                .windows(4)
-                .position(|window| window == b"\r\n\r\n")
-            {
-                Some(end) => break end,
-                None if !self.more().await => return None,
-                None => {}
-            }
-        };
+        let end = self.find(b"\r\n\r\n").await?;
         let head = String::from_utf8(self.buffer.drain(..end + 4).collect()).unwrap();
         let mut lines = head.trim_end().split("\r\n");
         let status = lines
@@ -251,12 +241,8 @@ impl Connection {
 
     async fn chunks(&mut self, body: &mut Vec<u8>) -> bool {
         loop {
-            let end = loop {
-                match self.buffer.windows(2).position(|window| window == b"\r\n") {
-                    Some(end) => break end,
-                    None if !self.more().await => return false,
-                    None => {}
-                }
+            let Some(end) = self.find(b"\r\n").await else {
+                return false;
             };
             let size = String::from_utf8(self.buffer.drain(..end + 2).collect()).unwrap();
             let size = usize::from_str_radix(size.trim(), 16).unwrap();
@@ -272,6 +258,19 @@ impl Connection {
         }
     }
 
+    /// Reads until these bytes have come, and gives where they begin.
+    async fn find(&mut self, bytes: &[u8]) -> Option<usize> {
+        loop {
+            let mut windows = self.buffer.windows(bytes.len());
+            if let Some(at) = windows.position(|window| window == bytes) {
+                return Some(at);
+            }
+            if !self.more().await {
+                return None;
+            }
+        }
+    }
+
     async fn fill(&mut self, length: usize) -> bool {
         while self.buffer.len() < length {
             if !self.more().await {
@@ -282,14 +281,8 @@ impl Connection {
     }
 
     async fn more(&mut self) -> bool {
-        let mut piece = [0; 16 * 1024];
-        match self.socket.read(&mut piece).await {
-            Ok(0) | Err(_) => false,
-            Ok(length) => {
-                self.buffer.extend_from_slice(&piece[..length]);
-                true
-            }
-        }
+        self.buffer.reserve(16 * 1024);
+        matches!(self.socket.read_buf(&mut self.buffer).await, Ok(1..))
     }
 
     /// Waits until the other side has closed the connection.
