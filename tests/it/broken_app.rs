@@ -153,10 +153,16 @@ async fn a_request_that_may_have_had_effects_is_never_repeated() {
 }
 
 #[tokio::test]
-async fn what_ends_on_a_new_connection_is_not_repeated() {
+async fn what_ends_on_a_new_connection_or_after_an_answer_began_is_not_repeated() {
     let world = open_to_all("max_idle = 0").await;
     check(&world.get("/hangup").send().await, 502, "upstream_failed");
     assert_eq!((world.app.count(), world.app.connections()), (1, 1));
+    // Nor what ends after the first bytes of an answer, though the connection was a kept one.
+    let world = open_to_all("").await;
+    assert_eq!(world.get("/a").send().await.status, 200);
+    check(&world.get("/garbage").send().await, 502, "upstream_failed");
+    assert_eq!((world.app.count(), world.app.connections()), (2, 1));
+    assert_eq!(world.app.last().nth, 1);
     // Nor is the repetition itself.
     let world = open_to_all("").await;
     assert_eq!(world.get("/a").send().await.status, 200);
