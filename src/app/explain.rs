@@ -39,7 +39,7 @@ fn write(told: &mut String, config: &Config, method: &Method, target: &str) -> s
     if let Err(why) = shown {
         writeln!(told, "  {why}")?;
     }
-    match routes.decide(method, None, path.as_bytes()) {
+    match routes.decide(method, &[], path.as_bytes()) {
         Err(why) => writeln!(told, "decision  refused with 400 ambiguous_path: {why}"),
         Ok(Decision::Endpoint(endpoint)) => {
             writeln!(

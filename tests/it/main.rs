@@ -10,11 +10,19 @@
 )]
 
 mod apps;
+mod broken_app;
 mod decrypt;
+mod forwarding;
 mod login;
 mod login_races;
 mod login_wechat;
+mod paths;
+mod proxies;
+mod refusals;
+mod rules;
 mod sessions;
+mod spoofing;
 mod support;
 mod tidy;
+mod tokens;
 mod tutorial;

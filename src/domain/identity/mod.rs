@@ -7,7 +7,7 @@
 //!
 //! Knows nothing of routes or of where sessions are kept.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, TRANSFER_ENCODING};
 use http::uri::Authority;
@@ -25,12 +25,16 @@ use crate::domain::websocket::{BadHandshake, WebSocketRequest};
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
-/// Headers by which a request asks to be taken for another method.
-const METHOD_OVERRIDES: [&str; 3] = [
-    "x-http-method-override",
-    "x-http-method",
-    "x-method-override",
-];
+/// Headers by which a request asks to be taken for another method, in any spelling that a server
+/// folds onto them.
+static METHOD_OVERRIDES: LazyLock<NameSet> = LazyLock::new(|| {
+    let names = [
+        "x-http-method-override",
+        "x-http-method",
+        "x-method-override",
+    ];
+    NameSet::new(names, [], [])
+});
 
 /// The value of the source header: a mini program.
 const SOURCE: HeaderValue = HeaderValue::from_static("wx_client");
@@ -275,13 +279,14 @@ impl<B> Clean<B> {
         &self.parts.headers
     }
 
-    /// The method that an override header asks for; `None` when there is none, an error in the
-    /// value when it is no method.
-    pub fn method_override(&self) -> Option<Result<Method, http::method::InvalidMethod>> {
-        let value = METHOD_OVERRIDES
-            .iter()
-            .find_map(|&name| self.parts.headers.get(name))?;
-        Some(Method::from_bytes(&value.as_bytes().to_ascii_uppercase()))
+    /// The methods that override headers ask for. Each counts: which of several a server takes is
+    /// not known here. An error when one names no method.
+    pub fn method_overrides(&self) -> Result<Vec<Method>, http::method::InvalidMethod> {
+        let headers = self.parts.headers.iter();
+        headers
+            .filter(|(name, _)| METHOD_OVERRIDES.has(name))
+            .map(|(_, value)| Method::from_bytes(&value.as_bytes().to_ascii_uppercase()))
+            .collect()
     }
 
     /// The WebSocket that the request asks for.

@@ -46,7 +46,7 @@ impl Seen {
 /// - `/events`: an event stream; an event for each call of [`AppServer::emit`]
 /// - `/slow`: never answers · `/garbage`: answers with no HTTP · `/break`: breaks off in its body
 /// - `/hangup`: closes without an answer · `/hangup-reused`: the same, on a reused connection only
-/// - `/early`: answers 413 without reading the body · `/interim`: sends 103 first
+/// - `/early`: answers 413 before the body has come · `/interim`: sends 103 first
 /// - `/socket`: a WebSocket that echoes · `/badsocket`: a 101 with the wrong accept value
 /// - `/hop`: an answer with connection headers
 /// - anything else: 200 with what it saw of the request as text
@@ -143,7 +143,7 @@ impl AppServer {
                 reader
                     .say("HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
                     .await;
-                return;
+                return reader.linger().await;
             }
             if !reader.body(&mut seen).await {
                 self.seen.lock().push(seen);
@@ -370,11 +370,10 @@ impl Reader {
             };
             let size = usize::from_str_radix(size.trim(), 16).unwrap();
             if size == 0 {
-                let Some(trailers) = self.fields().await else {
-                    return false;
-                };
-                seen.trailers = trailers;
-                return true;
+                let trailers = self.fields().await;
+                let whole = trailers.is_some();
+                seen.trailers = trailers.unwrap_or_default();
+                return whole;
             }
             if !self.take(size, seen).await || self.line().await.is_none() {
                 return false;
@@ -395,6 +394,15 @@ impl Reader {
             length -= taken;
         }
         true
+    }
+
+    /// Reads on after the last word: closing over unread bytes would reset the connection and take
+    /// the answer along.
+    async fn linger(&mut self) {
+        drop(self.socket.shutdown().await);
+        while self.more().await {
+            self.buffer.clear();
+        }
     }
 
     async fn write(&mut self, bytes: &[u8]) -> bool {

@@ -12,7 +12,7 @@ use crate::support::STUCK;
 /// A request to be sent on a connection of its own.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
-    to: SocketAddr,
+    pub(crate) to: SocketAddr,
     method: String,
     target: String,
     headers: Vec<(String, String)>,
@@ -236,17 +236,7 @@ impl Connection {
 
     /// Reads the head of an answer, and nothing of its body.
     pub(crate) async fn head(&mut self) -> Option<(u16, Vec<(String, String)>)> {
-        let end = loop {
-            match self
-                .buffer
-                .windows(4)
-                .position(|window| window == b"\r\n\r\n")
-            {
-                Some(end) => break end,
-                None if !self.more().await => return None,
-                None => {}
-            }
-        };
+        let end = self.find(b"\r\n\r\n").await?;
         let head = String::from_utf8(self.buffer.drain(..end + 4).collect()).unwrap();
         let mut lines = head.trim_end().split("\r\n");
         let status = lines
@@ -288,7 +278,7 @@ impl Connection {
 
     async fn chunks(&mut self, body: &mut Vec<u8>) -> bool {
         loop {
-            let Some(end) = self.line_end().await else {
+            let Some(end) = self.find(b"\r\n").await else {
                 return false;
             };
             let size = String::from_utf8(self.buffer.drain(..end + 2).collect()).unwrap();
@@ -305,12 +295,15 @@ impl Connection {
         }
     }
 
-    /// Where the next line ends; `None` when the connection ends before.
-    async fn line_end(&mut self) -> Option<usize> {
+    /// Reads until these bytes have come, and gives where they begin.
+    async fn find(&mut self, bytes: &[u8]) -> Option<usize> {
         loop {
-            let end = self.buffer.windows(2).position(|window| window == b"\r\n");
-            if end.is_some() || !self.more().await {
-                return end;
+            let mut windows = self.buffer.windows(bytes.len());
+            if let Some(at) = windows.position(|window| window == bytes) {
+                return Some(at);
+            }
+            if !self.more().await {
+                return None;
             }
         }
     }
