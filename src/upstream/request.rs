@@ -14,7 +14,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
-use crate::domain::trailers::CleanBody;
+use crate::domain::identity::CleanBody;
 use crate::upstream::{Settings, Target};
 
 /// Who is being waited for.
