@@ -10,5 +10,6 @@
 )]
 
 mod smoke;
+mod streaming;
 mod support;
 mod tidy;
