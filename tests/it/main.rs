@@ -9,7 +9,9 @@
     reason = "a test that meets the unexpected should end there"
 )]
 
+mod http2;
 mod smoke;
 mod streaming;
 mod support;
 mod tidy;
+mod websocket;
