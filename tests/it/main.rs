@@ -9,7 +9,9 @@
     reason = "a test that meets the unexpected should end there"
 )]
 
+mod drain;
 mod http2;
+mod process;
 mod smoke;
 mod streaming;
 mod support;
