@@ -9,6 +9,7 @@
     reason = "a test that meets the unexpected should end there"
 )]
 
+mod connections;
 mod drain;
 mod http2;
 mod process;
