@@ -13,6 +13,7 @@ mod connections;
 mod drain;
 mod http2;
 mod process;
+mod secrets;
 mod smoke;
 mod streaming;
 mod support;

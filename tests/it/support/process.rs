@@ -132,7 +132,8 @@ pub(crate) struct Gate {
     /// Where its admin listener is.
     pub(crate) admin: SocketAddr,
     _folder: TempDir,
-    _stop: DropGuard,
+    stop: CancellationToken,
+    _stopping: DropGuard,
 }
 
 impl Gate {
@@ -159,8 +160,17 @@ impl Gate {
             address,
             admin,
             _folder: folder,
-            _stop: stop.drop_guard(),
+            stop: stop.clone(),
+            _stopping: stop.drop_guard(),
         }
+    }
+
+    /// Takes app server and WeChat away.
+    pub(crate) async fn stop_neighbours(&self) {
+        self.stop.cancel();
+        let app = self.app.address;
+        let gone = || std::net::TcpStream::connect(app).is_err();
+        until("the app server is gone", gone).await;
     }
 
     pub(crate) fn request(&self, method: &str, target: &str) -> Request {
