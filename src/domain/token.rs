@@ -1,6 +1,7 @@
 //! The session token: what a client shows to be taken for its user. Only its shape is known here;
 //! making and hashing tokens is the business of `crypto::token`.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use zeroize::Zeroizing;
@@ -11,6 +12,9 @@ pub const PREFIX: &str = "wxg_";
 /// Characters after the prefix: 256 bits in base64url without padding.
 pub const BODY_CHARS: usize = 43;
 
+/// Characters after the prefix from which on a text is taken for a token or much of one.
+const TELLING_CHARS: usize = 16;
+
 /// An opaque session token of exact shape: `wxg_` and 43 base64url characters. That it has the
 /// shape says nothing about a session behind it.
 #[derive(Clone)]
@@ -20,10 +24,7 @@ impl SessionToken {
     /// Takes a text of exact shape.
     pub fn parse(text: &str) -> Option<Self> {
         let body = text.strip_prefix(PREFIX)?;
-        let exact = body.len() == BODY_CHARS
-            && body
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+        let exact = body.len() == BODY_CHARS && body.chars().all(is_body_char);
         exact.then(|| Self(Zeroizing::new(text.to_owned())))
     }
 
@@ -37,6 +38,34 @@ impl fmt::Debug for SessionToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SessionToken(..)")
     }
+}
+
+fn is_body_char(char: char) -> bool {
+    char.is_ascii_alphanumeric() || char == '-' || char == '_'
+}
+
+/// The text without the tokens in it, whole or in large part. For what is written down of a
+/// request: a client can put its token anywhere, also into a path.
+pub fn mask(text: &str) -> Cow<'_, str> {
+    let mut masked = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(PREFIX) {
+        rest = after.trim_start_matches(is_body_char);
+        let body = after.strip_suffix(rest).unwrap_or(after);
+        let told = if body.len() < TELLING_CHARS {
+            body
+        } else {
+            "***"
+        };
+        for part in [before, PREFIX, told] {
+            masked.push_str(part);
+        }
+    }
+    if masked.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    masked.push_str(rest);
+    Cow::Owned(masked)
 }
 
 /// The hash of a token, under which a session is stored: a stolen copy of the store opens nothing.
@@ -82,5 +111,17 @@ mod tests {
         ] {
             assert!(SessionToken::parse(&wrong).is_none(), "{wrong}");
         }
+    }
+    #[test]
+    fn a_token_is_masked_wherever_it_stands_and_nothing_else_is() {
+        let token = format!("wxg_{}", "A".repeat(BODY_CHARS));
+        let check = |text: &str, expect: &str| assert_eq!(mask(text), expect, "{text}");
+        check("/me", "/me");
+        check("/wxg_docs/wxg_", "/wxg_docs/wxg_");
+        check(&token, "wxg_***");
+        check(&format!("/ws/{token}/x"), "/ws/wxg_***/x");
+        check(&format!("/{token},{token}"), "/wxg_***,wxg_***");
+        check(&format!("/wxg_{token}你"), "/wxg_***你");
+        check(token.get(..30).unwrap(), "wxg_***");
     }
 }

@@ -1,6 +1,6 @@
 //! One line per request. The request path fills in a plain record and puts it into a bounded ring;
 //! the log thread does the formatting. Says nothing that a client chose but method and path, and
-//! of the path never the query.
+//! of the path never the query, and of neither a session token.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +15,7 @@ use crate::domain::id::AppId;
 use crate::domain::limits;
 use crate::domain::peer::Address;
 use crate::domain::session::{Holder, Live};
+use crate::domain::token;
 use crate::telemetry::style::{Style, rfc3339};
 use crate::telemetry::{UserField, user};
 
@@ -207,8 +208,8 @@ pub(in crate::telemetry) fn write(record: &Record, field: &UserField, style: Sty
         msg: "request",
         request_id: record.request_id.to_str().unwrap_or_default(),
         trace_id: record.traceparent.as_ref().and_then(trace_id),
-        method: record.method.as_str(),
-        path: record.uri.path(),
+        method: &token::mask(record.method.as_str()),
+        path: &token::mask(record.uri.path()),
         route: &route_name(record.route),
         status: record.status,
         duration_ms: millis(record.duration),

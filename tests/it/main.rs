@@ -8,21 +8,35 @@
     clippy::string_slice,
     reason = "a test that meets the unexpected should end there"
 )]
+#![expect(
+    clippy::too_many_lines,
+    clippy::excessive_nesting,
+    clippy::format_push_string,
+    clippy::format_collect,
+    reason = "a test tells its story in one piece, and nobody waits for it"
+)]
 
 mod apps;
 mod broken_app;
+mod connections;
 mod decrypt;
+mod drain;
 mod forwarding;
+mod http2;
 mod login;
 mod login_races;
 mod login_wechat;
 mod paths;
+mod process;
 mod proxies;
 mod refusals;
 mod rules;
+mod secrets;
 mod sessions;
 mod spoofing;
+mod streaming;
 mod support;
 mod tidy;
 mod tokens;
 mod tutorial;
+mod websocket;

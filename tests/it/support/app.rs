@@ -11,6 +11,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
+use crate::support::pattern;
+
 /// One request as it arrived.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
@@ -23,6 +25,8 @@ pub(crate) struct Seen {
     /// At most the first MiB.
     pub(crate) body: Vec<u8>,
     pub(crate) body_length: usize,
+    /// Whether the body departs from the pattern of [`pattern`].
+    pub(crate) off_pattern: bool,
     /// The how-manieth request on its connection, from 0.
     pub(crate) nth: usize,
 }
@@ -42,12 +46,14 @@ impl Seen {
 ///
 /// - `/chunked/N`: N chunks of `chunk`
 /// - `/bytes/N`: N bytes with a length
+/// - `/pattern/N`: N bytes of the pattern; reads its own request body slowly
 /// - `/status/N`: that status, without a body
 /// - `/events`: an event stream; an event for each call of [`AppServer::emit`]
 /// - `/slow`: never answers · `/garbage`: answers with no HTTP · `/break`: breaks off in its body
 /// - `/hangup`: closes without an answer · `/hangup-reused`: the same, on a reused connection only
 /// - `/early`: answers 413 before the body has come · `/interim`: sends 103 first
-/// - `/socket`: a WebSocket that echoes · `/badsocket`: a 101 with the wrong accept value
+/// - `/socket`: a WebSocket that echoes, and closes with N when told `close N`
+/// - `/badsocket`: a 101 with the wrong accept value
 /// - `/hop`: an answer with connection headers
 /// - anything else: 200 with what it saw of the request as text
 #[derive(Clone, Debug)]
@@ -55,6 +61,8 @@ pub(crate) struct AppServer {
     pub(crate) address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
     connections: Arc<AtomicUsize>,
+    received: Arc<AtomicUsize>,
+    sockets: Arc<AtomicUsize>,
     events: tokio::sync::broadcast::Sender<String>,
 }
 
@@ -65,6 +73,8 @@ impl AppServer {
             address: listener.local_addr().unwrap(),
             seen: Arc::default(),
             connections: Arc::default(),
+            received: Arc::default(),
+            sockets: Arc::default(),
             events: tokio::sync::broadcast::Sender::new(64),
         };
         let accepting = server.clone();
@@ -108,6 +118,16 @@ impl AppServer {
         self.connections.load(Ordering::SeqCst)
     }
 
+    /// How many bytes of request bodies have arrived, whole or not.
+    pub(crate) fn received(&self) -> usize {
+        self.received.load(Ordering::SeqCst)
+    }
+
+    /// How many WebSockets are open.
+    pub(crate) fn sockets(&self) -> usize {
+        self.sockets.load(Ordering::SeqCst)
+    }
+
     /// Sends an event to everybody who listens to `/events`.
     pub(crate) fn emit(&self, event: &str) {
         // Nobody listening is fine.
@@ -131,6 +151,7 @@ impl AppServer {
         let mut reader = Reader {
             socket,
             buffer: Vec::new(),
+            received: Arc::clone(&self.received),
         };
         for nth in 0.. {
             let Some(mut seen) = reader.head().await else {
@@ -173,6 +194,23 @@ impl AppServer {
                     left -= left.min(piece.len());
                 }
                 left == 0
+            }
+            _ if path.starts_with("/pattern/") => {
+                let length = number();
+                reader
+                    .say(&format!(
+                        "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n"
+                    ))
+                    .await;
+                let mut at = 0;
+                while at < length {
+                    let piece = pattern::piece(at, length - at);
+                    if !reader.write(piece).await {
+                        return false;
+                    }
+                    at += piece.len();
+                }
+                true
             }
             _ if path.starts_with("/chunked/") => {
                 reader
@@ -224,7 +262,9 @@ impl AppServer {
                     .await
             }
             "/socket" | "/badsocket" => {
+                self.sockets.fetch_add(1, Ordering::SeqCst);
                 websocket(reader, seen, path == "/badsocket").await;
+                self.sockets.fetch_sub(1, Ordering::SeqCst);
                 false
             }
             _ if seen.method == "HEAD" => {
@@ -271,6 +311,8 @@ async fn websocket(reader: &mut Reader, seen: &Seen, wrong: bool) {
     use futures_util::{SinkExt, StreamExt};
     use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
     use tokio_tungstenite::tungstenite::protocol::Role;
+    use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
+    use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
     let key = seen
         .header("sec-websocket-key")
@@ -295,6 +337,12 @@ async fn websocket(reader: &mut Reader, seen: &Seen, wrong: bool) {
         tokio_tungstenite::WebSocketStream::from_raw_socket(&mut reader.socket, Role::Server, None)
             .await;
     while let Some(Ok(message)) = socket.next().await {
+        if let Ok(Some(code)) = message.to_text().map(|text| text.strip_prefix("close ")) {
+            let code = CloseCode::from(code.parse::<u16>().unwrap());
+            let reason = "as told".into();
+            drop(socket.close(Some(CloseFrame { code, reason })).await);
+            continue;
+        }
         let echo = message.is_text() || message.is_binary();
         if echo && socket.send(message).await.is_err() {
             return;
@@ -305,6 +353,7 @@ async fn websocket(reader: &mut Reader, seen: &Seen, wrong: bool) {
 struct Reader {
     socket: TcpStream,
     buffer: Vec<u8>,
+    received: Arc<AtomicUsize>,
 }
 
 impl Reader {
@@ -389,9 +438,15 @@ impl Reader {
             let taken = length.min(self.buffer.len());
             let kept = taken.min((1024 * 1024_usize).saturating_sub(seen.body.len()));
             seen.body.extend_from_slice(&self.buffer[..kept]);
+            seen.off_pattern |= !pattern::is_at(seen.body_length, &self.buffer[..taken]);
             self.buffer.drain(..taken);
             seen.body_length += taken;
+            self.received.fetch_add(taken, Ordering::SeqCst);
             length -= taken;
+            if seen.target.starts_with("/pattern/") {
+                // Slower than anybody sends: what is under way piles up before this place.
+                tokio::time::sleep(Duration::from_micros(500)).await;
+            }
         }
         true
     }

@@ -2,6 +2,9 @@
 //! sockets, with a clock that moves only when told to.
 
 pub(crate) mod app;
+pub(crate) mod events;
+pub(crate) mod pattern;
+pub(crate) mod process;
 pub(crate) mod raw;
 
 use std::net::SocketAddr;
@@ -42,11 +45,13 @@ pub(crate) fn person(name: &str) -> UserName {
 }
 
 /// The configuration beside `[upstream]`, `[[apps]]` and `[wechat]`, which every world has.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Setup {
     /// Tables of the configuration, as the file would say them.
     pub(crate) toml: String,
-    /// Keys of `[server]`.
+    /// `listen` of `[server]`, as TOML.
+    pub(crate) listen: String,
+    /// Keys of `[server]` beside it.
     pub(crate) server: String,
     /// Keys of `[upstream]` beside `url`.
     pub(crate) upstream: String,
@@ -58,6 +63,21 @@ pub(crate) struct Setup {
     pub(crate) upstream_url: Option<String>,
     /// Where `[wechat] base_url` points instead of at the simulator.
     pub(crate) wechat_url: Option<String>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            toml: String::new(),
+            listen: "\"127.0.0.1:0\"".to_owned(),
+            server: String::new(),
+            upstream: String::new(),
+            wechat: String::new(),
+            two_apps: false,
+            upstream_url: None,
+            wechat_url: None,
+        }
+    }
 }
 
 impl Setup {
@@ -81,12 +101,12 @@ impl Setup {
         let second = format!("[[apps]]\nappid = \"{APPID2}\"\nsecret = \"{SECRET2}\"\n");
         let second = if self.two_apps { second } else { String::new() };
         format!(
-            "[server]\nlisten = \"127.0.0.1:0\"\n{}\n\
+            "[server]\nlisten = {}\n{}\n\
              [upstream]\nurl = \"{upstream_url}\"\n{}\n\
              [[apps]]\nappid = \"{APPID}\"\nsecret = \"{SECRET}\"\n{second}\n\
              [wechat]\nbase_url = \"{wechat_url}\"\n{}\n\
              [admin]\nlisten = \"127.0.0.1:0\"\n{}\n",
-            self.server, self.upstream, self.wechat, self.toml
+            self.listen, self.server, self.upstream, self.wechat, self.toml
         )
     }
 
@@ -96,17 +116,7 @@ impl Setup {
         let clock = Clock::Held(held.clone());
         let stop = CancellationToken::new();
         let app = AppServer::start(stop.clone()).await;
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let wechat_address = listener.local_addr().unwrap();
-        let known = [(APPID, SECRET), (APPID2, SECRET2)]
-            .map(|(id, secret)| (AppId::parse(id).unwrap(), AppSecret::new(secret.to_owned())));
-        let options = Options {
-            codes: Codes::Strict,
-            apps: Apps::Only(known.to_vec()),
-            clock: clock.clone(),
-        };
-        let wechat = MockWechat::new(options);
-        tokio::spawn(wechat.clone().serve(listener, stop.clone()));
+        let (wechat, wechat_address) = start_wechat(clock.clone(), stop.clone()).await;
         let text = self.config(app.address, wechat_address);
         let loaded = wxgate::config::parse(&text, std::path::Path::new("test.toml"), [])
             .unwrap_or_else(|faults| panic!("{faults}\n{text}"));
@@ -121,6 +131,22 @@ impl Setup {
             stop,
         }
     }
+}
+
+/// A simulated WeChat that knows both mini programs.
+async fn start_wechat(clock: Clock, stop: CancellationToken) -> (MockWechat, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let known = [(APPID, SECRET), (APPID2, SECRET2)]
+        .map(|(id, secret)| (AppId::parse(id).unwrap(), AppSecret::new(secret.to_owned())));
+    let options = Options {
+        codes: Codes::Strict,
+        apps: Apps::Only(known.to_vec()),
+        clock,
+    };
+    let wechat = MockWechat::new(options);
+    tokio::spawn(wechat.clone().serve(listener, stop));
+    (wechat, address)
 }
 
 /// A gate between its neighbours. Everything ends when it is dropped.

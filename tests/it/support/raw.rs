@@ -61,6 +61,11 @@ impl Request {
         self
     }
 
+    /// To whom it will be sent.
+    pub(crate) fn to(&self) -> SocketAddr {
+        self.to
+    }
+
     /// The bytes on the wire.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut text = format!("{} {} HTTP/1.1\r\n", self.method, self.target);
@@ -186,12 +191,17 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) async fn open(to: SocketAddr) -> Self {
-        let socket = TcpStream::connect(to).await.unwrap();
+        Self::try_open(to).await.expect("nobody listens")
+    }
+
+    /// `None` when nobody listens.
+    pub(crate) async fn try_open(to: SocketAddr) -> Option<Self> {
+        let socket = TcpStream::connect(to).await.ok()?;
         socket.set_nodelay(true).unwrap();
-        Self {
+        Some(Self {
             socket,
             buffer: Vec::new(),
-        }
+        })
     }
 
     pub(crate) async fn write(&mut self, bytes: &[u8]) {

@@ -1,0 +1,198 @@
+//! Places for connections, kinds of sockets, numbers of workers.
+
+use std::path::Path;
+
+use futures_util::future::join_all;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use wxgate::server::Listen;
+
+use crate::support::app::until;
+use crate::support::events::Events;
+use crate::support::raw::{Connection, Request};
+use crate::support::{Setup, World};
+
+fn with_places(places: usize) -> Setup {
+    Setup {
+        server: format!("limits.max_connections = {places}"),
+        ..Setup::default()
+    }
+}
+
+/// A connection that has had one answer and is kept.
+async fn kept(world: &World) -> Connection {
+    let mut connection = world.get("/me").begin().await;
+    assert_eq!(connection.answer().await.status, 401);
+    connection
+}
+
+/// Sends a request over a unix socket and reads until the end.
+async fn over_unix(path: &Path, request: Request) -> String {
+    let mut socket = UnixStream::connect(path).await.unwrap();
+    let request = request.header("Connection", "close");
+    socket.write_all(&request.bytes()).await.unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn a_new_client_is_served_in_the_place_of_the_one_idle_for_longest() {
+    let setup = Setup {
+        server: "workers = 1\nlimits.max_connections = 3".to_owned(),
+        ..Setup::default()
+    };
+    let world = setup.start().await;
+    let mut first = kept(&world).await;
+    let mut second = kept(&world).await;
+    let mut third = kept(&world).await;
+    // The first is used once more, so that the second is the one idle for longest.
+    first.write(&world.get("/me").bytes()).await;
+    assert_eq!(first.answer().await.status, 401);
+    let mut fourth = kept(&world).await;
+    second.closed().await;
+    for connection in [&mut first, &mut third, &mut fourth] {
+        connection.write(&world.get("/me").bytes()).await;
+        assert_eq!(connection.answer().await.status, 401);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_connects_and_says_nothing_holds_no_place_for_long() {
+    let world = with_places(2).start().await;
+    let mut silent = [
+        Connection::open(world.address()).await,
+        Connection::open(world.address()).await,
+    ];
+    let mut others = Vec::new();
+    for _ in 0..2 {
+        others.push(kept(&world).await);
+    }
+    for connection in &mut silent {
+        connection.closed().await;
+    }
+}
+
+#[tokio::test]
+async fn a_busy_connection_keeps_its_place_and_the_next_client_waits_for_it() {
+    let world = with_places(2).start().await;
+    let token = world.login("alice").await;
+    let mut streams = Vec::new();
+    for _ in 0..2 {
+        streams.push(Events::open(world.get("/events").bearer(&token)).await);
+    }
+    let mut waiting = world.get("/page").bearer(&token).begin().await;
+    for count in 0..20 {
+        world.app.emit(&count.to_string());
+        for events in &mut streams {
+            assert_eq!(events.next().await, count.to_string());
+        }
+    }
+    assert_eq!(world.app.count(), 2, "served without a place");
+    streams.pop();
+    assert_eq!(waiting.answer().await.status, 200);
+    world.app.emit("still there");
+    assert_eq!(streams[0].next().await, "still there");
+}
+
+#[tokio::test]
+async fn a_gate_can_listen_on_a_unix_socket_and_on_several_addresses() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gate.sock");
+    let unix = format!("unix:{}", path.display());
+    let setup = Setup {
+        listen: format!("[\"127.0.0.1:0\", \"{unix}\", \"127.0.0.1:0\"]"),
+        ..Setup::default()
+    };
+    let world = setup.start().await;
+    let token = world.login("alice").await;
+    let answer = over_unix(&path, world.get("/over/unix").bearer(&token)).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(answer.ends_with("GET /over/unix 0 bytes"), "{answer}");
+    assert_eq!(
+        world.app.last().header("x-wx-openid"),
+        [world.openid("alice")]
+    );
+    let answer = over_unix(&path, world.get("/me")).await;
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+
+    let addresses = world
+        .gate
+        .addresses
+        .iter()
+        .filter_map(|listen| match listen {
+            Listen::Tcp(address) => Some(*address),
+            Listen::Unix(_) => None,
+        });
+    let addresses: Vec<_> = addresses.collect();
+    assert_eq!(addresses.len(), 2);
+    for address in addresses {
+        assert_ne!(address.port(), 0);
+        let request = Request::new(address, "GET", "/over/tcp").bearer(&token);
+        assert_eq!(request.send().await.status, 200, "{address}");
+    }
+}
+
+#[tokio::test]
+async fn the_app_can_listen_on_a_unix_socket() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    let setup = Setup {
+        upstream_url: Some(format!("unix:{}", path.display())),
+        upstream: "max_idle = 0".to_owned(),
+        ..Setup::default()
+    };
+    let world = setup.start().await;
+    let app = world.app.address;
+    // What comes over the unix socket goes on to the recording app server.
+    let relay = tokio::spawn(async move {
+        loop {
+            let (mut gate, _) = listener.accept().await.unwrap();
+            let mut app = tokio::net::TcpStream::connect(app).await.unwrap();
+            tokio::spawn(async move { tokio::io::copy_bidirectional(&mut gate, &mut app).await });
+        }
+    });
+    let token = world.login("alice").await;
+    let answer = world
+        .post("/page")
+        .bearer(&token)
+        .body("hello")
+        .send()
+        .await;
+    assert_eq!(answer.text(), "POST /page 5 bytes");
+    let seen = world.app.last();
+    assert_eq!(seen.header("host"), ["gate.example"]);
+    assert_eq!(seen.header("x-wx-openid"), [world.openid("alice")]);
+    relay.abort();
+    drop(relay.await);
+    let refused = world.get("/page").bearer(&token).send().await;
+    assert_eq!(refused.status, 502, "{refused:?}");
+}
+
+#[tokio::test]
+async fn all_workers_know_all_sessions() {
+    for workers in 1..=2 {
+        let setup = Setup {
+            server: format!("workers = {workers}"),
+            ..Setup::default()
+        };
+        let world = setup.start().await;
+        let token = world.login("alice").await;
+        // Over so many connections every worker gets some.
+        let asking = (0..32).map(|_| world.get("/page").bearer(&token).send());
+        for answer in join_all(asking).await {
+            assert_eq!(answer.status, 200, "{workers} workers");
+        }
+        let opening = (0..16).map(|_| Events::open(world.get("/events").bearer(&token)));
+        let streams = join_all(opening).await;
+        let end = world.request("DELETE", "/wx/session").bearer(&token);
+        assert_eq!(end.send().await.status, 204);
+        join_all(streams.into_iter().map(Events::broken_within_a_second)).await;
+        until("nobody listens", || world.app.listeners() == 0).await;
+        let asking = (0..32).map(|_| world.get("/page").bearer(&token).send());
+        for answer in join_all(asking).await {
+            assert_eq!(answer.status, 401, "{workers} workers");
+        }
+    }
+}

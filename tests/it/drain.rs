@@ -1,0 +1,195 @@
+//! SIGTERM: what was begun is finished, nothing is lost, and whoever is in a hurry says it twice.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::support::app::until;
+use crate::support::events::Events;
+use crate::support::process::Gate;
+use crate::support::raw::{Answer, Connection, Request};
+use crate::support::{Setup, pattern};
+
+/// What the clients of a gate that is being stopped know of the moment.
+#[derive(Clone, Default)]
+struct Moment {
+    /// Set just before the signal is sent.
+    ordered: Arc<AtomicBool>,
+    answered: Arc<AtomicUsize>,
+}
+
+impl Moment {
+    /// Sends a request; gives its answer. `None` when it was sent too late and not answered; fails
+    /// when one that was sent in time is not answered whole.
+    async fn ask(&self, connection: &mut Connection, request: &Request) -> Option<Answer> {
+        connection.write(&request.bytes()).await;
+        let in_time = !self.ordered.load(Ordering::SeqCst);
+        let answer = connection.try_answer("GET").await;
+        if in_time {
+            let answer = answer.as_ref().expect("a request was lost");
+            assert_eq!((answer.status, answer.whole), (200, true), "{answer:?}");
+        }
+        self.answered.fetch_add(1, Ordering::SeqCst);
+        answer
+    }
+}
+
+/// Requests on one connection, one after the other, until it is closed.
+async fn keep_alive(request: Request, moment: Moment) {
+    let mut connection = Connection::open(request.to()).await;
+    while let Some(answer) = moment.ask(&mut connection, &request).await {
+        if answer.header("connection") == Some("close") {
+            connection.closed().await;
+            return;
+        }
+    }
+}
+
+/// Requests on a connection each, until nobody listens.
+async fn one_shot(request: Request, moment: Moment) {
+    while let Some(mut connection) = Connection::try_open(request.to()).await {
+        if moment.ask(&mut connection, &request).await.is_none() {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stop_under_load_loses_nothing_that_was_begun() {
+    const LARGE: usize = 20 * 1024 * 1024;
+    let mut gate = Gate::start(Setup::default()).await;
+    let token = gate.login("alice").await;
+    let moment = Moment::default();
+
+    let mut uploads = Vec::new();
+    for _ in 0..4 {
+        let request = gate.request("POST", "/upload").bearer(&token);
+        let mut upload = request.header("Content-Length", "8").begin().await;
+        upload.write(b"half").await;
+        uploads.push(upload);
+    }
+    until("the uploads have begun", || gate.app.received() == 16).await;
+    let large = gate.get(&format!("/pattern/{LARGE}")).bearer(&token);
+    let mut download = large.begin().await;
+    assert_eq!(download.head().await.unwrap().0, 200);
+
+    let mut clients = JoinSet::new();
+    for _ in 0..6 {
+        let request = gate.get("/page").bearer(&token);
+        clients.spawn(keep_alive(request.clone(), moment.clone()));
+        clients.spawn(one_shot(request, moment.clone()));
+    }
+    let answered = Arc::clone(&moment.answered);
+    until("all are busy", || answered.load(Ordering::SeqCst) > 300).await;
+    moment.ordered.store(true, Ordering::SeqCst);
+    gate.program.signal("TERM").await;
+    gate.program.line("\"draining\"").await;
+
+    while let Some(client) = clients.join_next().await {
+        client.unwrap();
+    }
+    for upload in &mut uploads {
+        upload.write(b"done").await;
+        let answer = upload.answer().await;
+        assert_eq!(answer.text(), "POST /upload 8 bytes");
+        assert_eq!(answer.header("connection"), Some("close"));
+    }
+    let mut at = 0;
+    while at < LARGE {
+        let piece = download.piece().await;
+        assert!(!piece.is_empty(), "the download ended after {at} bytes");
+        assert!(pattern::is_at(at, &piece), "wrong bytes after {at}");
+        at += piece.len();
+    }
+    assert_eq!(gate.program.ended().await, 0);
+    let said = gate.program.said();
+    assert!(said.contains("\"stopped\""), "{said}");
+    assert!(!said.contains("after drain_timeout"), "{said}");
+}
+
+#[tokio::test]
+async fn an_idle_gate_stops_at_once_whatever_connections_are_kept() {
+    let mut gate = Gate::start(Setup::default()).await;
+    let request = gate.get("/me");
+    let mut kept = Connection::open(gate.address).await;
+    kept.write(&request.bytes()).await;
+    assert_eq!(kept.answer().await.status, 401);
+    let mut silent = Connection::open(gate.address).await;
+    let begun = Instant::now();
+    gate.program.signal("TERM").await;
+    kept.closed().await;
+    silent.closed().await;
+    assert_eq!(gate.program.ended().await, 0);
+    assert!(
+        begun.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        begun.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn an_interrupt_stops_as_well() {
+    let mut gate = Gate::start(Setup::default()).await;
+    gate.program.signal("INT").await;
+    assert_eq!(gate.program.ended().await, 0);
+    assert!(gate.program.said().contains("\"stopped\""));
+}
+
+#[tokio::test]
+async fn a_second_signal_stops_at_once_while_a_stream_hangs() {
+    let mut gate = Gate::start(Setup::default()).await;
+    let token = gate.login("alice").await;
+    let mut events = Events::open(gate.get("/events").bearer(&token)).await;
+    gate.program.signal("TERM").await;
+    gate.program.line("\"draining\"").await;
+    gate.app.emit("still there");
+    assert_eq!(events.next().await, "still there");
+    let begun = Instant::now();
+    gate.program.signal("TERM").await;
+    events.broken_within_a_second().await;
+    assert_eq!(gate.program.ended().await, 0);
+    assert!(
+        begun.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        begun.elapsed()
+    );
+    let said = gate.program.said();
+    assert!(said.contains("\"stopped\""), "{said}");
+}
+
+#[tokio::test]
+async fn a_stream_that_never_ends_is_cut_when_the_time_to_drain_is_over() {
+    let setup = Setup {
+        server: "drain_timeout = \"300ms\"".to_owned(),
+        ..Setup::default()
+    };
+    let mut gate = Gate::start(setup).await;
+    let token = gate.login("alice").await;
+    let events = Events::open(gate.get("/events").bearer(&token)).await;
+    gate.program.signal("TERM").await;
+    gate.program.line("after drain_timeout").await;
+    events.broken_within_a_second().await;
+    assert_eq!(gate.program.ended().await, 0);
+}
+
+#[tokio::test]
+async fn a_gate_that_waits_to_be_forgotten_is_red_and_serves() {
+    let setup = Setup {
+        server: "drain_delay = \"1h\"".to_owned(),
+        ..Setup::default()
+    };
+    let mut gate = Gate::start(setup).await;
+    let token = gate.login("alice").await;
+    assert_eq!(gate.ask_admin("/readyz").await.status, 200);
+    gate.program.signal("TERM").await;
+    gate.program.line("\"draining\"").await;
+    assert_eq!(gate.ask_admin("/readyz").await.status, 503);
+    assert_eq!(gate.ask_admin("/healthz").await.status, 200);
+    let answer = gate.get("/page").bearer(&token).send().await;
+    assert_eq!((answer.status, answer.header("connection")), (200, None));
+    gate.program.signal("TERM").await;
+    assert_eq!(gate.program.ended().await, 0);
+}

@@ -1,0 +1,203 @@
+//! The real program as a child of the test, which never outlives it.
+
+use std::io::Read;
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use parking_lot::Mutex;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use wxgate::domain::clock::Clock;
+use wxgate::domain::id::AppId;
+use wxgate::sim::wechat::{MockWechat, UserName};
+
+use crate::support::app::{AppServer, until};
+use crate::support::raw::{Answer, Request};
+use crate::support::{APPID, Setup, start_wechat};
+
+/// A running `wxgate`, and all that it has said.
+#[derive(Debug)]
+pub(crate) struct Program {
+    child: Child,
+    said: Arc<Mutex<String>>,
+    readers: Vec<JoinHandle<()>>,
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+impl Program {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_wxgate"))
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let said = Arc::<Mutex<String>>::default();
+        let readers = vec![
+            listen(child.stdout.take().unwrap(), Arc::clone(&said)),
+            listen(child.stderr.take().unwrap(), Arc::clone(&said)),
+        ];
+        Self {
+            child,
+            said,
+            readers,
+        }
+    }
+
+    /// Runs it to its end: the exit code, and all that it said.
+    pub(crate) async fn run(arguments: &[&str]) -> (i32, String) {
+        let mut program = Self::start(arguments);
+        let code = program.ended().await;
+        (code, program.said())
+    }
+
+    /// All that it has said so far, on either output.
+    pub(crate) fn said(&self) -> String {
+        self.said.lock().clone()
+    }
+
+    /// Waits until it says this, and gives the line.
+    pub(crate) async fn line(&self, with: &str) -> String {
+        let find = || {
+            let said = self.said();
+            let whole = said.rsplit_once('\n').map_or("", |(whole, _begun)| whole);
+            let line = whole.lines().find(|line| line.contains(with));
+            line.map(str::to_owned)
+        };
+        until(&format!("{with:?} in {}", self.said()), || find().is_some()).await;
+        find().unwrap()
+    }
+
+    /// Sends it a signal such as `TERM`.
+    pub(crate) async fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.child.id());
+        let sent =
+            tokio::task::spawn_blocking(|| Command::new("bash").arg("-c").arg(kill).status());
+        assert!(sent.await.unwrap().unwrap().success());
+    }
+
+    /// Waits until it has ended, and gives the exit code.
+    pub(crate) async fn ended(&mut self) -> i32 {
+        until("the program ends", || {
+            self.child.try_wait().unwrap().is_some()
+        })
+        .await;
+        for reader in self.readers.drain(..) {
+            reader.join().unwrap();
+        }
+        let status = self.child.wait().unwrap();
+        status
+            .code()
+            .unwrap_or_else(|| panic!("{status}: {}", self.said()))
+    }
+
+    /// A field of the kernel's account of its memory, in KiB.
+    pub(crate) fn memory(&self, field: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with(field)).unwrap();
+        let number = line.split_whitespace().nth(1).unwrap();
+        number.parse().unwrap()
+    }
+}
+
+fn listen(mut output: impl Read + Send + 'static, said: Arc<Mutex<String>>) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        let mut piece = [0; 4096];
+        while let Ok(length @ 1..) = output.read(&mut piece) {
+            let text = String::from_utf8_lossy(&piece[..length]);
+            said.lock().push_str(&text);
+        }
+    })
+}
+
+/// `wxgate run` between a recording app server and a simulated WeChat.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    pub(crate) program: Program,
+    pub(crate) app: AppServer,
+    pub(crate) wechat: MockWechat,
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    /// Where its admin listener is.
+    pub(crate) admin: SocketAddr,
+    _folder: TempDir,
+    stop: CancellationToken,
+    _stopping: DropGuard,
+}
+
+impl Gate {
+    pub(crate) async fn start(setup: Setup) -> Self {
+        let stop = CancellationToken::new();
+        let app = AppServer::start(stop.clone()).await;
+        let (wechat, wechat_address) = start_wechat(Clock::System, stop.clone()).await;
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("gate.toml");
+        std::fs::write(&file, setup.config(app.address, wechat_address)).unwrap();
+        let program = Program::start(&["run", "-c", file.to_str().unwrap()]);
+        let address = |line: String| {
+            let line: Value = serde_json::from_str(&line).unwrap();
+            line["address"].as_str().unwrap().parse().unwrap()
+        };
+        let (admin, address) = (
+            address(program.line("admin listener is up").await),
+            address(program.line("\"listening\"").await),
+        );
+        Self {
+            program,
+            app,
+            wechat,
+            address,
+            admin,
+            _folder: folder,
+            stop: stop.clone(),
+            _stopping: stop.drop_guard(),
+        }
+    }
+
+    /// Takes app server and WeChat away.
+    pub(crate) async fn stop_neighbours(&self) {
+        self.stop.cancel();
+        let app = self.app.address;
+        let gone = || std::net::TcpStream::connect(app).is_err();
+        until("the app server is gone", gone).await;
+    }
+
+    pub(crate) fn request(&self, method: &str, target: &str) -> Request {
+        Request::new(self.address, method, target)
+    }
+
+    pub(crate) fn get(&self, target: &str) -> Request {
+        self.request("GET", target)
+    }
+
+    /// Asks the admin listener.
+    pub(crate) async fn ask_admin(&self, target: &str) -> Answer {
+        let request = Request::new(self.admin, "GET", target);
+        request.header("Host", "localhost").send().await
+    }
+
+    /// A code for this user, from the simulated WeChat.
+    pub(crate) fn code(&self, user: &str) -> String {
+        let (app, user) = (AppId::parse(APPID).unwrap(), UserName::parse(user).unwrap());
+        self.wechat.issue_code(&app, &user)
+    }
+
+    /// Logs a user in, and gives the token.
+    pub(crate) async fn login(&self, user: &str) -> String {
+        let body = serde_json::json!({ "code": self.code(user) });
+        let answer = self.request("POST", "/wx/login").json(&body).send().await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json()["token"].as_str().unwrap().to_owned()
+    }
+}
