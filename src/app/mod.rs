@@ -91,15 +91,6 @@ pub struct Surroundings {
     pub log: Option<Log>,
 }
 
-/// How a drain ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Drained {
-    /// Everything under way was finished.
-    Whole,
-    /// This many connections were cut.
-    Cut(usize),
-}
-
 /// Starts a gate. When this returns it accepts connections.
 pub fn start(config: Config, surroundings: &Surroundings) -> Result<Running, StartError> {
     let workers = worker_count(config.server.workers);
@@ -265,7 +256,7 @@ fn spawn_worker(
 
 impl Running {
     /// Finishes what is under way and stops. `hurry` ends the wait early.
-    pub async fn stop(mut self, hurry: impl Future<Output = ()>) -> Drained {
+    pub async fn stop(mut self, hurry: impl Future<Output = ()>) {
         tracing::info!(
             message = event::DRAINING,
             connections = self.crew.connections()
@@ -286,11 +277,6 @@ impl Running {
         }
         self.remove_sockets();
         tracing::info!(message = event::STOPPED);
-        if left == 0 {
-            Drained::Whole
-        } else {
-            Drained::Cut(left)
-        }
     }
 
     /// Leaves no unix socket behind that nobody listens on.

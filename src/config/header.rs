@@ -8,6 +8,7 @@ use http::HeaderName;
 use crate::config::value;
 use crate::domain::fold::{Folded, NameSet};
 use crate::domain::forwarded;
+use crate::domain::identity;
 
 /// What other proxies call the user: fit for identity although the prefix is a proxy's.
 static OF_USERS: LazyLock<NameSet> = LazyLock::new(|| {
@@ -33,13 +34,7 @@ static TAKEN: LazyLock<[(NameSet, &str); 4]> = LazyLock::new(|| {
         "transfer-encoding",
         "upgrade",
     ];
-    let of_message = [
-        "host",
-        "expect",
-        "x-http-method",
-        "x-http-method-override",
-        "x-method-override",
-    ];
+    let of_message = ["host", "expect"];
     [
         (
             set(&of_connection, Some("proxy-")),
@@ -96,6 +91,9 @@ pub(super) fn parse(text: &str) -> Result<HeaderName, String> {
     })?;
     let taken = TAKEN.iter().find(|(names, _)| names.has(&name));
     let reason = taken.map(|&(_, reason)| reason).or_else(|| {
+        if identity::is_method_override(&name) {
+            return Some("decides how the request is read");
+        }
         let of_proxies = forwarded::is_forwarding(&name) && !OF_USERS.has(&name);
         of_proxies.then_some("says where a request came from")
     });

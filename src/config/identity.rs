@@ -7,7 +7,7 @@ use crate::config::header;
 use crate::config::key::Key;
 use crate::config::value;
 use crate::domain::fold::Folded;
-use crate::domain::identity::{IdentityNames, IdentityRules, TokenPlace};
+use crate::domain::identity::{IdentityNames, IdentityRules, Stripping, TokenPlace};
 use crate::domain::peer::TrustedProxies;
 
 /// Whose dialect is spoken where `headers` says nothing.
@@ -52,7 +52,7 @@ pub(super) fn read(
         env,
         token_places,
         trusted,
-        (&prefixes, &keep),
+        &Stripping { prefixes, keep },
     ))
 }
 

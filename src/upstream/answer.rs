@@ -12,9 +12,8 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
+use crate::upstream::BoxError;
 use crate::upstream::pool::{Connection, Pool};
-
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why an answer broke off. The client must not see a clean end.
 #[derive(Debug, thiserror::Error)]

@@ -14,10 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::upstream::request::SendBody;
-use crate::upstream::{Error, Settings, Target};
-
-/// Whatever went wrong with a request body while it was being sent.
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+use crate::upstream::{BoxError, Error, Settings, Target};
 
 /// Whether anything has come from the app server since the last request was begun.
 #[derive(Clone, Debug, Default)]

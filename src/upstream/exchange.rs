@@ -22,9 +22,7 @@ use crate::upstream::answer::AnswerBody;
 use crate::upstream::pool::{Connection, Pool, Shared};
 use crate::upstream::request::{SendBody, Sending, Waiting, copy_head, finish_head, is_repeatable};
 use crate::upstream::tunnel::{self, Tunnel};
-use crate::upstream::{Error, Index, Settings};
-
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+use crate::upstream::{BoxError, Error, Index, Settings};
 
 /// Sends requests to the app servers, from one worker.
 pub struct Exchange<B> {

@@ -19,6 +19,9 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
+/// Whatever went wrong with a request body while it was being sent.
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
 /// Which app server: its place in the configuration, `[upstream]` first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Index(usize);

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::upstream::connect::{Heard, connect};
 use crate::upstream::request::SendBody;
-use crate::upstream::{Error, Settings};
+use crate::upstream::{BoxError, Error, Settings};
 
 /// How often a request that waits for a connection asks the other workers for an idle one's place.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
@@ -24,8 +24,6 @@ const ASK_AGAIN: Duration = Duration::from_millis(50);
 /// How long an answered connection may take to become free, as when its request is still being
 /// sent.
 const SETTLE: Duration = Duration::from_secs(5);
-
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What the workers share of one app server.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ mod rules;
 mod tokens;
 mod trailers;
 
-pub use rules::{IdentityNames, IdentityRules, TokenPlace};
+pub use rules::{IdentityNames, IdentityRules, Stripping, TokenPlace};
 pub use tokens::{AmbiguousToken, TokenClaim};
 pub use trailers::CleanBody;
 
@@ -41,6 +41,11 @@ static METHOD_OVERRIDES: LazyLock<NameSet> = LazyLock::new(|| {
     ];
     NameSet::new(names, [], [])
 });
+
+/// Whether a header asks for another method than the request's own.
+pub fn is_method_override(name: &HeaderName) -> bool {
+    METHOD_OVERRIDES.has(name)
+}
 
 /// The value of the source header: a mini program.
 const SOURCE: HeaderValue = HeaderValue::from_static("wx_client");
@@ -162,7 +167,7 @@ impl<B> Clean<B> {
     pub fn method_overrides(&self) -> Result<Vec<Method>, http::method::InvalidMethod> {
         let headers = self.parts.headers.iter();
         headers
-            .filter(|(name, _)| METHOD_OVERRIDES.has(name))
+            .filter(|(name, _)| is_method_override(name))
             .map(|(_, value)| Method::from_bytes(&value.as_bytes().to_ascii_uppercase()))
             .collect()
     }

@@ -54,6 +54,15 @@ impl TokenPlace {
     }
 }
 
+/// What is taken out of every request beside the names that the gate writes.
+#[derive(Clone, Debug, Default)]
+pub struct Stripping {
+    /// Everything whose name begins so.
+    pub prefixes: Vec<String>,
+    /// But for these names.
+    pub keep: Vec<String>,
+}
+
 /// Everything that decides what is taken out of a request and what is put in.
 #[derive(Clone, Debug)]
 pub struct IdentityRules {
@@ -65,13 +74,13 @@ pub struct IdentityRules {
 }
 
 impl IdentityRules {
-    /// Rules with these names. `strip_prefixes` are taken out whole, but for what `keep` names.
+    /// Rules with these names.
     pub fn new(
         names: IdentityNames,
         env: Option<HeaderValue>,
         token_places: Vec<TokenPlace>,
         trusted: TrustedProxies,
-        (strip_prefixes, keep): (&[String], &[String]),
+        stripping: &Stripping,
     ) -> Self {
         // Other spellings of a header that holds tokens go as well: what a server folds onto it may
         // hold one.
@@ -82,8 +91,8 @@ impl IdentityRules {
                 .into_iter()
                 .chain(of_tokens)
                 .map(HeaderName::as_str),
-            strip_prefixes.iter().map(String::as_str),
-            keep.iter().map(String::as_str),
+            stripping.prefixes.iter().map(String::as_str),
+            stripping.keep.iter().map(String::as_str),
         );
         Self {
             names,

@@ -47,14 +47,17 @@ fn rules(places: &[TokenPlace]) -> Arc<IdentityRules> {
         source: HeaderName::from_static("x-wx-source"),
         env: HeaderName::from_static("x-wx-env"),
     };
-    let prefixes = ["x-wx-".to_owned()];
+    let prefixes = vec!["x-wx-".to_owned()];
     let trusted = TrustedProxies::default();
     Arc::new(IdentityRules::new(
         names,
         None,
         places.to_vec(),
         trusted,
-        (&prefixes, &[]),
+        &Stripping {
+            prefixes,
+            keep: Vec::new(),
+        },
     ))
 }
 
