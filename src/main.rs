@@ -85,6 +85,7 @@ enum RoutesCommand {
     /// Tell which rule decides on a request, every reading of its path, and what is injected
     Explain {
         /// The method, such as GET
+        #[arg(value_parser = |text: &str| text.to_ascii_uppercase().parse::<Method>())]
         method: Method,
         /// The path, such as /me
         path: String,

@@ -39,7 +39,7 @@ fn write(told: &mut String, config: &Config, method: &Method, target: &str) -> s
     if let Err(why) = shown {
         writeln!(told, "  {why}")?;
     }
-    match routes.decide(method, None, path.as_bytes()) {
+    match routes.decide(method, &[], path.as_bytes()) {
         Err(why) => writeln!(told, "decision  refused with 400 ambiguous_path: {why}"),
         Ok(Decision::Endpoint(endpoint)) => {
             writeln!(
@@ -80,11 +80,18 @@ fn upstream_name(config: &Config, index: usize) -> String {
 }
 
 fn injected(config: &Config, require: Require) -> String {
-    let names = config.gateway.identity.names();
-    let headers = [&names.openid, &names.appid, &names.source]
+    let rules = &config.gateway.identity;
+    let names = rules.names();
+    let mut always = vec![&names.openid, &names.appid, &names.source];
+    if rules.has_env() {
+        always.push(&names.env);
+    }
+    let always = always
+        .into_iter()
         .map(http::HeaderName::as_str)
+        .collect::<Vec<_>>()
         .join(", ");
-    let always = format!("{headers}, and {} when known", names.unionid);
+    let always = format!("{always}, and {} when known", names.unionid);
     match require {
         Require::Session => always,
         Require::Optional => format!("with a session: {always}; without a token: nothing"),

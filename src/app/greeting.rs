@@ -20,19 +20,19 @@ const LOG_IN: &str = r#"Log in as alice and keep the token:
 "#;
 
 const DEMO: &str = r#"Ask the app who you are; it has no line of WeChat code:
-  curl -s {gate}/me -H "Authorization: Bearer $TOKEN"
+  curl -s -w '\n' {gate}/me -H "Authorization: Bearer $TOKEN"
 
 Save a profile:
-  curl -s {gate}/saveUserInfo -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' -d '{"nickName":"Alice"}'
+  curl -s -w '\n' {gate}/saveUserInfo -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' -d '{"nickName":"Alice"}'
 
 "#;
 
 const THE_REST: &str = r#"Have data encrypted as WeChat would, and decrypt it through the gate:
   DATA=$(curl -s {wechat}/_mock/userdata -H 'Content-Type: application/json' -d '{"appid":"{appid}","user":"alice"}')
-  curl -s {gate}/wx/decrypt -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' -d "$DATA"
+  curl -s -w '\n' {gate}/wx/decrypt -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' -d "$DATA"
 
 Without the token, the answer says what to do:
-  curl -s {gate}/me
+  curl -s -w '\n' {gate}/me
 
 Log out:
   curl -s -X DELETE {gate}/wx/session -H "Authorization: Bearer $TOKEN" -w '%{http_code}\n'

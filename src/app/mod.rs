@@ -284,11 +284,22 @@ impl Running {
             // A thread that panicked has nothing left to be waited for.
             drop(thread.join());
         }
+        self.remove_sockets();
         tracing::info!(message = event::STOPPED);
         if left == 0 {
             Drained::Whole
         } else {
             Drained::Cut(left)
+        }
+    }
+
+    /// Leaves no unix socket behind that nobody listens on.
+    fn remove_sockets(&self) {
+        for address in &self.addresses {
+            if let Listen::Unix(path) = address {
+                // Somebody may have been quicker; then there is nothing to do.
+                drop(std::fs::remove_file(path));
+            }
         }
     }
 

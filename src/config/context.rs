@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use crate::config::document::{Node, Value};
 use crate::config::fault::Finding;
 use crate::config::nearest::nearest;
+use crate::config::planned;
 
 /// What one run of the reader starts from and what it notes.
 pub(super) struct Context {
@@ -104,8 +105,12 @@ impl Context {
             Some(_) => {}
             None => {
                 let known: Vec<&str> = asked.keys().map(String::as_str).collect();
-                let nearest = nearest(&path, &known).unwrap_or_default();
-                let text = format!("unknown key, the nearest known one is {nearest}");
+                let text = if planned::is_planned(&path) {
+                    "is not in this version; take it out".to_owned()
+                } else {
+                    let nearest = nearest(&path, &known).unwrap_or_default();
+                    format!("unknown key, the nearest known one is {nearest}")
+                };
                 self.faults.borrow_mut().push(Finding {
                     place: node.place.clone(),
                     path,

@@ -22,6 +22,7 @@ mod log;
 mod login;
 mod nearest;
 mod paths;
+mod planned;
 mod reader;
 mod secret;
 mod server;

@@ -110,10 +110,10 @@ fn read_file(key: &Key<'_>, name: &str) -> Result<Zeroizing<Vec<u8>>, String> {
     let shown = if name.starts_with(['/', '.']) || name.contains(['.', '\\']) {
         path.display().to_string()
     } else {
-        format!(
-            "the file of that name in {}",
-            key.context().directory.display()
-        )
+        match key.context().directory.display().to_string() {
+            here if here.is_empty() => "the file of that name beside this one".to_owned(),
+            directory => format!("the file of that name in {directory}"),
+        }
     };
     let failed = |error: std::io::Error| {
         format!("cannot read {shown}: {error}, expected a file with the secret in it")

@@ -38,6 +38,11 @@ impl Timestamp {
         Self(self.0.saturating_add(millis))
     }
 
+    /// Whole seconds from `now` until this moment, begun ones counted.
+    pub const fn seconds_from(self, now: Self) -> u64 {
+        self.0.saturating_sub(now.0).div_ceil(1000)
+    }
+
     /// How long after `earlier` this moment is; zero when it is not after it.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))

@@ -18,5 +18,4 @@ pub mod referer;
 pub mod secret;
 pub mod session;
 pub mod token;
-pub mod trailers;
 pub mod websocket;

@@ -169,7 +169,7 @@ mod tests {
             idle_ttl: Some(DAY),
         };
         let session = session();
-        assert!(live(&session, DAY - Duration::from_millis(1), lifetimes));
+        assert!(live(&session, Duration::from_hours(23), lifetimes));
         assert!(!live(&session, DAY, lifetimes));
     }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::domain::limits;
 
@@ -29,15 +29,33 @@ impl Control {
         }
     }
 
-    /// Starts a task there. It runs to its end, whatever becomes of whoever asked for it.
-    pub fn start(&self, task: impl Future<Output = ()> + Send + 'static) -> Result<(), Busy> {
-        let place = Arc::clone(&self.places)
+    /// A place there for one task.
+    pub fn place(&self) -> Result<Place, Busy> {
+        let permit = Arc::clone(&self.places)
             .try_acquire_owned()
             .map_err(|_none| Busy)?;
-        self.runtime.spawn(async move {
+        Ok(Place {
+            runtime: self.runtime.clone(),
+            permit,
+        })
+    }
+}
+
+/// A place on the control thread, free again when its task has ended or there is none.
+#[derive(Debug)]
+pub struct Place {
+    runtime: Handle,
+    permit: OwnedSemaphorePermit,
+}
+
+impl Place {
+    /// Starts the task. It runs to its end, whatever becomes of whoever asked for it; only a control
+    /// thread that is at its end drops it, perhaps before this returns.
+    pub fn start(self, task: impl Future<Output = ()> + Send + 'static) {
+        let Self { runtime, permit } = self;
+        runtime.spawn(async move {
             task.await;
-            drop(place);
+            drop(permit);
         });
-        Ok(())
     }
 }

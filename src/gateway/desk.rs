@@ -143,16 +143,21 @@ impl Desk {
         if let Some(flight) = flights.get(&digest) {
             return Ok(Joined::Flight(flight.clone()));
         }
+        let place = self.0.control.place()?;
         let (outcome, flight) = watch::channel(None);
+        flights.insert(digest, flight.clone());
+        // A landing takes the lock when it is dropped, and a task that cannot run is dropped at once.
+        drop(flights);
         let landing = Landing {
             desk: Arc::clone(&self.0),
             digest,
         };
-        self.0.control.start(async move {
-            outcome.send_replace(Some(landing.desk.redeem(digest, redemption).await));
+        place.start(async move {
+            let found = landing.desk.redeem(digest, redemption).await;
+            // Off the list first: who has an answer and comes again does not meet this flight.
             drop(landing);
-        })?;
-        flights.insert(digest, flight.clone());
+            outcome.send_replace(Some(found));
+        });
         Ok(Joined::Flight(flight))
     }
 }

@@ -7,10 +7,11 @@ use http::{HeaderValue, StatusCode};
 use tokio::time::Instant;
 
 use crate::domain::forwarded::Origin;
-use crate::domain::session::Live;
+use crate::domain::id::AppId;
+use crate::domain::session::{Holder, Live};
 use crate::gateway::route::Decision;
 use crate::gateway::route_name;
-use crate::telemetry::access::{Flag, Record, Ring};
+use crate::telemetry::access::{Flag, Record, Ring, Who};
 
 /// The record of one request under way.
 #[derive(Debug)]
@@ -60,7 +61,16 @@ impl Entry {
     }
 
     pub(in crate::gateway) fn identified(&mut self, live: &Live) {
-        self.note(|record| record.session = Some(live.clone()));
+        self.note(|record| record.who = Who::Session(live.clone()));
+    }
+
+    /// Somebody wants to log in at this mini program.
+    pub(in crate::gateway) fn logging_in(&mut self, app: &AppId) {
+        self.note(|record| record.who = Who::App(app.clone()));
+    }
+
+    pub(in crate::gateway) fn logged_in(&mut self, holder: &Holder) {
+        self.note(|record| record.who = Who::LoggedIn(Box::new(holder.clone())));
     }
 
     pub(in crate::gateway) fn traced(&mut self, traceparent: HeaderValue) {

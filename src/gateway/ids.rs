@@ -9,7 +9,7 @@ use rand::{RngExt, SeedableRng};
 use crate::crypto::random;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::peer::Peer;
-use crate::telemetry::access::{Record, Route};
+use crate::telemetry::access::{Record, Route, Who};
 
 /// Where one worker's ids come from.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl Ids {
             bytes_out: 0,
             client: peer.address(),
             version: request.version(),
-            session: None,
+            who: Who::Nobody,
             flag: None,
         }
     }

@@ -1,5 +1,6 @@
 //! `POST {paths.login}`: a code from `wx.login` becomes a session.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -37,7 +38,7 @@ impl Gateway {
     /// Redeems a code.
     pub(in crate::gateway) async fn login(
         &self,
-        visit: &Visit<'_>,
+        visit: &mut Visit<'_>,
         request: Clean<RequestBody>,
         presented: &Presented,
     ) -> Result<Response<Bytes>, Refusal> {
@@ -49,7 +50,9 @@ impl Gateway {
             .read_all(limits::MAX_LOGIN_BODY_BYTES)
             .await?;
         let fields = Fields::parse(encoding, &body)?;
-        let app = visit.settings.choose_app(&fields, referer)?;
+        let settings = Arc::clone(&visit.settings);
+        let app = settings.choose_app(&fields, referer)?;
+        visit.entry.logging_in(&app.id);
         let code = fields.required("code", "send the code of wx.login as the field code")?;
         let code = LoginCode::parse(code).ok_or(Refusal::BadRequest(
             "the field code is not a code of wx.login",
@@ -61,13 +64,14 @@ impl Gateway {
         let outcome = self
             .shared
             .desk
-            .redeem(app, code, replaces, &visit.settings)
+            .redeem(app, code, replaces, &settings)
             .await?;
         let logged_in = outcome.map_err(|error| Refusal::Login {
             error,
             app: app.id.clone(),
         })?;
-        Ok(self.login_answer(&visit.settings, &logged_in))
+        visit.entry.logged_in(&logged_in.holder);
+        Ok(self.login_answer(&settings, &logged_in))
     }
 
     fn login_answer(&self, settings: &Settings, logged_in: &LoggedIn) -> Response<Bytes> {
@@ -79,7 +83,7 @@ impl Gateway {
             // The one place where a token leaves the gate: to the client that logged in.
             token: logged_in.token.expose(),
             token_type: "Bearer",
-            expires_in: ends_at.since(self.shared.clock.now()).as_secs(),
+            expires_in: ends_at.seconds_from(self.shared.clock.now()),
             idle_expires_in: lifetimes.idle_ttl.as_ref().map(Duration::as_secs),
             appid: holder.app.as_str(),
             openid: exposed(settings.login.expose_openid, Some(holder.openid.as_str())),

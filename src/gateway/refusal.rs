@@ -112,7 +112,7 @@ impl Refusal {
                 wx.login, log in, and retry once with the new token in Authorization: Bearer"
                 .to_owned(),
             Self::SessionRequired => "log in first: send the code of wx.login to the login route, \
-                then send the token in Authorization: Bearer"
+                then send the whole token it gives, as Authorization: Bearer wxg_..."
                 .to_owned(),
             Self::Unclean(why) => why.to_string(),
             Self::UnknownApp(detail) => detail.clone(),
@@ -142,14 +142,16 @@ impl Refusal {
         }
     }
 
-    /// Seconds after which trying again makes sense.
+    /// Seconds after which trying again makes sense. Who is told to retry is told when.
     pub(in crate::gateway) fn retry_after(&self) -> Option<u32> {
         match self.told() {
             Told {
                 code: "rate_limited",
                 ..
             } => Some(RETRY_NEXT_MINUTE),
-            Told { status: 503, .. } => Some(RETRY_SOON),
+            Told {
+                action: "retry", ..
+            } => Some(RETRY_SOON),
             _ => None,
         }
     }

@@ -103,11 +103,11 @@ pub enum Ambiguous {
 
 impl Routes {
     /// Decides on every reading of the path, and of the method when the request asks to be taken
-    /// for another one. Refuses when they are not all decided alike.
+    /// for others. Refuses when they are not all decided alike.
     pub fn decide(
         &self,
         method: &Method,
-        overridden: Option<&Method>,
+        overridden: &[Method],
         path: &[u8],
     ) -> Result<Decision, Ambiguous> {
         let decision = self.first_match(method, path, Matching::Strict);
@@ -116,7 +116,7 @@ impl Routes {
                 && self.first_match(method, path, Matching::Loose) == decision
         };
         let agreed = readings::all(path, |reading| {
-            same(method, reading) && overridden.is_none_or(|other| same(other, reading))
+            same(method, reading) && overridden.iter().all(|other| same(other, reading))
         })?;
         if agreed {
             Ok(decision)
@@ -177,7 +177,7 @@ mod tests {
     }
 
     fn decide(path: &str) -> Result<Decision, Ambiguous> {
-        routes().decide(&Method::GET, None, path.as_bytes())
+        routes().decide(&Method::GET, &[], path.as_bytes())
     }
 
     #[test]
@@ -219,9 +219,13 @@ mod tests {
 
     #[test]
     fn a_method_override_that_meets_another_rule_is_refused() {
-        let decide = |overridden| routes().decide(&Method::POST, overridden, b"/items/1");
-        assert_eq!(decide(None), Ok(Decision::Rule(2)));
-        assert_eq!(decide(Some(&Method::PUT)), Ok(Decision::Rule(2)));
-        assert_eq!(decide(Some(&Method::DELETE)), Err(Ambiguous::OtherRule));
+        let decide =
+            |overridden: &[Method]| routes().decide(&Method::POST, overridden, b"/items/1");
+        assert_eq!(decide(&[]), Ok(Decision::Rule(2)));
+        assert_eq!(decide(&[Method::PUT]), Ok(Decision::Rule(2)));
+        assert_eq!(
+            decide(&[Method::PUT, Method::DELETE]),
+            Err(Ambiguous::OtherRule)
+        );
     }
 }

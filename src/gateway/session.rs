@@ -36,7 +36,7 @@ impl Gateway {
                 let ends_at = live.session().ends_at(&visit.settings.session.lifetimes);
                 Ok(json(&SessionAnswer {
                     appid: live.holder().app.as_str(),
-                    expires_in: ends_at.since(self.shared.clock.now()).as_secs(),
+                    expires_in: ends_at.seconds_from(self.shared.clock.now()),
                     created_at: live.session().created().as_secs(),
                 }))
             }

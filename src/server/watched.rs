@@ -194,7 +194,17 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(context)
+        let this = &mut *self;
+        ready!(Pin::new(&mut this.socket).poll_flush(context))?;
+        // That may have been the end of the last answer. hyper has asked for bytes long ago and
+        // asks again only when some come; so the wait for them is timed from here.
+        this.settle();
+        if matches!(this.reading, Reading::Idle(_))
+            && let Poll::Ready(error) = this.poll_deadline(context)
+        {
+            return Poll::Ready(Err(error));
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -89,6 +89,10 @@ impl Users {
                 ended: user.take_dead(now, lifetimes),
                 replaced: None,
             };
+            if user.sessions.is_empty() {
+                // Whoever comes now is a new user, as if the sweep had been here already.
+                user.keys.clear();
+            }
             displaced.replaced = login.replaces.and_then(|digest| user.replace(&digest, now));
             user.sessions.push(login.session);
             displaced

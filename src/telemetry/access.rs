@@ -11,9 +11,10 @@ use http::{HeaderValue, Method, Uri, Version};
 use serde::Serialize;
 
 use crate::domain::clock::Timestamp;
+use crate::domain::id::AppId;
 use crate::domain::limits;
 use crate::domain::peer::Address;
-use crate::domain::session::Live;
+use crate::domain::session::{Holder, Live};
 use crate::domain::token;
 use crate::telemetry::style::{Style, rfc3339};
 use crate::telemetry::{UserField, user};
@@ -78,9 +79,40 @@ pub struct Record {
     /// The protocol of the connection.
     pub version: Version,
     /// Who it was from.
-    pub session: Option<Live>,
+    pub who: Who,
     /// Why it did not end as it should.
     pub flag: Option<Flag>,
+}
+
+/// Who a request was from, as far as that was found out.
+#[derive(Clone, Debug)]
+pub enum Who {
+    /// Somebody logging in at this mini program, without success.
+    App(AppId),
+    /// Who has just logged in.
+    LoggedIn(Box<Holder>),
+    /// Nobody known.
+    Nobody,
+    /// The holder of a live session.
+    Session(Live),
+}
+
+impl Who {
+    fn app(&self) -> Option<&AppId> {
+        match self {
+            Self::App(app) => Some(app),
+            Self::LoggedIn(_) | Self::Session(_) => self.holder().map(|holder| &holder.app),
+            Self::Nobody => None,
+        }
+    }
+
+    fn holder(&self) -> Option<&Holder> {
+        match self {
+            Self::LoggedIn(holder) => Some(holder),
+            Self::Session(live) => Some(live.holder()),
+            Self::App(_) | Self::Nobody => None,
+        }
+    }
 }
 
 /// Which line of the route table decided.
@@ -106,6 +138,13 @@ struct Inner {
     dropped: AtomicU64,
 }
 
+impl Record {
+    /// When it was over.
+    pub(in crate::telemetry) fn ended(&self) -> Timestamp {
+        self.time.plus(self.duration)
+    }
+}
+
 impl Ring {
     /// An empty ring.
     pub(in crate::telemetry) fn new() -> Self {
@@ -124,8 +163,10 @@ impl Ring {
         }
     }
 
-    pub(in crate::telemetry) fn pop(&self) -> Option<Record> {
-        self.0.records.pop()
+    /// Takes out what is in it now; what comes meanwhile waits for the next time.
+    pub(in crate::telemetry) fn take(&self) -> impl Iterator<Item = Record> {
+        let waiting = self.0.records.len();
+        std::iter::from_fn(|| self.0.records.pop()).take(waiting)
     }
 
     pub(in crate::telemetry) fn take_dropped(&self) -> u64 {
@@ -157,8 +198,10 @@ struct Line<'a> {
 
 /// Writes the record as one line.
 pub(in crate::telemetry) fn write(record: &Record, field: &UserField, style: Style) -> String {
-    let holder = record.session.as_ref().map(Live::holder);
-    let user = holder.and_then(|holder| user::name(holder, field));
+    let user = record
+        .who
+        .holder()
+        .and_then(|holder| user::name(holder, field));
     let line = Line {
         time: &rfc3339(record.time),
         level: "info",
@@ -175,7 +218,7 @@ pub(in crate::telemetry) fn write(record: &Record, field: &UserField, style: Sty
         bytes_out: record.bytes_out,
         client_ip: &record.client.to_string(),
         proto: proto(record.version),
-        appid: holder.map(|holder| holder.app.as_str()),
+        appid: record.who.app().map(AppId::as_str),
         user: user.as_deref(),
         flags: record.flag.map_or("", Flag::code),
     };

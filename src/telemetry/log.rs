@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
 use parking_lot::Mutex;
+use serde::Serialize;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
@@ -18,7 +19,7 @@ use tracing_subscriber::layer::Context;
 
 use crate::domain::clock::Clock;
 use crate::domain::limits;
-use crate::telemetry::access::{self, Ring};
+use crate::telemetry::access::{self, Record, Ring};
 use crate::telemetry::style::{Style, rfc3339};
 use crate::telemetry::{Level, Settings, UserField, event};
 
@@ -113,11 +114,12 @@ impl Inner {
             wrote = true;
         }
         let rings = self.rings.lock().clone();
-        for ring in &rings {
-            while let Some(record) = ring.pop() {
-                writeln!(sink, "{}", access::write(&record, &self.user, self.style))?;
-                wrote = true;
-            }
+        let mut records: Vec<_> = rings.iter().flat_map(Ring::take).collect();
+        // Workers fill their rings side by side; a reader wants to see what happened in order.
+        records.sort_by_key(Record::ended);
+        for record in records {
+            writeln!(sink, "{}", access::write(&record, &self.user, self.style))?;
+            wrote = true;
         }
         let dropped = rings.iter().map(Ring::take_dropped).sum::<u64>()
             + self.dropped_events.swap(0, Ordering::Relaxed);
@@ -142,13 +144,15 @@ impl Inner {
         let time = rfc3339(self.clock.now());
         match self.style {
             Style::Json => {
-                let mut line = serde_json::Map::new();
-                line.insert("time".to_owned(), time.into());
-                line.insert("level".to_owned(), level.into());
-                line.insert("msg".to_owned(), message.into());
-                line.insert("target".to_owned(), target.into());
-                line.extend(fields.0.clone());
-                serde_json::Value::Object(line).to_string()
+                let fields = &fields.0;
+                let line = Line {
+                    time: &time,
+                    level,
+                    msg: message,
+                    target,
+                    fields,
+                };
+                serde_json::to_string(&line).unwrap_or_default()
             }
             Style::Text => {
                 let mut line = format!("{time} {level:<5} {message}");
@@ -160,6 +164,17 @@ impl Inner {
             }
         }
     }
+}
+
+/// An event as JSON writes it, in the order of an access line.
+#[derive(Serialize)]
+struct Line<'a> {
+    time: &'a str,
+    level: &'a str,
+    msg: &'a str,
+    target: &'a str,
+    #[serde(flatten)]
+    fields: &'a serde_json::Map<String, serde_json::Value>,
 }
 
 /// What the fields of an event say.

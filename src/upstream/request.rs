@@ -7,14 +7,14 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, EXPECT, HOST, UPGRADE};
+use http::header::{CONNECTION, COOKIE, EXPECT, HOST, UPGRADE};
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Request, Uri, Version, request};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version, request};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
-use crate::domain::trailers::CleanBody;
+use crate::domain::identity::CleanBody;
 use crate::upstream::{Settings, Target};
 
 /// Who is being waited for.
@@ -109,6 +109,7 @@ pub(in crate::upstream) fn finish_head(
     let headers = &mut parts.headers;
     // The gate has given the go-ahead itself when it began to read the body.
     headers.remove(EXPECT);
+    join_cookies(headers);
     let own_host = match &settings.target {
         Target::Http { authority, .. } => authority.clone(),
         Target::Unix(_) => HeaderValue::from_static("localhost"),
@@ -121,6 +122,22 @@ pub(in crate::upstream) fn finish_head(
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     } else if settings.max_idle == 0 {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+}
+
+/// HTTP/2 lets a client send its cookies in several fields; HTTP/1.1 knows one (RFC 9113 §8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let cookies: Vec<_> = headers
+        .get_all(COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if cookies.len() < 2 {
+        return;
+    }
+    // Values of headers, joined by what a value may have, are a value.
+    if let Ok(joined) = HeaderValue::from_bytes(&cookies.join(&b"; "[..])) {
+        headers.insert(COOKIE, joined);
     }
 }
 
@@ -139,4 +156,19 @@ pub(in crate::upstream) fn copy_head<B>(request: &Request<B>) -> request::Parts 
     parts.version = request.version();
     parts.headers = request.headers().clone();
     parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cookies_in_several_fields_become_one() {
+        let mut headers = HeaderMap::new();
+        headers.append(COOKIE, HeaderValue::from_static("a=1"));
+        headers.append(COOKIE, HeaderValue::from_static("b=2; c=3"));
+        join_cookies(&mut headers);
+        let left: Vec<_> = headers.get_all(COOKIE).iter().collect();
+        assert_eq!(left, ["a=1; b=2; c=3"]);
+    }
 }

@@ -9,13 +9,27 @@
     reason = "a test that meets the unexpected should end there"
 )]
 
+mod apps;
+mod broken_app;
 mod connections;
+mod decrypt;
 mod drain;
+mod forwarding;
 mod http2;
+mod login;
+mod login_races;
+mod login_wechat;
+mod paths;
 mod process;
+mod proxies;
+mod refusals;
+mod rules;
 mod secrets;
-mod smoke;
+mod sessions;
+mod spoofing;
 mod streaming;
 mod support;
 mod tidy;
+mod tokens;
+mod tutorial;
 mod websocket;

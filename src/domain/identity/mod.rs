@@ -7,152 +7,50 @@
 //!
 //! Knows nothing of routes or of where sessions are kept.
 
-use std::sync::Arc;
+mod rules;
+mod tokens;
+mod trailers;
 
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, TRANSFER_ENCODING};
+pub use rules::{IdentityNames, IdentityRules, TokenPlace};
+pub use tokens::{AmbiguousToken, TokenClaim};
+pub use trailers::CleanBody;
+
+use std::sync::{Arc, LazyLock};
+
+use http::header::HOST;
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, request};
 
 use crate::domain::fold::NameSet;
-use crate::domain::forwarded::{self, Origin, X_REQUEST_ID};
+use crate::domain::forwarded::{Origin, X_REQUEST_ID};
 use crate::domain::hop;
-use crate::domain::peer::{Peer, TrustedProxies};
+use crate::domain::peer::Peer;
 use crate::domain::session::{Holder, Live};
-use crate::domain::token::SessionToken;
-use crate::domain::trailers::CleanBody;
 use crate::domain::websocket::{BadHandshake, WebSocketRequest};
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
-/// Headers by which a request asks to be taken for another method.
-const METHOD_OVERRIDES: [&str; 3] = [
-    "x-http-method-override",
-    "x-http-method",
-    "x-method-override",
-];
+/// Headers by which a request asks to be taken for another method, in any spelling that a server
+/// folds onto them.
+static METHOD_OVERRIDES: LazyLock<NameSet> = LazyLock::new(|| {
+    let names = [
+        "x-http-method-override",
+        "x-http-method",
+        "x-method-override",
+    ];
+    NameSet::new(names, [], [])
+});
 
 /// The value of the source header: a mini program.
 const SOURCE: HeaderValue = HeaderValue::from_static("wx_client");
 
-/// The names under which the app server learns who sent a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IdentityNames {
-    /// The user's openid.
-    pub openid: HeaderName,
-    /// The user's unionid, where known.
-    pub unionid: HeaderName,
-    /// The mini program.
-    pub appid: HeaderName,
-    /// That the request came from a mini program at all.
-    pub source: HeaderName,
-    /// The cloud environment, a fixed text.
-    pub env: HeaderName,
-}
-
-impl IdentityNames {
-    /// All of them.
-    pub fn all(&self) -> [&HeaderName; 5] {
-        [
-            &self.openid,
-            &self.unionid,
-            &self.appid,
-            &self.source,
-            &self.env,
-        ]
-    }
-}
-
-/// A place in a request where a session token may stand.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TokenPlace {
-    /// `Authorization: Bearer wxg_…`. Anything else there is the app server's own.
-    Authorization,
-    /// A header that only the gate uses.
-    Header(HeaderName),
-}
-
-/// Everything that decides what is taken out of a request and what is put in.
-#[derive(Clone, Debug)]
-pub struct IdentityRules {
-    names: IdentityNames,
-    env: Option<HeaderValue>,
-    token_places: Vec<TokenPlace>,
-    protected: NameSet,
-    trusted: TrustedProxies,
-}
-
-impl IdentityRules {
-    /// Rules with these names. `strip_prefixes` are taken out whole, but for what `keep` names.
-    pub fn new(
-        names: IdentityNames,
-        env: Option<HeaderValue>,
-        token_places: Vec<TokenPlace>,
-        trusted: TrustedProxies,
-        (strip_prefixes, keep): (&[String], &[String]),
-    ) -> Self {
-        let protected = NameSet::new(
-            names.all().map(HeaderName::as_str),
-            strip_prefixes.iter().map(String::as_str),
-            keep.iter().map(String::as_str),
-        );
-        Self {
-            names,
-            env,
-            token_places,
-            protected,
-            trusted,
-        }
-    }
-
-    /// The names under which the app server learns who sent a request.
-    pub fn names(&self) -> &IdentityNames {
-        &self.names
-    }
-
-    /// Where tokens are looked for, in this order.
-    pub fn token_places(&self) -> &[TokenPlace] {
-        &self.token_places
-    }
-
-    /// Whether the name may not stand in trailers: what headers are cleaned of, and what changes
-    /// how a message is read (RFC 9110 §6.5.1).
-    pub(in crate::domain) fn forbids_in_trailers(&self, name: &HeaderName) -> bool {
-        const NEVER: [HeaderName; 6] = [
-            AUTHORIZATION,
-            CONTENT_LENGTH,
-            CONTENT_TYPE,
-            COOKIE,
-            HOST,
-            TRANSFER_ENCODING,
-        ];
-        NEVER.contains(name)
-            || self.protected.has(name)
-            || forwarded::is_forwarding(name)
-            || self
-                .token_places
-                .contains(&TokenPlace::Header(name.clone()))
-    }
-
-    fn strip(&self, headers: &mut HeaderMap) -> usize {
-        let found: Vec<_> = headers
-            .keys()
-            .filter(|name| self.protected.has(name))
-            .cloned()
-            .collect();
-        for name in &found {
-            headers.remove(name);
-        }
-        found.len()
-    }
-}
-
 /// Why a request cannot be cleaned. Always the client's fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unclean {
-    /// Two different tokens, or two in one place.
-    #[error("the request carries more than one session token")]
-    AmbiguousToken,
+    /// More than one token.
+    #[error(transparent)]
+    AmbiguousToken(#[from] AmbiguousToken),
     /// A WebSocket handshake that is not one.
     #[error(transparent)]
     Handshake(#[from] BadHandshake),
@@ -170,17 +68,6 @@ pub struct Presented {
     token: TokenClaim,
     origin: Origin,
     stripped: usize,
-}
-
-/// What a request shows to be taken for a user.
-#[derive(Clone, Debug)]
-pub enum TokenClaim {
-    /// No token.
-    None,
-    /// Something in a place that only the gate uses, not of a token's shape.
-    Malformed,
-    /// A text of a token's shape.
-    Token(SessionToken),
 }
 
 impl Presented {
@@ -234,7 +121,7 @@ impl<B> Clean<B> {
         let (mut parts, body) = request.into_parts();
         settle_host(&mut parts)?;
         let websocket = WebSocketRequest::find(&parts)?;
-        let token = take_token(&mut parts.headers, &rules.token_places)?;
+        let token = tokens::take(&mut parts.headers, rules.token_places())?;
         hop::remove(&mut parts.headers);
         let stripped = rules.strip(&mut parts.headers);
         let origin = Origin::take(&mut parts.headers, peer, &rules.trusted);
@@ -270,13 +157,14 @@ impl<B> Clean<B> {
         &self.parts.headers
     }
 
-    /// The method that an override header asks for; `None` when there is none, an error in the
-    /// value when it is no method.
-    pub fn method_override(&self) -> Option<Result<Method, http::method::InvalidMethod>> {
-        let value = METHOD_OVERRIDES
-            .iter()
-            .find_map(|&name| self.parts.headers.get(name))?;
-        Some(Method::from_bytes(&value.as_bytes().to_ascii_uppercase()))
+    /// The methods that override headers ask for. Each counts: which of several a server takes is
+    /// not known here. An error when one names no method.
+    pub fn method_overrides(&self) -> Result<Vec<Method>, http::method::InvalidMethod> {
+        let headers = self.parts.headers.iter();
+        headers
+            .filter(|(name, _)| METHOD_OVERRIDES.has(name))
+            .map(|(_, value)| Method::from_bytes(&value.as_bytes().to_ascii_uppercase()))
+            .collect()
     }
 
     /// The WebSocket that the request asks for.
@@ -396,72 +284,6 @@ fn same_host(host: &HeaderValue, authority: &Authority) -> bool {
         && host
             .as_bytes()
             .eq_ignore_ascii_case(authority.as_str().as_bytes())
-}
-
-/// Reads tokens in their places, in order, and takes out every one of them.
-fn take_token(headers: &mut HeaderMap, places: &[TokenPlace]) -> Result<TokenClaim, Unclean> {
-    let mut claim = TokenClaim::None;
-    for place in places {
-        let found = match place {
-            TokenPlace::Authorization => take_bearer(headers)?,
-            TokenPlace::Header(name) => take_header(headers, name)?,
-        };
-        claim = claim.join(found)?;
-    }
-    if !places.contains(&TokenPlace::Authorization) {
-        // Not looked for there, so it counts for nothing; but a token is a secret of the client's
-        // and the gate's, and goes no further wherever it stands.
-        take_bearer(headers)?;
-    }
-    Ok(claim)
-}
-
-impl TokenClaim {
-    /// Puts together what two places say. The same token twice is one token.
-    fn join(self, other: Self) -> Result<Self, Unclean> {
-        match (self, other) {
-            (claim, Self::None) | (Self::None, claim) => Ok(claim),
-            (Self::Token(first), Self::Token(second)) if first.expose() == second.expose() => {
-                // Both came from the client in one request: the comparison tells it nothing.
-                Ok(Self::Token(first))
-            }
-            _ => Err(Unclean::AmbiguousToken),
-        }
-    }
-}
-
-/// A gate token in `Authorization`. Anything else there is left for the app server.
-fn take_bearer(headers: &mut HeaderMap) -> Result<TokenClaim, Unclean> {
-    let values = headers.get_all(AUTHORIZATION);
-    let mut tokens = values.iter().filter_map(bearer_token);
-    match (tokens.next(), values.iter().nth(1)) {
-        (None, _) => Ok(TokenClaim::None),
-        (Some(_), Some(_)) => Err(Unclean::AmbiguousToken),
-        (Some(token), None) => {
-            headers.remove(AUTHORIZATION);
-            Ok(TokenClaim::Token(token))
-        }
-    }
-}
-
-fn bearer_token(value: &HeaderValue) -> Option<SessionToken> {
-    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-    let token = token.trim_start_matches(' ');
-    scheme
-        .eq_ignore_ascii_case("bearer")
-        .then(|| SessionToken::parse(token))
-        .flatten()
-}
-
-fn take_header(headers: &mut HeaderMap, name: &HeaderName) -> Result<TokenClaim, Unclean> {
-    if headers.get_all(name).iter().nth(1).is_some() {
-        return Err(Unclean::AmbiguousToken);
-    }
-    let Some(value) = headers.remove(name) else {
-        return Ok(TokenClaim::None);
-    };
-    let token = value.to_str().ok().and_then(SessionToken::parse);
-    Ok(token.map_or(TokenClaim::Malformed, TokenClaim::Token))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use http::header::{HOST, UPGRADE};
 use super::*;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{AppId, OpenId, UnionId};
+use crate::domain::peer::TrustedProxies;
 use crate::domain::peer::{Address, Scheme};
 use crate::domain::session::{Lifetimes, Session};
 use crate::domain::token::TokenDigest;
@@ -180,6 +181,12 @@ fn a_token_is_read_in_its_places_and_taken_out() {
 }
 
 #[test]
+fn a_spelling_that_folds_onto_the_place_of_a_token_goes_no_further() {
+    let places = [TokenPlace::Header(HeaderName::from_static("x-session"))];
+    claims(&places, &[("x_session", TOKEN)], None);
+}
+
+#[test]
 fn two_tokens_are_refused() {
     let places = [
         TokenPlace::Authorization,
@@ -207,7 +214,7 @@ fn two_tokens_are_refused() {
         [("x-session", TOKEN), ("x-session", TOKEN)],
     ] {
         let error = strip_at(&places, &headers).unwrap_err();
-        assert_eq!(error, Unclean::AmbiguousToken, "{headers:?}");
+        assert_eq!(error, AmbiguousToken.into(), "{headers:?}");
     }
 }
 

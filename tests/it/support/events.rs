@@ -32,7 +32,7 @@ impl Events {
         loop {
             if let Some((event, rest)) = self.text.split_once("\n\n") {
                 let event = event.split_once("data: ").unwrap().1.to_owned();
-                self.text = rest.to_owned();
+                self.text = rest.into();
                 return event;
             }
             let piece = self.connection.piece().await;

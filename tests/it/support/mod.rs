@@ -9,12 +9,12 @@ pub(crate) mod raw;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use wxgate::app::{Running, Surroundings};
-use wxgate::domain::clock::{Clock, HeldClock, Timestamp};
+use wxgate::domain::clock::{Clock, HeldClock};
 use wxgate::domain::id::AppId;
 use wxgate::domain::secret::AppSecret;
 use wxgate::server::Listen;
@@ -34,13 +34,23 @@ pub(crate) const SECRET2: &str = "fedcba9876543210fedcba9876543210";
 /// How long anything may take before a test calls it stuck. Never waited for when all is well.
 pub(crate) const STUCK: Duration = Duration::from_secs(20);
 
+/// An appid that is known to be one.
+pub(crate) fn appid(id: &str) -> AppId {
+    AppId::parse(id).unwrap()
+}
+
+/// A person, by name.
+pub(crate) fn person(name: &str) -> UserName {
+    UserName::parse(name).unwrap()
+}
+
 /// The configuration beside `[upstream]`, `[[apps]]` and `[wechat]`, which every world has.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Setup {
     /// Tables of the configuration, as the file would say them.
     pub(crate) toml: String,
     /// `listen` of `[server]`, as TOML.
-    pub(crate) listen: String,
+    pub(crate) listen: Option<String>,
     /// Keys of `[server]` beside it.
     pub(crate) server: String,
     /// Keys of `[upstream]` beside `url`.
@@ -53,21 +63,6 @@ pub(crate) struct Setup {
     pub(crate) upstream_url: Option<String>,
     /// Where `[wechat] base_url` points instead of at the simulator.
     pub(crate) wechat_url: Option<String>,
-}
-
-impl Default for Setup {
-    fn default() -> Self {
-        Self {
-            toml: String::new(),
-            listen: "\"127.0.0.1:0\"".to_owned(),
-            server: String::new(),
-            upstream: String::new(),
-            wechat: String::new(),
-            two_apps: false,
-            upstream_url: None,
-            wechat_url: None,
-        }
-    }
 }
 
 impl Setup {
@@ -96,16 +91,17 @@ impl Setup {
              [[apps]]\nappid = \"{APPID}\"\nsecret = \"{SECRET}\"\n{second}\n\
              [wechat]\nbase_url = \"{wechat_url}\"\n{}\n\
              [admin]\nlisten = \"127.0.0.1:0\"\n{}\n",
-            self.listen, self.server, self.upstream, self.wechat, self.toml
+            self.listen.as_deref().unwrap_or("\"127.0.0.1:0\""),
+            self.server,
+            self.upstream,
+            self.wechat,
+            self.toml
         )
     }
 
     /// Starts the world.
     pub(crate) async fn start(self) -> World {
-        let start = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        let held = HeldClock::at(Timestamp::from_millis(
-            start.as_millis().try_into().unwrap(),
-        ));
+        let held = HeldClock::at(Clock::System.now());
         let clock = Clock::Held(held.clone());
         let stop = CancellationToken::new();
         let app = AppServer::start(stop.clone()).await;
@@ -119,6 +115,7 @@ impl Setup {
             gate: Arc::new(gate),
             app,
             wechat,
+            wechat_address,
             clock: held,
             stop,
         }
@@ -147,6 +144,7 @@ pub(crate) struct World {
     pub(crate) gate: Arc<Running>,
     pub(crate) app: AppServer,
     pub(crate) wechat: MockWechat,
+    wechat_address: SocketAddr,
     pub(crate) clock: HeldClock,
     stop: CancellationToken,
 }
@@ -171,6 +169,11 @@ impl World {
         }
     }
 
+    /// Where the simulated WeChat listens, for another gate to ask it too.
+    pub(crate) fn wechat_url(&self) -> String {
+        format!("http://{}", self.wechat_address)
+    }
+
     /// A request to the gate, on a connection of its own.
     pub(crate) fn request(&self, method: &str, target: &str) -> Request {
         Request::new(self.address(), method, target)
@@ -190,17 +193,17 @@ impl World {
     }
 
     pub(crate) fn code_of(&self, app: &str, user: &str) -> String {
-        self.wechat
-            .issue_code(&AppId::parse(app).unwrap(), &UserName::parse(user).unwrap())
+        self.wechat.issue_code(&appid(app), &person(user))
     }
 
     /// The openid of this user of the first mini program.
     pub(crate) fn openid(&self, user: &str) -> String {
-        let app = AppId::parse(APPID).unwrap();
-        self.wechat
-            .openid_of(&app, &UserName::parse(user).unwrap())
-            .as_str()
-            .to_owned()
+        self.openid_in(APPID, user)
+    }
+
+    pub(crate) fn openid_in(&self, app: &str, user: &str) -> String {
+        let openid = self.wechat.openid_of(&appid(app), &person(user));
+        openid.as_str().to_owned()
     }
 
     /// Sends a code to the login route.
@@ -213,8 +216,6 @@ impl World {
 
     /// Logs a user of the first mini program in, and gives the token.
     pub(crate) async fn login(&self, user: &str) -> String {
-        let answer = self.redeem(&self.code(user)).await;
-        assert_eq!(answer.status, 200, "{answer:?}");
-        answer.json()["token"].as_str().unwrap().to_owned()
+        self.redeem(&self.code(user)).await.token()
     }
 }

@@ -1,5 +1,6 @@
 //! An HTTP/1.1 client that sends exactly the bytes it is told to and shows exactly what came back.
 
+use std::fmt;
 use std::net::SocketAddr;
 
 use serde_json::Value;
@@ -11,7 +12,7 @@ use crate::support::STUCK;
 /// A request to be sent on a connection of its own.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
-    to: SocketAddr,
+    pub(crate) to: SocketAddr,
     method: String,
     target: String,
     headers: Vec<(String, String)>,
@@ -19,7 +20,7 @@ pub(crate) struct Request {
 }
 
 /// What came back.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
     /// Names in lower case, in order.
@@ -77,10 +78,11 @@ impl Request {
             text.push_str("Host: gate.example\r\n");
         }
         for (name, value) in &self.headers {
-            text.push_str(&format!("{name}: {value}\r\n"));
+            text.extend([name, ": ", value, "\r\n"]);
         }
         if !self.body.is_empty() && !has("content-length") && !has("transfer-encoding") {
-            text.push_str(&format!("Content-Length: {}\r\n", self.body.len()));
+            let length = self.body.len().to_string();
+            text.extend(["Content-Length: ", &length, "\r\n"]);
         }
         let mut bytes = text.into_bytes();
         bytes.extend_from_slice(b"\r\n");
@@ -100,6 +102,20 @@ impl Request {
         let mut connection = Connection::open(self.to).await;
         connection.write(&self.bytes()).await;
         connection
+    }
+}
+
+/// Shows the body as text, and of a long one the beginning.
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = &self.body[..self.body.len().min(1000)];
+        f.debug_struct("Answer")
+            .field("status", &self.status)
+            .field("headers", &self.headers)
+            .field("body", &String::from_utf8_lossy(shown))
+            .field("bytes", &self.body.len())
+            .field("whole", &self.whole)
+            .finish()
     }
 }
 
@@ -142,6 +158,27 @@ impl Answer {
             "{self:?}"
         );
         problem["code"].as_str().unwrap().to_owned()
+    }
+
+    /// Checks that it is the problem of this code, with this status and this advice.
+    #[track_caller]
+    pub(crate) fn is_refused(&self, status: u16, code: &str, action: &str) {
+        assert_eq!(self.problem(), code, "{self:?}");
+        assert_eq!(self.status, status, "{self:?}");
+        assert_eq!(self.json()["action"], action, "{self:?}");
+    }
+
+    /// What a problem says to people.
+    #[track_caller]
+    pub(crate) fn detail(&self) -> String {
+        self.json()["detail"].as_str().unwrap().to_owned()
+    }
+
+    /// The token of a login that went well.
+    #[track_caller]
+    pub(crate) fn token(&self) -> String {
+        assert_eq!(self.status, 200, "{self:?}");
+        self.json()["token"].as_str().unwrap().to_owned()
     }
 }
 
@@ -209,17 +246,7 @@ impl Connection {
 
     /// Reads the head of an answer, and nothing of its body.
     pub(crate) async fn head(&mut self) -> Option<(u16, Vec<(String, String)>)> {
-        let end = loop {
-            match self
-                .buffer
-                .windows(4)
-                .position(|window| window == b"\r\n\r\n")
-            {
-                Some(end) => break end,
-                None if !self.more().await => return None,
-                None => {}
-            }
-        };
+        let end = self.find(b"\r\n\r\n").await?;
         let head = String::from_utf8(self.buffer.drain(..end + 4).collect()).unwrap();
         let mut lines = head.trim_end().split("\r\n");
         let status = lines
@@ -261,12 +288,8 @@ impl Connection {
 
     async fn chunks(&mut self, body: &mut Vec<u8>) -> bool {
         loop {
-            let end = loop {
-                match self.buffer.windows(2).position(|window| window == b"\r\n") {
-                    Some(end) => break end,
-                    None if !self.more().await => return false,
-                    None => {}
-                }
+            let Some(end) = self.find(b"\r\n").await else {
+                return false;
             };
             let size = String::from_utf8(self.buffer.drain(..end + 2).collect()).unwrap();
             let size = usize::from_str_radix(size.trim(), 16).unwrap();
@@ -282,6 +305,19 @@ impl Connection {
         }
     }
 
+    /// Reads until these bytes have come, and gives where they begin.
+    async fn find(&mut self, bytes: &[u8]) -> Option<usize> {
+        loop {
+            let mut windows = self.buffer.windows(bytes.len());
+            if let Some(at) = windows.position(|window| window == bytes) {
+                return Some(at);
+            }
+            if !self.more().await {
+                return None;
+            }
+        }
+    }
+
     async fn fill(&mut self, length: usize) -> bool {
         while self.buffer.len() < length {
             if !self.more().await {
@@ -292,14 +328,10 @@ impl Connection {
     }
 
     async fn more(&mut self) -> bool {
-        let mut piece = [0; 16 * 1024];
-        match self.socket.read(&mut piece).await {
-            Ok(0) | Err(_) => false,
-            Ok(length) => {
-                self.buffer.extend_from_slice(&piece[..length]);
-                true
-            }
-        }
+        // Read in place: a piece in between would make every future here as large as it.
+        self.buffer.reserve(16 * 1024);
+        let read = self.socket.read_buf(&mut self.buffer).await;
+        read.is_ok_and(|length| length > 0)
     }
 
     /// Waits until the other side has closed the connection.

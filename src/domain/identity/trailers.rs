@@ -9,7 +9,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::domain::identity::IdentityRules;
+use crate::domain::identity::rules::IdentityRules;
 
 pin_project! {
     /// A request body without protected names in its trailers.
@@ -23,7 +23,7 @@ pin_project! {
 
 impl<B> CleanBody<B> {
     /// Puts the body behind the rules.
-    pub(in crate::domain) fn new(inner: B, rules: Arc<IdentityRules>) -> Self {
+    pub(in crate::domain::identity) fn new(inner: B, rules: Arc<IdentityRules>) -> Self {
         Self { inner, rules }
     }
 

@@ -1,0 +1,85 @@
+//! Keys that the documentation of a later version has and this version has not. A file that uses
+//! one is told so, instead of being sent to a key that means something else. Once a key is read,
+//! it leaves this list.
+
+/// Tables and keys, the latter below any table of that name.
+const PLANNED: [&str; 28] = [
+    "admin.token",
+    "admin.token_env",
+    "admin.token_file",
+    "compat",
+    "cors",
+    "decrypt.authenticate_phone",
+    "decrypt.deliver",
+    "decrypt.deliver_to",
+    "decrypt.in_flight",
+    "egress",
+    "errors",
+    "identity.hmac",
+    "identity.jwt",
+    "limits",
+    "login.hook",
+    "paths.auth",
+    "paths.jwks",
+    "paths.phone",
+    "paths.push",
+    "paths.ticket",
+    "phone",
+    "push",
+    "server.limits.tls_handshake_timeout",
+    "server.proxy_protocol",
+    "server.tls",
+    "session.cookie",
+    "store.redis",
+    "tracing",
+];
+
+/// Keys of every app, app server and store, by their last part.
+const PLANNED_ANYWHERE: [&str; 9] = [
+    "previous_secret",
+    "previous_secret_env",
+    "previous_secret_file",
+    "previous_seal_key",
+    "protocol",
+    "push",
+    "seal_key",
+    "snapshot_file",
+    "tls",
+];
+
+/// Whether a later version has this key.
+pub(super) fn is_planned(path: &str) -> bool {
+    let below = |table: &str| {
+        path.strip_prefix(table)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    let name = path.rsplit('.').next().unwrap_or(path);
+    let many = ["apps[", "upstream.", "upstreams.", "store."];
+    PLANNED.iter().any(|table| below(table))
+        || (many.iter().any(|start| path.starts_with(start)) && PLANNED_ANYWHERE.contains(&name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_of_a_later_version_is_told_from_a_misspelt_one() {
+        for planned in [
+            "server.tls",
+            "cors.allowed_origins",
+            "apps[1].previous_secret_env",
+            "upstream.tls",
+        ] {
+            assert!(is_planned(planned), "{planned}");
+        }
+        for misspelt in [
+            "server.tlss",
+            "session.tls",
+            "apps[0].app_id",
+            "server.lisen",
+        ] {
+            assert!(!is_planned(misspelt), "{misspelt}");
+        }
+    }
+}

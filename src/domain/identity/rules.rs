@@ -1,0 +1,143 @@
+//! What is taken out of a request and what is put in, as far as the operator decides it: names,
+//! prefixes, places of tokens, trusted proxies. Takes nothing out itself but names.
+
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::domain::fold::NameSet;
+use crate::domain::forwarded;
+use crate::domain::peer::TrustedProxies;
+
+/// The names under which the app server learns who sent a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdentityNames {
+    /// The user's openid.
+    pub openid: HeaderName,
+    /// The user's unionid, where known.
+    pub unionid: HeaderName,
+    /// The mini program.
+    pub appid: HeaderName,
+    /// That the request came from a mini program at all.
+    pub source: HeaderName,
+    /// The cloud environment, a fixed text.
+    pub env: HeaderName,
+}
+
+impl IdentityNames {
+    /// All of them.
+    pub fn all(&self) -> [&HeaderName; 5] {
+        [
+            &self.openid,
+            &self.unionid,
+            &self.appid,
+            &self.source,
+            &self.env,
+        ]
+    }
+}
+
+/// A place in a request where a session token may stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TokenPlace {
+    /// `Authorization: Bearer wxg_…`. Anything else there is the app server's own.
+    Authorization,
+    /// A header that only the gate uses.
+    Header(HeaderName),
+}
+
+impl TokenPlace {
+    fn header(&self) -> Option<&HeaderName> {
+        match self {
+            Self::Authorization => None,
+            Self::Header(name) => Some(name),
+        }
+    }
+}
+
+/// Everything that decides what is taken out of a request and what is put in.
+#[derive(Clone, Debug)]
+pub struct IdentityRules {
+    pub(in crate::domain::identity) names: IdentityNames,
+    pub(in crate::domain::identity) env: Option<HeaderValue>,
+    token_places: Vec<TokenPlace>,
+    protected: NameSet,
+    pub(in crate::domain::identity) trusted: TrustedProxies,
+}
+
+impl IdentityRules {
+    /// Rules with these names. `strip_prefixes` are taken out whole, but for what `keep` names.
+    pub fn new(
+        names: IdentityNames,
+        env: Option<HeaderValue>,
+        token_places: Vec<TokenPlace>,
+        trusted: TrustedProxies,
+        (strip_prefixes, keep): (&[String], &[String]),
+    ) -> Self {
+        // Other spellings of a header that holds tokens go as well: what a server folds onto it may
+        // hold one.
+        let of_tokens = token_places.iter().filter_map(TokenPlace::header);
+        let protected = NameSet::new(
+            names
+                .all()
+                .into_iter()
+                .chain(of_tokens)
+                .map(HeaderName::as_str),
+            strip_prefixes.iter().map(String::as_str),
+            keep.iter().map(String::as_str),
+        );
+        Self {
+            names,
+            env,
+            token_places,
+            protected,
+            trusted,
+        }
+    }
+
+    /// The names under which the app server learns who sent a request.
+    pub fn names(&self) -> &IdentityNames {
+        &self.names
+    }
+
+    /// Whether identified requests carry the cloud environment.
+    pub fn has_env(&self) -> bool {
+        self.env.is_some()
+    }
+
+    /// Where tokens are looked for, in this order.
+    pub fn token_places(&self) -> &[TokenPlace] {
+        &self.token_places
+    }
+
+    /// Whether the name may not stand in trailers: what headers are cleaned of, and what changes
+    /// how a message is read (RFC 9110 §6.5.1).
+    pub(in crate::domain::identity) fn forbids_in_trailers(&self, name: &HeaderName) -> bool {
+        const NEVER: [HeaderName; 6] = [
+            AUTHORIZATION,
+            CONTENT_LENGTH,
+            CONTENT_TYPE,
+            COOKIE,
+            HOST,
+            TRANSFER_ENCODING,
+        ];
+        NEVER.contains(name)
+            || self.protected.has(name)
+            || forwarded::is_forwarding(name)
+            || self
+                .token_places
+                .contains(&TokenPlace::Header(name.clone()))
+    }
+
+    /// Takes out every protected name; gives how many there were.
+    pub(in crate::domain::identity) fn strip(&self, headers: &mut HeaderMap) -> usize {
+        let found: Vec<_> = headers
+            .keys()
+            .filter(|name| self.protected.has(name))
+            .cloned()
+            .collect();
+        for name in &found {
+            headers.remove(name);
+        }
+        found.len()
+    }
+}

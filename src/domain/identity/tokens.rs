@@ -1,0 +1,93 @@
+//! Session tokens in a request: read in their places, and taken out wherever they stand. Knows
+//! nothing of the sessions behind them.
+
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::domain::identity::rules::TokenPlace;
+use crate::domain::token::SessionToken;
+
+/// Two different tokens, or two in one place: which of them counts is not for the gate to guess.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the request carries more than one session token")]
+pub struct AmbiguousToken;
+
+/// What a request shows to be taken for a user.
+#[derive(Clone, Debug)]
+pub enum TokenClaim {
+    /// No token.
+    None,
+    /// Something in a place that only the gate uses, not of a token's shape.
+    Malformed,
+    /// A text of a token's shape.
+    Token(SessionToken),
+}
+
+/// Reads tokens in their places, in order, and takes out every one of them.
+pub(in crate::domain::identity) fn take(
+    headers: &mut HeaderMap,
+    places: &[TokenPlace],
+) -> Result<TokenClaim, AmbiguousToken> {
+    let mut claim = TokenClaim::None;
+    for place in places {
+        let found = match place {
+            TokenPlace::Authorization => take_bearer(headers)?,
+            TokenPlace::Header(name) => take_header(headers, name)?,
+        };
+        claim = claim.join(found)?;
+    }
+    if !places.contains(&TokenPlace::Authorization) {
+        // Not looked for there, so it counts for nothing; but a token is a secret of the client's
+        // and the gate's, and goes no further wherever it stands.
+        take_bearer(headers)?;
+    }
+    Ok(claim)
+}
+
+impl TokenClaim {
+    /// Puts together what two places say. The same token twice is one token.
+    fn join(self, other: Self) -> Result<Self, AmbiguousToken> {
+        match (self, other) {
+            (claim, Self::None) | (Self::None, claim) => Ok(claim),
+            (Self::Token(first), Self::Token(second)) if first.expose() == second.expose() => {
+                // Both came from the client in one request: the comparison tells it nothing.
+                Ok(Self::Token(first))
+            }
+            _ => Err(AmbiguousToken),
+        }
+    }
+}
+
+/// A gate token in `Authorization`. Anything else there is left for the app server.
+fn take_bearer(headers: &mut HeaderMap) -> Result<TokenClaim, AmbiguousToken> {
+    let values = headers.get_all(AUTHORIZATION);
+    let mut tokens = values.iter().filter_map(bearer_token);
+    match (tokens.next(), values.iter().nth(1)) {
+        (None, _) => Ok(TokenClaim::None),
+        (Some(_), Some(_)) => Err(AmbiguousToken),
+        (Some(token), None) => {
+            headers.remove(AUTHORIZATION);
+            Ok(TokenClaim::Token(token))
+        }
+    }
+}
+
+fn bearer_token(value: &HeaderValue) -> Option<SessionToken> {
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    let token = token.trim_start_matches(' ');
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then(|| SessionToken::parse(token))
+        .flatten()
+}
+
+fn take_header(headers: &mut HeaderMap, name: &HeaderName) -> Result<TokenClaim, AmbiguousToken> {
+    if headers.get_all(name).iter().nth(1).is_some() {
+        return Err(AmbiguousToken);
+    }
+    let Some(value) = headers.remove(name) else {
+        return Ok(TokenClaim::None);
+    };
+    let token = value.to_str().ok().and_then(SessionToken::parse);
+    Ok(token.map_or(TokenClaim::Malformed, TokenClaim::Token))
+}
