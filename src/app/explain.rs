@@ -8,7 +8,8 @@ use http::Method;
 use crate::config::Config;
 use crate::domain::path::Matching;
 use crate::domain::readings;
-use crate::gateway::route::{Decision, Require};
+use crate::gateway::route::{Decision, Line, Require};
+use crate::upstream::Index;
 
 /// Tells how a request is decided. Lines for people.
 pub fn explain(config: &Config, method: &Method, target: &str) -> String {
@@ -48,11 +49,15 @@ fn write(told: &mut String, config: &Config, method: &Method, target: &str) -> s
                 endpoint.name()
             )
         }
-        Ok(decision) => {
-            let (require, upstream) = routes.access(decision);
-            writeln!(told, "decision  {}", name(config, decision))?;
-            writeln!(told, "forwarded to {}", upstream_name(config, upstream))?;
-            writeln!(told, "injected  {}", injected(config, require))
+        Ok(Decision::Forward(line)) => {
+            let access = routes.access(line);
+            writeln!(told, "decision  {}", name(config, Decision::Forward(line)))?;
+            writeln!(
+                told,
+                "forwarded to {}",
+                upstream_name(config, access.upstream)
+            )?;
+            writeln!(told, "injected  {}", injected(config, access.require))
         }
     }
 }
@@ -61,8 +66,8 @@ fn name(config: &Config, decision: Decision) -> String {
     let routes = &config.gateway.routes;
     match decision {
         Decision::Endpoint(endpoint) => format!("the gate's own route {}", endpoint.name()),
-        Decision::Default => format!("access.default = {}", routes.default.name()),
-        Decision::Rule(index) => match routes.rules.get(index) {
+        Decision::Forward(Line::Default) => format!("access.default = {}", routes.default.name()),
+        Decision::Forward(Line::Rule(index)) => match routes.rules.get(index) {
             Some(rule) => {
                 let (path, require) = (rule.path.as_str(), rule.require.name());
                 format!("access.rules[{index}] {path} require = {require}")
@@ -72,10 +77,10 @@ fn name(config: &Config, decision: Decision) -> String {
     }
 }
 
-fn upstream_name(config: &Config, index: usize) -> String {
+fn upstream_name(config: &Config, index: Index) -> String {
     config
         .upstreams
-        .get(index)
+        .get(index.get())
         .map_or_else(String::new, |upstream| upstream.target.to_string())
 }
 

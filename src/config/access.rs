@@ -10,6 +10,7 @@ use crate::config::upstream::Upstreams;
 use crate::config::value;
 use crate::domain::path::PathPattern;
 use crate::gateway::route::{Endpoint, Require, Routes, Rule};
+use crate::upstream::Index;
 
 const REQUIRE: [(&str, Require); 3] = [
     ("session", Require::Session),
@@ -74,20 +75,20 @@ fn read_path(key: &Key<'_>) -> Option<PathPattern> {
     }
 }
 
-fn read_upstream(key: &Key<'_>, upstreams: &Upstreams<'_>) -> Option<usize> {
+fn read_upstream(key: &Key<'_>, upstreams: &Upstreams<'_>) -> Option<Index> {
     if !key.is_present() {
-        return Some(0);
+        return Some(Index::FIRST);
     }
     let name = key.text()?;
-    let number = upstreams.number(name);
-    if number.is_none() {
+    let found = upstreams.find(name);
+    if found.is_none() {
         key.fault(format!(
             "is {}, but {}",
             value::quoted(name),
             upstreams.names()
         ));
     }
-    number
+    found
 }
 
 fn read_methods(key: &Key<'_>) -> Vec<Method> {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::config::key::Key;
 use crate::config::value;
+use crate::domain::limits;
 use crate::gateway::{AppHints, Decrypt, Login};
 
 const RETRY_WINDOW: Duration = Duration::from_secs(10);
@@ -21,6 +22,9 @@ pub(super) fn read(table: &Key<'_>) -> Login {
             .unwrap_or_default(),
         app_hints: AppHints::Binding,
     };
+    if login.retry_window > limits::LOGIN_CODE_LIFE {
+        window.fault("is longer than a login code lives, expected at most 5m");
+    }
     for item in table.key("expose").texts().unwrap_or_default() {
         match item.text.as_str() {
             "openid" => login.expose_openid = true,

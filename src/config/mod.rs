@@ -42,7 +42,8 @@ use crate::config::fault::{Finding, Place};
 use crate::config::key::Key;
 use crate::config::paths::Paths;
 use crate::config::upstream::Upstreams;
-use crate::{gateway, telemetry};
+use crate::gateway;
+use crate::telemetry;
 
 pub use crate::config::fault::{Faults, Warning};
 

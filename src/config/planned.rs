@@ -1,5 +1,4 @@
-//! Keys that the documentation of a later version has and this version has not. A file that uses
-//! one is told so, instead of being sent to a key that means something else. Once a key is read,
+//! Keys that are planned and not read yet. A file that uses one is told so, instead of being sent to a key that means something else. Once a key is read,
 //! it leaves this list.
 
 /// Tables and keys, the latter below any table of that name.

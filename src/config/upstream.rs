@@ -5,7 +5,7 @@ use http::HeaderValue;
 use crate::config::address::{self, Origin};
 use crate::config::key::Key;
 use crate::server::Listen;
-use crate::upstream::{Settings, Target};
+use crate::upstream::{Index, Settings, Target};
 
 const HTTP_PORT: u16 = 80;
 const MAX_CONNECTIONS: usize = 1_000_000;
@@ -34,10 +34,10 @@ impl<'a> Upstreams<'a> {
         Self { settings, named }
     }
 
-    /// The number of a named one.
-    pub(super) fn number(&self, name: &str) -> Option<usize> {
+    /// The place of a named one.
+    pub(super) fn find(&self, name: &str) -> Option<Index> {
         let position = self.named.iter().position(|&(known, _)| known == name)?;
-        Some(position + 1)
+        Some(Index::new(position + 1))
     }
 
     /// The names, as a message lists them.
@@ -54,10 +54,10 @@ impl<'a> Upstreams<'a> {
         }
     }
 
-    /// Warns of named ones that are not among these numbers.
-    pub(super) fn warn_unused(&self, used: &[usize]) {
+    /// Warns of named ones that are not among these.
+    pub(super) fn warn_unused(&self, used: &[Index]) {
         for (index, (name, table)) in self.named.iter().enumerate() {
-            if !used.contains(&(index + 1)) {
+            if !used.contains(&Index::new(index + 1)) {
                 table.warn(format!(
                     "is never used: no rule under [[access.rules]] says upstream = {name:?}"
                 ));

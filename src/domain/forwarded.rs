@@ -129,7 +129,7 @@ impl Told {
 
 /// Short printable ASCII: fit to be written into logs and answers.
 fn is_plain(value: &HeaderValue) -> bool {
-    (1..=limits::MAX_REQUEST_ID_BYTES).contains(&value.len())
+    (1..=limits::MAX_FORWARDED_VALUE_BYTES).contains(&value.len())
         && value.as_bytes().iter().all(u8::is_ascii_graphic)
 }
 

@@ -1,6 +1,6 @@
-//! Every fixed limit of the gate, named, with its reason. Limits that the operator may change are
-//! in the `Settings` of the module they bound; the names here are those that nobody should need to
-//! change.
+//! Fixed limits that more than one module or a client depends on, each with its reason. One that a
+//! single file needs stands in that file; one that the operator may change is in the `Settings` of
+//! the module it bounds.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ pub const MAX_ID_BYTES: usize = 128;
 /// Longest `wx.login` code, in bytes. Today's have 32; WeChat promises no length.
 pub const MAX_CODE_BYTES: usize = 128;
 
-/// Largest body of a login request, in bytes: a code, an appid, and what a login hook may be told.
+/// Largest body of a login request, in bytes: a code and an appid.
 pub const MAX_LOGIN_BODY_BYTES: usize = 16 * 1024;
 
 /// Largest body of a decrypt request, in bytes: a month of WeRun data in base64 is under 4 KiB.
@@ -33,14 +33,14 @@ pub const WECHAT_IDLE_CONNECTION: Duration = Duration::from_secs(10);
 /// Login codes that WeChat refused and that are remembered, per gate.
 pub const MAX_REFUSED_CODES: u64 = 65_536;
 
-/// For how long a refused code is remembered: a code lives five minutes, so later it is refused
-/// anyway.
-pub const REFUSED_CODE_TTL: Duration = Duration::from_mins(5);
+/// How long a login code lives (`wx.login`). For as long a refused code is remembered, and at most
+/// as long an answer is kept for a repeat of the code.
+pub const LOGIN_CODE_LIFE: Duration = Duration::from_mins(5);
 
 /// Login answers kept for a repeat of the same code, per gate. Each lives `login.retry_window`.
 pub const MAX_KEPT_LOGINS: u64 = 65_536;
 
-/// Logins under way at once, per gate: the queue to the control thread. More answer `overloaded`.
+/// Login tasks at once on the control thread. More answer `overloaded`.
 pub const MAX_LOGINS_IN_FLIGHT: usize = 1024;
 
 /// Session keys kept per user: the current one and the last two replaced ones.
@@ -70,5 +70,6 @@ pub const MAX_ACCESS_RECORDS: usize = 8192;
 /// Log events waiting for the log thread. More are dropped and counted.
 pub const MAX_LOG_EVENTS: usize = 1024;
 
-/// Longest `X-Request-Id` taken over from a trusted proxy, in bytes.
-pub const MAX_REQUEST_ID_BYTES: usize = 128;
+/// Longest value taken over from a trusted proxy (`X-Request-Id`, `X-Forwarded-Host` and its kin), in
+/// bytes.
+pub const MAX_FORWARDED_VALUE_BYTES: usize = 128;

@@ -157,8 +157,8 @@ impl AnswerBody {
             Poll::Ready(None) => account.ended = true,
             Poll::Ready(Some(Err(error))) => {
                 account.ended = true;
-                account.entry.refused(match error {
-                    BodyError::AppServer(_) => Flag::UpstreamClosed,
+                account.entry.flag(match error {
+                    BodyError::AppServer(_) => Flag::UpstreamBroken,
                     BodyError::SessionEnded => Flag::SessionEnded,
                 });
             }
@@ -215,7 +215,7 @@ impl Drop for AnswerBody {
             return;
         };
         if !ended {
-            entry.refused(Flag::ClientGone);
+            entry.flag(Flag::ClientGone);
         }
         entry.passed(progress.received(), sent);
     }

@@ -6,8 +6,7 @@
 //! every key is tried to the end.
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderValue, Response};
+use http::Response;
 
 use crate::crypto::signature;
 use crate::crypto::user_data::{self, Expected};
@@ -17,8 +16,8 @@ use crate::domain::limits;
 use crate::domain::secret::SessionKey;
 use crate::domain::session::Live;
 use crate::gateway::fields::{Fields, encoding};
-use crate::gateway::login::require_post;
 use crate::gateway::refusal::Refusal;
+use crate::gateway::reply::{json_text, require_post};
 use crate::gateway::{Gateway, Visit};
 use crate::server::body::RequestBody;
 use crate::telemetry::event;
@@ -52,11 +51,7 @@ impl Gateway {
             tracing::debug!(message = event::CLIENT_HOLDS_SESSION_KEY, appid);
         }
         let opened = self.open(visit, &live, &Sealed::read(&fields)?)?;
-        let mut response = Response::new(Bytes::from(opened));
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        Ok(response)
+        Ok(json_text(opened))
     }
 
     /// Tries all of the user's keys, newest first, each in full; gives what the first that fits

@@ -167,7 +167,7 @@ impl Desk {
 fn bounded<V: Clone + Send + Sync + 'static>(capacity: u64) -> Cache<CodeDigest, V> {
     Cache::builder()
         .max_capacity(capacity)
-        .time_to_live(limits::REFUSED_CODE_TTL)
+        .time_to_live(limits::LOGIN_CODE_LIFE)
         .build()
 }
 
@@ -283,7 +283,7 @@ impl Inner {
             RedeemError::CodeInvalid { .. } | RedeemError::CodeUsed { .. }
         );
         if final_word {
-            let until = self.clock.now().plus(limits::REFUSED_CODE_TTL);
+            let until = self.clock.now().plus(limits::LOGIN_CODE_LIFE);
             self.refused.insert(
                 digest,
                 Refused {

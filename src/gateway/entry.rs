@@ -3,15 +3,16 @@
 
 use std::time::Duration;
 
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, Request, StatusCode};
 use tokio::time::Instant;
 
+use crate::domain::clock::Timestamp;
 use crate::domain::forwarded::Origin;
 use crate::domain::id::AppId;
+use crate::domain::peer::Peer;
 use crate::domain::session::{Holder, Live};
-use crate::gateway::route::Decision;
-use crate::gateway::route_name;
-use crate::telemetry::access::{Flag, Record, Ring, Who};
+use crate::gateway::route::{Decision, Line};
+use crate::telemetry::access::{Flag, Record, Ring, Route, Who};
 
 /// The record of one request under way.
 #[derive(Debug)]
@@ -24,8 +25,30 @@ pub(in crate::gateway) struct Entry {
 }
 
 impl Entry {
-    pub(in crate::gateway) fn begin(record: Record, ring: Option<Ring>) -> Self {
-        let request_id = record.request_id.clone();
+    /// The record of a request that has just come in, with this id.
+    pub(in crate::gateway) fn begin<B>(
+        request: &Request<B>,
+        peer: &Peer,
+        (time, request_id): (Timestamp, HeaderValue),
+        ring: Option<Ring>,
+    ) -> Self {
+        let record = Record {
+            time,
+            request_id: request_id.clone(),
+            traceparent: None,
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            route: Route::None,
+            status: 0,
+            duration: Duration::ZERO,
+            upstream: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            client: peer.address(),
+            version: request.version(),
+            who: Who::Nobody,
+            flag: None,
+        };
         Self {
             record: Some(record),
             request_id,
@@ -57,7 +80,7 @@ impl Entry {
     }
 
     pub(in crate::gateway) fn decided(&mut self, decision: Decision) {
-        self.note(|record| record.route = route_name(decision));
+        self.note(|record| record.route = route(decision));
     }
 
     pub(in crate::gateway) fn identified(&mut self, live: &Live) {
@@ -81,7 +104,8 @@ impl Entry {
         self.note(|record| record.upstream = Some(after));
     }
 
-    pub(in crate::gateway) fn refused(&mut self, flag: Flag) {
+    /// Something kept it from ending as it should.
+    pub(in crate::gateway) fn flag(&mut self, flag: Flag) {
         self.note(|record| record.flag = Some(flag));
     }
 
@@ -116,5 +140,14 @@ impl Drop for Entry {
         };
         record.duration = self.begun.elapsed();
         ring.push(record);
+    }
+}
+
+/// The name of a line of the route table in the access log.
+fn route(decision: Decision) -> Route {
+    match decision {
+        Decision::Endpoint(endpoint) => Route::Own(endpoint.name()),
+        Decision::Forward(Line::Rule(index)) => Route::Rule(index),
+        Decision::Forward(Line::Default) => Route::Default,
     }
 }

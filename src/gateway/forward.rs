@@ -15,7 +15,7 @@ use crate::gateway::{Gateway, Visit};
 use crate::server::body::RequestBody;
 use crate::server::upgrade::ClientUpgrade;
 use crate::telemetry::access::Flag;
-use crate::upstream::{Answered, Tunnel};
+use crate::upstream::{self, Answered, Tunnel};
 
 impl Gateway {
     /// Sends the request on and gives the answer back as it comes.
@@ -24,7 +24,7 @@ impl Gateway {
         visit: &mut Visit<'_>,
         (mut request, presented): (Clean<RequestBody>, Presented),
         session: Option<Live>,
-        upstream: usize,
+        upstream: upstream::Index,
     ) -> Result<Response<AnswerBody>, Refusal> {
         let upgrade = request
             .websocket()
@@ -95,6 +95,6 @@ async fn run_tunnel(upgrade: ClientUpgrade, tunnel: Tunnel, hang: Option<Hang>, 
             let (from_client, to_client) = passed.unwrap_or_default();
             entry.passed(from_client, to_client);
         }
-        () = ended => entry.refused(Flag::SessionEnded),
+        () = ended => entry.flag(Flag::SessionEnded),
     }
 }

@@ -1,15 +1,11 @@
 //! Ids of requests and traces. Not secrets: nothing is guarded by their being hard to guess.
 
-use std::time::Duration;
-
-use http::{HeaderValue, Request};
+use http::HeaderValue;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::crypto::random;
-use crate::domain::clock::{Clock, Timestamp};
-use crate::domain::peer::Peer;
-use crate::telemetry::access::{Record, Route, Who};
+use crate::domain::clock::Timestamp;
 
 /// Where one worker's ids come from.
 #[derive(Debug)]
@@ -20,35 +16,8 @@ impl Ids {
         Self(SmallRng::from_seed(random::bytes()))
     }
 
-    /// The record of a request that has just come in, with an id for it.
-    pub(in crate::gateway) fn record<B>(
-        &mut self,
-        request: &Request<B>,
-        peer: &Peer,
-        clock: &Clock,
-    ) -> Record {
-        let time = clock.now();
-        Record {
-            time,
-            request_id: self.request_id(time),
-            traceparent: None,
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            route: Route::None,
-            status: 0,
-            duration: Duration::ZERO,
-            upstream: None,
-            bytes_in: 0,
-            bytes_out: 0,
-            client: peer.address(),
-            version: request.version(),
-            who: Who::Nobody,
-            flag: None,
-        }
-    }
-
     /// A UUID version 7 (RFC 9562 §5.7): sorts by time.
-    fn request_id(&mut self, now: Timestamp) -> HeaderValue {
+    pub(in crate::gateway) fn request_id(&mut self, now: Timestamp) -> HeaderValue {
         let id = uuid::Builder::from_unix_timestamp_millis(now.as_millis(), &self.0.random());
         let mut text = uuid::Uuid::encode_buffer();
         let text = id.into_uuid().hyphenated().encode_lower(&mut text);

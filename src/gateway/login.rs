@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, REFERER};
-use http::{HeaderMap, HeaderValue, Method, Response};
+use http::header::REFERER;
+use http::{HeaderMap, Response};
 use serde::Serialize;
 
 use crate::crypto::token;
@@ -17,6 +17,7 @@ use crate::domain::secret::LoginCode;
 use crate::gateway::desk::{LoggedIn, NoOutcome};
 use crate::gateway::fields::{Fields, encoding};
 use crate::gateway::refusal::Refusal;
+use crate::gateway::reply::{json, require_post};
 use crate::gateway::{App, AppHints, Gateway, Settings, Visit};
 use crate::server::body::RequestBody;
 
@@ -109,18 +110,19 @@ impl Settings {
                 fields.optional("appid", "the field appid is not text")?,
             ),
         };
-        let configured = || {
-            self.apps
-                .iter()
-                .map(|app| app.id.as_str())
-                .collect::<Vec<_>>()
-                .join(", ")
-        };
         if let Some(from) = referer.as_ref().filter(|from| self.app(from).is_none()) {
-            let expected = named.map_or_else(configured, str::to_owned);
-            // Shown only if it has the shape of an id: it came from the client.
-            let expected =
-                AppId::parse(&expected).map_or_else(|_| configured(), |id| id.to_string());
+            // What the body names is shown only if it is configured: it came from the client.
+            let named = named
+                .and_then(|id| AppId::parse(id).ok())
+                .and_then(|id| self.app(&id));
+            let all = || {
+                self.apps
+                    .iter()
+                    .map(|app| app.id.as_str())
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            };
+            let expected = named.map_or_else(all, |app| app.id.to_string());
             return Err(Refusal::UnknownApp(format!(
                 "the request comes from the mini program {from}, but this gate is configured for \
                  {expected}; check the appid of the project and the gate's [[apps]]"
@@ -151,23 +153,6 @@ fn referer(headers: &HeaderMap) -> Option<AppId> {
     Referer::parse(referer)
         .ok()
         .map(|referer| referer.app().clone())
-}
-
-pub(in crate::gateway) fn require_post<B>(request: &Clean<B>) -> Result<(), Refusal> {
-    if *request.method() == Method::POST {
-        return Ok(());
-    }
-    Err(Refusal::MethodNotAllowed { allowed: "POST" })
-}
-
-/// A JSON answer that nobody may keep.
-pub(in crate::gateway) fn json<T: Serialize>(answer: &T) -> Response<Bytes> {
-    // Structs of texts and numbers cannot fail to serialise.
-    let mut response = Response::new(Bytes::from(serde_json::to_vec(answer).unwrap_or_default()));
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
 }
 
 impl From<NoOutcome> for Refusal {

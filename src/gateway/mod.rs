@@ -13,7 +13,9 @@ mod fields;
 mod forward;
 mod ids;
 mod login;
+pub mod problems;
 mod refusal;
+mod reply;
 pub mod route;
 mod session;
 mod settings;
@@ -24,8 +26,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use http::header::{HeaderValue, WWW_AUTHENTICATE};
-use http::{Request, Response, Uri};
+use http::{Request, Response};
 
 use crate::domain::clock::Clock;
 use crate::domain::forwarded::X_REQUEST_ID;
@@ -40,7 +41,7 @@ use crate::gateway::route::{Decision, Endpoint};
 use crate::server::body::{Progress, RequestBody};
 use crate::server::connection::Handler;
 use crate::store::Store;
-use crate::telemetry::access::{self, Ring};
+use crate::telemetry::access::Ring;
 use crate::upstream::{self, Exchange};
 
 /// What all workers share.
@@ -110,10 +111,10 @@ impl Gateway {
                 let answer = self.endpoint(endpoint, visit, clean, &presented).await?;
                 Ok(answer.map(AnswerBody::whole))
             }
-            Decision::Rule(_) | Decision::Default => {
-                let (require, upstream) = visit.settings.access(decision, &clean);
-                let session = self.authenticate(visit, &presented, require)?;
-                self.forward(visit, (clean, presented), session, upstream)
+            Decision::Forward(line) => {
+                let access = visit.settings.access(line, &clean);
+                let session = self.authenticate(visit, &presented, access.require)?;
+                self.forward(visit, (clean, presented), session, access.upstream)
                     .await
             }
         }
@@ -140,19 +141,17 @@ impl Handler for Gateway {
     type Body = AnswerBody;
 
     async fn answer(&self, request: Request<RequestBody>, peer: &Peer) -> Response<AnswerBody> {
-        let record = self
-            .ids
-            .borrow_mut()
-            .record(&request, peer, &self.shared.clock);
+        let now = self.shared.clock.now();
+        let id = self.ids.borrow_mut().request_id(now);
         let mut visit = Visit {
             settings: self.shared.settings.load_full(),
             peer,
-            entry: Entry::begin(record, self.access_log.clone()),
+            entry: Entry::begin(&request, peer, (now, id), self.access_log.clone()),
             progress: request.body().progress(),
         };
         let mut response = match self.serve(&mut visit, request).await {
             Ok(response) => response,
-            Err(refusal) => visit.refuse(&refusal),
+            Err(refusal) => visit.refuse(refusal),
         };
         let Visit {
             mut entry,
@@ -169,36 +168,10 @@ impl Handler for Gateway {
 
 impl Visit<'_> {
     /// Says no. The inside story goes to the log, under the request id that the client is told.
-    fn refuse(&mut self, refusal: &Refusal) -> Response<AnswerBody> {
-        self.entry.refused(refusal.flag());
+    fn refuse(&mut self, refusal: Refusal) -> Response<AnswerBody> {
+        self.entry.flag(refusal.flag());
         refusal.log(self.entry.request_id());
         let request_id = self.entry.request_id().to_str().unwrap_or_default();
-        let mut response = refusal.problem(request_id).into_response();
-        let headers = response.headers_mut();
-        if let Some(challenge) = refusal.challenge() {
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
-        }
-        if let Some(seconds) = refusal.retry_after() {
-            headers.insert(http::header::RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        if let Some(allowed) = refusal.allow() {
-            headers.insert(http::header::ALLOW, HeaderValue::from_static(allowed));
-        }
-        response.map(AnswerBody::whole)
+        refusal.into_response(request_id).map(AnswerBody::whole)
     }
-}
-
-/// The name of a route in the access log.
-fn route_name(decision: Decision) -> access::Route {
-    match decision {
-        Decision::Endpoint(endpoint) => access::Route::Own(endpoint.name()),
-        Decision::Rule(index) => access::Route::Rule(index),
-        Decision::Default => access::Route::Default,
-    }
-}
-
-/// The query parameter of a request, if it is there with this value.
-fn query_says(uri: &Uri, name: &str, value: &str) -> bool {
-    let query = uri.query().unwrap_or_default();
-    form_urlencoded::parse(query.as_bytes()).any(|(n, v)| n == name && v == value)
 }

@@ -1,14 +1,16 @@
-//! Every reason to say no, and how a client is told. The codes are the contract; what a client may
-//! not know goes to the log.
+//! Every reason to say no, and what a client is told of it. What a client may not know goes to the
+//! log.
 
 use std::sync::Arc;
 
-use http::HeaderValue;
-use http::header::InvalidHeaderValue;
+use bytes::Bytes;
+use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, Response};
 
 use crate::domain::id::AppId;
 use crate::domain::identity::Unclean;
 use crate::gateway::control::Busy;
+use crate::gateway::problems::{self, Action, Kind};
 use crate::gateway::route::Ambiguous;
 use crate::server::body::BodyFault;
 use crate::server::problem::Problem;
@@ -45,50 +47,25 @@ pub(in crate::gateway) enum Refusal {
     UriTooLong(usize),
 }
 
-/// How a client is told: the columns of the contract's table.
-struct Told {
-    code: &'static str,
-    title: &'static str,
-    status: u16,
-    action: &'static str,
-}
-
-const fn told(code: &'static str, title: &'static str, status: u16, action: &'static str) -> Told {
-    Told {
-        code,
-        title,
-        status,
-        action,
-    }
-}
-
 impl Refusal {
-    fn told(&self) -> Told {
+    /// Which row of the table tells it.
+    fn kind(&self) -> Kind {
         match self {
-            Self::AmbiguousPath(_) => told("ambiguous_path", "Ambiguous path", 400, "fix"),
-            Self::BadRequest(_) | Self::BodyBroken(_) | Self::Unclean(_) => {
-                told("bad_request", "Bad request", 400, "fix")
-            }
-            Self::BodyTooLarge(_) => told("body_too_large", "Body too large", 413, "fix"),
-            Self::DecryptFailed => told("decrypt_failed", "Decryption failed", 422, "reacquire"),
-            Self::HeadersTooLarge => told("headers_too_large", "Headers too large", 431, "fix"),
-            Self::Internal => told("internal", "Internal error", 500, "retry"),
-            Self::Login { error, .. } => login_told(error),
-            Self::MethodNotAllowed { .. } => {
-                told("method_not_allowed", "Method not allowed", 405, "fix")
-            }
-            Self::Overloaded => told("overloaded", "Overloaded", 503, "retry"),
-            Self::SessionExpired => told("session_expired", "Session expired", 401, "relogin"),
-            Self::SessionRequired => told("session_required", "Session required", 401, "relogin"),
-            Self::UnknownApp(_) => told("unknown_app", "Unknown mini program", 400, "fix"),
-            Self::UnsupportedMediaType => told(
-                "unsupported_media_type",
-                "Unsupported media type",
-                415,
-                "fix",
-            ),
-            Self::Upstream(error) => upstream_told(error),
-            Self::UriTooLong(_) => told("uri_too_long", "URI too long", 414, "fix"),
+            Self::AmbiguousPath(_) => problems::AMBIGUOUS_PATH,
+            Self::BadRequest(_) | Self::BodyBroken(_) | Self::Unclean(_) => problems::BAD_REQUEST,
+            Self::BodyTooLarge(_) => problems::BODY_TOO_LARGE,
+            Self::DecryptFailed => problems::DECRYPT_FAILED,
+            Self::HeadersTooLarge => problems::HEADERS_TOO_LARGE,
+            Self::Internal => problems::INTERNAL,
+            Self::Login { error, .. } => login_kind(error),
+            Self::MethodNotAllowed { .. } => problems::METHOD_NOT_ALLOWED,
+            Self::Overloaded => problems::OVERLOADED,
+            Self::SessionExpired => problems::SESSION_EXPIRED,
+            Self::SessionRequired => problems::SESSION_REQUIRED,
+            Self::UnknownApp(_) => problems::UNKNOWN_APP,
+            Self::UnsupportedMediaType => problems::UNSUPPORTED_MEDIA_TYPE,
+            Self::Upstream(error) => upstream_kind(error),
+            Self::UriTooLong(_) => problems::URI_TOO_LONG,
         }
     }
 
@@ -124,17 +101,39 @@ impl Refusal {
         }
     }
 
-    /// The answer's body.
-    pub(in crate::gateway) fn problem<'a>(&'a self, request_id: &'a str) -> OwnedProblem<'a> {
-        OwnedProblem {
-            told: self.told(),
-            detail: self.detail(),
+    /// The answer that tells it.
+    pub(in crate::gateway) fn into_response(self, request_id: &str) -> Response<Bytes> {
+        let Kind {
+            code,
+            title,
+            status,
+            action,
+        } = self.kind();
+        let problem = Problem {
+            r#type: format!("urn:wxgate:problem:{code}"),
+            title,
+            status,
+            code,
+            detail: &self.detail(),
+            action: action.name(),
             request_id,
+        };
+        let mut response = problem.into_response();
+        let headers = response.headers_mut();
+        if let Some(challenge) = self.challenge() {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
+        if let Some(seconds) = self.retry_after() {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Self::MethodNotAllowed { allowed } = self {
+            headers.insert(ALLOW, HeaderValue::from_static(allowed));
+        }
+        response
     }
 
     /// Every 401 says how to do better (RFC 9110 §11.6.1, RFC 6750 §3).
-    pub(in crate::gateway) fn challenge(&self) -> Option<&'static str> {
+    fn challenge(&self) -> Option<&'static str> {
         match self {
             Self::SessionExpired => Some(r#"Bearer realm="wxgate", error="invalid_token""#),
             Self::SessionRequired => Some(r#"Bearer realm="wxgate""#),
@@ -143,23 +142,13 @@ impl Refusal {
     }
 
     /// Seconds after which trying again makes sense. Who is told to retry is told when.
-    pub(in crate::gateway) fn retry_after(&self) -> Option<u32> {
-        match self.told() {
-            Told {
-                code: "rate_limited",
+    fn retry_after(&self) -> Option<u32> {
+        match self.kind() {
+            problems::RATE_LIMITED => Some(RETRY_NEXT_MINUTE),
+            Kind {
+                action: Action::Retry,
                 ..
-            } => Some(RETRY_NEXT_MINUTE),
-            Told {
-                action: "retry", ..
             } => Some(RETRY_SOON),
-            _ => None,
-        }
-    }
-
-    /// The methods that would do.
-    pub(in crate::gateway) fn allow(&self) -> Option<&'static str> {
-        match self {
-            Self::MethodNotAllowed { allowed } => Some(allowed),
             _ => None,
         }
     }
@@ -168,11 +157,11 @@ impl Refusal {
     pub(in crate::gateway) fn flag(&self) -> Flag {
         match self {
             Self::Upstream(upstream::Error::Connect(_) | upstream::Error::ConnectTimeout) => {
-                Flag::UpstreamFailed
+                Flag::UpstreamUnreachable
             }
             Self::Upstream(upstream::Error::ResponseTimeout) => Flag::UpstreamTimeout,
             Self::Upstream(upstream::Error::Broken(_) | upstream::Error::UnaskedUpgrade) => {
-                Flag::UpstreamClosed
+                Flag::UpstreamBroken
             }
             Self::BodyBroken(_) => Flag::ClientGone,
             _ => Flag::Refused,
@@ -194,63 +183,22 @@ impl Refusal {
     }
 }
 
-/// A problem with its own texts.
-pub(in crate::gateway) struct OwnedProblem<'a> {
-    told: Told,
-    detail: String,
-    request_id: &'a str,
-}
-
-impl OwnedProblem<'_> {
-    pub(in crate::gateway) fn into_response(self) -> http::Response<bytes::Bytes> {
-        let Told {
-            code,
-            title,
-            status,
-            action,
-        } = self.told;
-        let problem = Problem {
-            r#type: format!("urn:wxgate:problem:{code}"),
-            title,
-            status,
-            code,
-            detail: &self.detail,
-            action,
-            request_id: self.request_id,
-        };
-        problem.into_response()
-    }
-}
-
-fn login_told(error: &RedeemError) -> Told {
-    let unavailable = told("wechat_unavailable", "WeChat is unavailable", 503, "retry");
+fn login_kind(error: &RedeemError) -> Kind {
     match error {
-        RedeemError::CodeInvalid { .. } => {
-            told("login_code_invalid", "Login code invalid", 400, "relogin")
-        }
-        RedeemError::CodeUsed { .. } => told("login_code_used", "Login code used", 400, "relogin"),
-        RedeemError::UserBlocked { .. } => told("user_blocked", "User blocked", 403, "none"),
-        RedeemError::RateLimited { .. } => told("rate_limited", "Too many logins", 429, "retry"),
-        RedeemError::Misconfigured { .. } => told(
-            "wechat_misconfigured",
-            "WeChat refuses this gate",
-            502,
-            "none",
-        ),
-        RedeemError::TooManyCalls => told("overloaded", "Overloaded", 503, "retry"),
-        _ if error.is_unavailable() => unavailable,
+        RedeemError::CodeInvalid { .. } => problems::LOGIN_CODE_INVALID,
+        RedeemError::CodeUsed { .. } => problems::LOGIN_CODE_USED,
+        RedeemError::HttpStatus { .. } if error.is_unavailable() => problems::WECHAT_UNAVAILABLE,
+        RedeemError::HttpStatus { .. }
+        | RedeemError::Malformed(_)
+        | RedeemError::Unknown { .. } => problems::WECHAT_ERROR,
+        RedeemError::Misconfigured { .. } => problems::WECHAT_MISCONFIGURED,
+        RedeemError::RateLimited { .. } => problems::RATE_LIMITED,
+        RedeemError::TooManyCalls => problems::OVERLOADED,
+        RedeemError::UserBlocked { .. } => problems::USER_BLOCKED,
         RedeemError::Busy { .. }
         | RedeemError::Interrupted { .. }
         | RedeemError::TimedOut
-        | RedeemError::Unreachable { .. } => unavailable,
-        RedeemError::HttpStatus { .. }
-        | RedeemError::Malformed(_)
-        | RedeemError::Unknown { .. } => told(
-            "wechat_error",
-            "Unexpected answer from WeChat",
-            502,
-            "retry",
-        ),
+        | RedeemError::Unreachable { .. } => problems::WECHAT_UNAVAILABLE,
     }
 }
 
@@ -312,21 +260,14 @@ fn log_login(error: &RedeemError, app: &AppId, request_id: &str) {
     }
 }
 
-fn upstream_told(error: &upstream::Error) -> Told {
+fn upstream_kind(error: &upstream::Error) -> Kind {
     match error {
-        upstream::Error::Connect(_) | upstream::Error::ConnectTimeout => told(
-            "upstream_unreachable",
-            "App server unreachable",
-            502,
-            "retry",
-        ),
-        upstream::Error::Broken(_) | upstream::Error::UnaskedUpgrade => {
-            told("upstream_failed", "App server failed", 502, "retry")
+        upstream::Error::Broken(_) | upstream::Error::UnaskedUpgrade => problems::UPSTREAM_FAILED,
+        upstream::Error::Connect(_) | upstream::Error::ConnectTimeout => {
+            problems::UPSTREAM_UNREACHABLE
         }
-        upstream::Error::ResponseTimeout => {
-            told("upstream_timeout", "App server timed out", 504, "retry")
-        }
-        upstream::Error::Overloaded => told("overloaded", "Overloaded", 503, "retry"),
+        upstream::Error::Overloaded => problems::OVERLOADED,
+        upstream::Error::ResponseTimeout => problems::UPSTREAM_TIMEOUT,
     }
 }
 
@@ -360,11 +301,5 @@ impl From<Busy> for Refusal {
 impl From<http::method::InvalidMethod> for Refusal {
     fn from(_error: http::method::InvalidMethod) -> Self {
         Self::BadRequest("the method override header has no method in it")
-    }
-}
-
-impl From<InvalidHeaderValue> for Refusal {
-    fn from(_error: InvalidHeaderValue) -> Self {
-        Self::Internal
     }
 }

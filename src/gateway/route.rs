@@ -5,6 +5,7 @@ use http::Method;
 
 use crate::domain::path::{Matching, PathPattern};
 use crate::domain::readings;
+use crate::upstream::Index;
 
 /// A route that the gate answers itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,8 +63,8 @@ pub struct Rule {
     pub methods: Vec<Method>,
     /// What it asks of a request.
     pub require: Require,
-    /// Which app server it leads to: an index into the configured ones.
-    pub upstream: usize,
+    /// Which app server it leads to.
+    pub upstream: Index,
 }
 
 /// The whole table, in the order in which it is looked through.
@@ -84,10 +85,26 @@ pub struct Routes {
 pub enum Decision {
     /// Answered here.
     Endpoint(Endpoint),
-    /// Forwarded under `[[access.rules]]` number so and so, from 0.
+    /// Forwarded under this line.
+    Forward(Line),
+}
+
+/// A line of the table under which requests are forwarded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// `[[access.rules]]` number so and so, from 0.
     Rule(usize),
-    /// Forwarded under `access.default`.
+    /// `access.default`.
     Default,
+}
+
+/// What a forwarded request needs, and where it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// What is asked of it.
+    pub require: Require,
+    /// The app server.
+    pub upstream: Index,
 }
 
 /// Why no decision can be made. Always the client's fault.
@@ -138,17 +155,27 @@ impl Routes {
             (rule.methods.is_empty() || rule.methods.contains(method))
                 && rule.path.matches(path, matching)
         });
-        rule.map_or(Decision::Default, Decision::Rule)
+        Decision::Forward(rule.map_or(Line::Default, Line::Rule))
     }
 
-    /// What a forwarded request needs, and the app server it goes to.
-    pub fn access(&self, decision: Decision) -> (Require, usize) {
-        match decision {
-            Decision::Rule(index) => self
-                .rules
-                .get(index)
-                .map_or((self.default, 0), |rule| (rule.require, rule.upstream)),
-            Decision::Default | Decision::Endpoint(_) => (self.default, 0),
+    /// What a request forwarded under this line needs, and where it goes. A line that is not in the
+    /// table, which cannot be, asks for the most.
+    pub fn access(&self, line: Line) -> Access {
+        match line {
+            Line::Default => Access {
+                require: self.default,
+                upstream: Index::FIRST,
+            },
+            Line::Rule(index) => self.rules.get(index).map_or(
+                Access {
+                    require: Require::Session,
+                    upstream: Index::FIRST,
+                },
+                |rule| Access {
+                    require: rule.require,
+                    upstream: rule.upstream,
+                },
+            ),
         }
     }
 }
@@ -162,7 +189,7 @@ mod tests {
             path: PathPattern::parse(path).unwrap(),
             methods: methods.to_vec(),
             require,
-            upstream: 0,
+            upstream: Index::FIRST,
         };
         Routes {
             endpoints: vec![(PathPattern::parse("/wx/login").unwrap(), Endpoint::Login)],
@@ -206,12 +233,12 @@ mod tests {
     #[test]
     fn odd_spellings_that_mean_the_same_under_every_reading_pass() {
         for (path, decision) in [
-            ("/admin/", Decision::Rule(0)),
-            ("/admin//x", Decision::Rule(0)),
-            ("/admin/%E5%BC%A0", Decision::Rule(0)),
-            ("/files/a%2Fb", Decision::Default),
-            ("/saveUserInfo", Decision::Default),
-            ("/a/../b;c=d//e", Decision::Default),
+            ("/admin/", Decision::Forward(Line::Rule(0))),
+            ("/admin//x", Decision::Forward(Line::Rule(0))),
+            ("/admin/%E5%BC%A0", Decision::Forward(Line::Rule(0))),
+            ("/files/a%2Fb", Decision::Forward(Line::Default)),
+            ("/saveUserInfo", Decision::Forward(Line::Default)),
+            ("/a/../b;c=d//e", Decision::Forward(Line::Default)),
         ] {
             assert_eq!(decide(path), Ok(decision), "{path}");
         }
@@ -221,8 +248,8 @@ mod tests {
     fn a_method_override_that_meets_another_rule_is_refused() {
         let decide =
             |overridden: &[Method]| routes().decide(&Method::POST, overridden, b"/items/1");
-        assert_eq!(decide(&[]), Ok(Decision::Rule(2)));
-        assert_eq!(decide(&[Method::PUT]), Ok(Decision::Rule(2)));
+        assert_eq!(decide(&[]), Ok(Decision::Forward(Line::Rule(2))));
+        assert_eq!(decide(&[Method::PUT]), Ok(Decision::Forward(Line::Rule(2))));
         assert_eq!(
             decide(&[Method::PUT, Method::DELETE]),
             Err(Ambiguous::OtherRule)

@@ -2,15 +2,15 @@
 //! and its end.
 
 use bytes::Bytes;
-use http::{Method, Response, StatusCode};
+use http::{Method, Response, StatusCode, Uri};
 use serde::Serialize;
 
 use crate::domain::id::UserKey;
 use crate::domain::identity::{Clean, Presented};
 use crate::domain::session::Live;
-use crate::gateway::login::{json, require_post};
 use crate::gateway::refusal::Refusal;
-use crate::gateway::{Gateway, Visit, query_says};
+use crate::gateway::reply::{json, require_post};
+use crate::gateway::{Gateway, Visit};
 use crate::server::body::RequestBody;
 
 #[derive(Serialize)]
@@ -77,4 +77,10 @@ impl Gateway {
         *response.status_mut() = StatusCode::NO_CONTENT;
         Ok(response)
     }
+}
+
+/// The query parameter of a request, if it is there with this value.
+fn query_says(uri: &Uri, name: &str, value: &str) -> bool {
+    let query = uri.query().unwrap_or_default();
+    form_urlencoded::parse(query.as_bytes()).any(|(n, v)| n == name && v == value)
 }

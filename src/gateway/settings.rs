@@ -12,7 +12,7 @@ use crate::domain::identity::{Clean, IdentityRules};
 use crate::domain::secret::AppSecret;
 use crate::domain::session::Lifetimes;
 use crate::gateway::refusal::Refusal;
-use crate::gateway::route::{Decision, Require, Routes};
+use crate::gateway::route::{Access, Line, Require, Routes};
 use crate::server::Limits;
 
 /// What a header field takes on the wire beside its name and value, in bytes: `: ` and the line end.
@@ -96,19 +96,20 @@ impl Settings {
     }
 
     /// What a request to be forwarded needs, and the app server it goes to.
-    pub(in crate::gateway) fn access<B>(
-        &self,
-        decision: Decision,
-        request: &Clean<B>,
-    ) -> (Require, usize) {
-        let (require, upstream) = self.routes.access(decision);
+    pub(in crate::gateway) fn access<B>(&self, line: Line, request: &Clean<B>) -> Access {
+        let access = self.routes.access(line);
         let preflight = self.routes.forward_preflight
             && *request.method() == Method::OPTIONS
             && request.headers().contains_key(ORIGIN)
             && request
                 .headers()
                 .contains_key(ACCESS_CONTROL_REQUEST_METHOD);
-        (if preflight { Require::Public } else { require }, upstream)
+        let require = if preflight {
+            Require::Public
+        } else {
+            access.require
+        };
+        Access { require, ..access }
     }
 
     /// Refuses a request that is larger than allowed, as far as its head tells.

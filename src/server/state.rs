@@ -1,5 +1,7 @@
 //! What the parts of one connection know of each other: how many requests are under way, and
 //! whether it should come to an end. Shared between the socket and the requests that came over it.
+//!
+//! Atomics, though one thread sees them: hyper wants a socket that can become a tunnel to be `Send`.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

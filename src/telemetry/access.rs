@@ -1,6 +1,6 @@
 //! One line per request. The request path fills in a plain record and puts it into a bounded ring;
-//! the log thread does the formatting. Says nothing that a client chose but method and path, and
-//! of the path never the query, and of neither a session token.
+//! the log thread does the formatting. Says nothing that a client chose but method, path and
+//! trace id; of the path never the query, and of none a session token.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,10 +28,10 @@ pub enum Flag {
     Refused,
     /// The session ended while its stream was open.
     SessionEnded,
-    /// The app server broke its answer off.
-    UpstreamClosed,
+    /// The app server broke the protocol, the connection, or its answer off.
+    UpstreamBroken,
     /// The app server could not be connected to.
-    UpstreamFailed,
+    UpstreamUnreachable,
     /// The app server was too slow.
     UpstreamTimeout,
 }
@@ -42,8 +42,8 @@ impl Flag {
             Self::ClientGone => "DC",
             Self::Refused => "RF",
             Self::SessionEnded => "SE",
-            Self::UpstreamClosed => "UC",
-            Self::UpstreamFailed => "UF",
+            Self::UpstreamBroken => "UC",
+            Self::UpstreamUnreachable => "UF",
             Self::UpstreamTimeout => "UT",
         }
     }

@@ -10,8 +10,8 @@ pub const CONNECTION_FAILED: &str = "connection ended with an error";
 pub const DRAINING: &str = "draining";
 /// Connections were still open when the time to drain was over.
 pub const DRAIN_INCOMPLETE: &str = "connections were still open after drain_timeout";
-/// Access records did not fit into their ring.
-pub const ACCESS_RECORDS_DROPPED: &str = "access records were dropped";
+/// Access records or events did not fit into their queue.
+pub const LOG_LINES_DROPPED: &str = "log lines were dropped";
 /// A bug of the gate's own.
 pub const INTERNAL: &str = "internal error";
 /// The gate is up.

@@ -126,7 +126,7 @@ impl Inner {
         if dropped > 0 {
             let mut fields = Fields::default();
             fields.add("count", dropped.into());
-            let event = event::ACCESS_RECORDS_DROPPED;
+            let event = event::LOG_LINES_DROPPED;
             writeln!(
                 sink,
                 "{}",

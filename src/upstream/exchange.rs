@@ -1,9 +1,9 @@
 //! One request to an app server and its answer.
 //!
-//! A request that may have reached the app server is never sent twice. Two cases are known not to
-//! have: one of which no byte was written, and one without effects (GET, HEAD, OPTIONS without a
-//! body) on a kept connection that ended before it answered a single byte, which is how an app
-//! server looks that closed the connection just then.
+//! A request is repeated once at most, and only when a kept connection ended before the app server
+//! had sent a byte, which is how it looks when the app server closed the connection just then; and
+//! only if nothing of the request was written, or if it is a GET, HEAD or OPTIONS without a body,
+//! which may be repeated (RFC 9110 §9.2.2). Anything else that may have arrived is never sent twice.
 
 use std::fmt;
 use std::rc::Rc;
@@ -22,7 +22,7 @@ use crate::upstream::answer::AnswerBody;
 use crate::upstream::pool::{Connection, Pool, Shared};
 use crate::upstream::request::{SendBody, Sending, Waiting, copy_head, finish_head, is_repeatable};
 use crate::upstream::tunnel::{self, Tunnel};
-use crate::upstream::{Error, Settings};
+use crate::upstream::{Error, Index, Settings};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -64,8 +64,8 @@ where
     }
 
     /// Sends a request to app server number `upstream`, and waits for the head of the answer.
-    pub async fn send(&self, upstream: usize, request: Outbound<B>) -> Result<Answered<B>, Error> {
-        let pool = self.pools.get(upstream).ok_or(Error::Overloaded)?;
+    pub async fn send(&self, upstream: Index, request: Outbound<B>) -> Result<Answered<B>, Error> {
+        let pool = self.pools.get(upstream.get()).ok_or(Error::Overloaded)?;
         let settings = pool.shared().settings();
         let (mut parts, body, websocket) = request.into_parts();
         let place = websocket

@@ -19,6 +19,25 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
+/// Which app server: its place in the configuration, `[upstream]` first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Index(usize);
+
+impl Index {
+    /// `[upstream]`.
+    pub const FIRST: Self = Self(0);
+
+    /// The app server at this place, from 0.
+    pub const fn new(place: usize) -> Self {
+        Self(place)
+    }
+
+    /// The place, from 0.
+    pub const fn get(self) -> usize {
+        self.0
+    }
+}
+
 /// `[upstream]` or `[upstreams.NAME]`: one app server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {

@@ -111,7 +111,7 @@ async fn a_gate_can_listen_on_a_unix_socket_and_on_several_addresses() {
     let path = folder.path().join("gate.sock");
     let unix = format!("unix:{}", path.display());
     let setup = Setup {
-        listen: Some(format!("[\"127.0.0.1:0\", \"{unix}\", \"127.0.0.1:0\"]")),
+        listen: format!("[\"127.0.0.1:0\", \"{unix}\", \"127.0.0.1:0\"]"),
         ..Setup::default()
     };
     let world = setup.start().await;

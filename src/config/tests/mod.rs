@@ -9,6 +9,7 @@ use super::*;
 use crate::gateway::route::{Endpoint, Require};
 use crate::server::Listen;
 use crate::telemetry::UserField;
+use crate::upstream::Index;
 use crate::upstream::Target;
 
 mod example;
@@ -190,7 +191,7 @@ user = "openid"
         .iter()
         .map(|rule| rule.upstream)
         .collect();
-    assert_eq!(upstreams, [2, 1]);
+    assert_eq!(upstreams, [2, 1].map(Index::new));
     assert!(gateway.routes.forward_preflight);
     assert_eq!(config.admin.listen, None);
     assert!(matches!(config.log.user, UserField::OpenId));

@@ -30,10 +30,9 @@ impl Events {
     /// The next event.
     pub(crate) async fn next(&mut self) -> String {
         loop {
-            if let Some((event, rest)) = self.text.split_once("\n\n") {
-                let event = event.split_once("data: ").unwrap().1.to_owned();
-                self.text = rest.into();
-                return event;
+            if let Some(end) = self.text.find("\n\n") {
+                let event: String = self.text.drain(..end + 2).collect();
+                return event.trim_end().split_once("data: ").unwrap().1.to_owned();
             }
             let piece = self.connection.piece().await;
             assert!(!piece.is_empty(), "the stream ended");

@@ -45,12 +45,12 @@ pub(crate) fn person(name: &str) -> UserName {
 }
 
 /// The configuration beside `[upstream]`, `[[apps]]` and `[wechat]`, which every world has.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Setup {
     /// Tables of the configuration, as the file would say them.
     pub(crate) toml: String,
     /// `listen` of `[server]`, as TOML.
-    pub(crate) listen: Option<String>,
+    pub(crate) listen: String,
     /// Keys of `[server]` beside it.
     pub(crate) server: String,
     /// Keys of `[upstream]` beside `url`.
@@ -63,6 +63,21 @@ pub(crate) struct Setup {
     pub(crate) upstream_url: Option<String>,
     /// Where `[wechat] base_url` points instead of at the simulator.
     pub(crate) wechat_url: Option<String>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            toml: String::new(),
+            listen: "\"127.0.0.1:0\"".to_owned(),
+            server: String::new(),
+            upstream: String::new(),
+            wechat: String::new(),
+            two_apps: false,
+            upstream_url: None,
+            wechat_url: None,
+        }
+    }
 }
 
 impl Setup {
@@ -91,11 +106,7 @@ impl Setup {
              [[apps]]\nappid = \"{APPID}\"\nsecret = \"{SECRET}\"\n{second}\n\
              [wechat]\nbase_url = \"{wechat_url}\"\n{}\n\
              [admin]\nlisten = \"127.0.0.1:0\"\n{}\n",
-            self.listen.as_deref().unwrap_or("\"127.0.0.1:0\""),
-            self.server,
-            self.upstream,
-            self.wechat,
-            self.toml
+            self.listen, self.server, self.upstream, self.wechat, self.toml
         )
     }
 
