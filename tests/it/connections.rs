@@ -1,10 +1,11 @@
 //! Places for connections, kinds of sockets, numbers of workers.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use futures_util::future::join_all;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::net::{TcpStream, UnixListener, UnixStream};
 use wxgate::server::Listen;
 
 use crate::support::app::until;
@@ -34,6 +35,15 @@ async fn over_unix(path: &Path, request: Request) -> String {
     let mut answer = String::new();
     socket.read_to_string(&mut answer).await.unwrap();
     answer
+}
+
+/// Passes on what comes over the unix socket.
+async fn relay(listener: UnixListener, to: SocketAddr) {
+    loop {
+        let (mut from, _) = listener.accept().await.unwrap();
+        let mut to = TcpStream::connect(to).await.unwrap();
+        tokio::spawn(async move { copy_bidirectional(&mut from, &mut to).await });
+    }
 }
 
 #[tokio::test]
@@ -145,14 +155,7 @@ async fn the_app_can_listen_on_a_unix_socket() {
     };
     let world = setup.start().await;
     let app = world.app.address;
-    // What comes over the unix socket goes on to the recording app server.
-    let relay = tokio::spawn(async move {
-        loop {
-            let (mut gate, _) = listener.accept().await.unwrap();
-            let mut app = tokio::net::TcpStream::connect(app).await.unwrap();
-            tokio::spawn(async move { tokio::io::copy_bidirectional(&mut gate, &mut app).await });
-        }
-    });
+    let relay = tokio::spawn(relay(listener, app));
     let token = world.login("alice").await;
     let answer = world
         .post("/page")

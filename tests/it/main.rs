@@ -8,13 +8,6 @@
     clippy::string_slice,
     reason = "a test that meets the unexpected should end there"
 )]
-#![expect(
-    clippy::too_many_lines,
-    clippy::excessive_nesting,
-    clippy::format_push_string,
-    clippy::format_collect,
-    reason = "a test tells its story in one piece, and nobody waits for it"
-)]
 
 mod apps;
 mod broken_app;

@@ -334,14 +334,11 @@ async fn more_sockets_than_allowed_are_refused_until_one_ends() {
     assert_eq!(world.get("/me").bearer(&token).send().await.status, 200);
     first.echoes("undisturbed").await;
     drop(first);
-    let opened = async {
-        loop {
-            let mut second = handshake(&world, "/socket").bearer(&token).begin().await;
-            if second.head().await.unwrap().0 == 101 {
-                return;
-            }
-        }
+    let opens = async || {
+        let mut second = handshake(&world, "/socket").bearer(&token).begin().await;
+        second.head().await.unwrap().0 == 101
     };
+    let opened = async { while !opens().await {} };
     let opened = tokio::time::timeout(STUCK, opened).await;
     opened.expect("the place is never free again");
 }

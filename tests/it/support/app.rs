@@ -180,38 +180,15 @@ impl AppServer {
     /// Answers; gives whether the connection goes on.
     async fn answer(&self, reader: &mut Reader, path: &str, seen: &Seen) -> bool {
         let number = || path.rsplit('/').next().unwrap().parse::<usize>().unwrap();
+        if let Some((text, goes_on)) = fixed(path, seen) {
+            return reader.say(text).await && goes_on;
+        }
         match path {
             _ if path.starts_with("/bytes/") => {
-                let length = number();
-                reader
-                    .say(&format!(
-                        "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n"
-                    ))
-                    .await;
                 let piece = vec![b'x'; 64 * 1024];
-                let mut left = length;
-                while left > 0 && reader.write(&piece[..left.min(piece.len())]).await {
-                    left -= left.min(piece.len());
-                }
-                left == 0
+                stream(reader, number(), |_, left| &piece[..left.min(piece.len())]).await
             }
-            _ if path.starts_with("/pattern/") => {
-                let length = number();
-                reader
-                    .say(&format!(
-                        "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n"
-                    ))
-                    .await;
-                let mut at = 0;
-                while at < length {
-                    let piece = pattern::piece(at, length - at);
-                    if !reader.write(piece).await {
-                        return false;
-                    }
-                    at += piece.len();
-                }
-                true
-            }
+            _ if path.starts_with("/pattern/") => stream(reader, number(), pattern::piece).await,
             _ if path.starts_with("/chunked/") => {
                 reader
                     .say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -228,49 +205,11 @@ impl AppServer {
             }
             "/events" => self.stream_events(reader).await,
             "/slow" => std::future::pending().await,
-            "/garbage" => {
-                reader.say("this is not HTTP\r\n\r\n").await;
-                false
-            }
-            "/break" => {
-                reader
-                    .say("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nonly this")
-                    .await;
-                false
-            }
-            "/break-chunked" => {
-                let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-                reader.say(&format!("{head}5\r\nchunk\r\n")).await;
-                false
-            }
-            "/hangup" => false,
-            "/hangup-reused" if seen.nth > 0 => false,
-            "/interim" => {
-                reader
-                    .say("HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n")
-                    .await;
-                reader
-                    .say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-                    .await
-            }
-            "/hop" => {
-                reader
-                    .say(
-                        "HTTP/1.1 200 OK\r\nConnection: keep-alive, x-hop\r\nX-Hop: 1\r\n\
-                         Keep-Alive: timeout=5\r\nX-App: yes\r\nContent-Length: 2\r\n\r\nok",
-                    )
-                    .await
-            }
             "/socket" | "/badsocket" => {
                 self.sockets.fetch_add(1, Ordering::SeqCst);
                 websocket(reader, seen, path == "/badsocket").await;
                 self.sockets.fetch_sub(1, Ordering::SeqCst);
                 false
-            }
-            _ if seen.method == "HEAD" => {
-                reader
-                    .say("HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n")
-                    .await
             }
             _ => {
                 let text = format!("{} {} {} bytes", seen.method, seen.target, seen.body_length);
@@ -305,6 +244,57 @@ impl AppServer {
             }
         }
     }
+}
+
+/// An answer that is always the same, and whether the connection goes on after it.
+fn fixed(path: &str, seen: &Seen) -> Option<(&'static str, bool)> {
+    Some(match path {
+        "/garbage" => ("this is not HTTP\r\n\r\n", false),
+        "/break" => (
+            "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nonly this",
+            false,
+        ),
+        "/break-chunked" => (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nchunk\r\n",
+            false,
+        ),
+        "/hangup" => ("", false),
+        "/hangup-reused" if seen.nth > 0 => ("", false),
+        "/interim" => (
+            "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n\
+             HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+            true,
+        ),
+        "/hop" => (
+            "HTTP/1.1 200 OK\r\nConnection: keep-alive, x-hop\r\nX-Hop: 1\r\n\
+             Keep-Alive: timeout=5\r\nX-App: yes\r\nContent-Length: 2\r\n\r\nok",
+            true,
+        ),
+        "/slow" | "/socket" | "/badsocket" | "/events" => return None,
+        _ if seen.method == "HEAD" && !path.starts_with("/status/") => {
+            ("HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n", true)
+        }
+        _ => return None,
+    })
+}
+
+/// Answers with so many bytes, told by their place and how many are left.
+async fn stream<'a>(
+    reader: &mut Reader,
+    length: usize,
+    piece: impl Fn(usize, usize) -> &'a [u8],
+) -> bool {
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+    reader.say(&head).await;
+    let mut at = 0;
+    while at < length {
+        let piece = piece(at, length - at);
+        if !reader.write(piece).await {
+            return false;
+        }
+        at += piece.len();
+    }
+    true
 }
 
 async fn websocket(reader: &mut Reader, seen: &Seen, wrong: bool) {

@@ -11,12 +11,11 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use wxgate::domain::clock::Clock;
-use wxgate::domain::id::AppId;
-use wxgate::sim::wechat::{MockWechat, UserName};
+use wxgate::sim::wechat::MockWechat;
 
 use crate::support::app::{AppServer, until};
 use crate::support::raw::{Answer, Request};
-use crate::support::{APPID, Setup, start_wechat};
+use crate::support::{APPID, Setup, appid, person, start_wechat};
 
 /// A running `wxgate`, and all that it has said.
 #[derive(Debug)]
@@ -189,8 +188,7 @@ impl Gate {
 
     /// A code for this user, from the simulated WeChat.
     pub(crate) fn code(&self, user: &str) -> String {
-        let (app, user) = (AppId::parse(APPID).unwrap(), UserName::parse(user).unwrap());
-        self.wechat.issue_code(&app, &user)
+        self.wechat.issue_code(&appid(APPID), &person(user))
     }
 
     /// Logs a user in, and gives the token.

@@ -1,145 +1,22 @@
 //! What must never be told is told nowhere: neither in the log at its most talkative, nor to
 //! clients, whatever goes wrong.
 
+mod story;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use wxgate::domain::id::AppId;
-use wxgate::sim::wechat::{Misbehaviour, UserName, Wanted};
+use wxgate::sim::wechat::{Misbehaviour, Wanted};
 
-use crate::support::process::Gate;
-use crate::support::raw::{Answer, Connection, Request};
-use crate::support::{APPID, SECRET, STUCK, Setup};
+use crate::secrets::story::Story;
+use crate::support::{APPID, SECRET, appid, person};
 
 /// The keys of an access line, by the contract; `msg` beside them.
 const ACCESS_KEYS: &str = "time level request_id trace_id method path route status duration_ms \
                            upstream_ms bytes_in bytes_out client_ip proto appid user flags msg";
-
-/// A gate in the middle of its troubles, and everything that must stay inside.
-struct Story {
-    gate: Gate,
-    /// Name and text of each secret.
-    secrets: Vec<(&'static str, String)>,
-    /// All that clients were told, but for what may be told.
-    told: String,
-}
-
-impl Story {
-    async fn begin() -> Self {
-        // Nobody listens on a port that was just given back.
-        let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let dead = dead.local_addr().unwrap();
-        let setup = Setup {
-            toml: format!(
-                "[log]\nlevel = \"debug\"\nformat = \"json\"\nuser = \"hash\"\n\
-                 [[access.rules]]\npath = \"/dead/**\"\nupstream = \"dead\"\nrequire = \"session\"\n\
-                 [[access.rules]]\npath = \"/public/**\"\nrequire = \"public\"\n\
-                 [upstreams.dead]\nurl = \"http://{dead}\"\n"
-            ),
-            wechat: "timeout = \"1s\"".to_owned(),
-            ..Setup::default()
-        };
-        Self {
-            gate: Gate::start(setup).await,
-            secrets: vec![("the AppSecret", SECRET.to_owned())],
-            told: String::new(),
-        }
-    }
-
-    fn hide(&mut self, name: &'static str, secret: &str) {
-        assert!(secret.len() >= 8, "{name} would be found by chance");
-        self.secrets.push((name, secret.to_owned()));
-    }
-
-    /// Notes what a client was told.
-    fn hear(&mut self, answer: &Answer) {
-        self.told
-            .push_str(&format!("{:?}\n{}\n", answer.headers, answer.text()));
-    }
-
-    async fn send(&mut self, request: Request) -> Answer {
-        let answer = request.send().await;
-        self.hear(&answer);
-        answer
-    }
-
-    /// Sends bytes that may be no HTTP at all.
-    async fn send_raw(&mut self, bytes: &str) {
-        let mut connection = Connection::open(self.gate.address).await;
-        connection.write(bytes.as_bytes()).await;
-        let answer = tokio::time::timeout(STUCK, connection.try_answer("GET")).await;
-        if let Some(answer) = answer.expect("the gate is stuck") {
-            self.hear(&answer);
-        }
-    }
-
-    fn code(&mut self, user: &str) -> String {
-        let code = self.gate.code(user);
-        self.hide("a code", &code);
-        code
-    }
-
-    fn login_with(&self, code: &str) -> Request {
-        let body = json!({ "code": code });
-        self.gate.request("POST", "/wx/login").json(&body)
-    }
-
-    /// A login; its answer may tell its own token, and nothing else.
-    async fn log_in(&mut self, user: &str) -> String {
-        let code = self.code(user);
-        let answer = self.login_with(&code).send().await;
-        assert_eq!(answer.status, 200, "{answer:?}");
-        let token = answer.json()["token"].as_str().unwrap().to_owned();
-        self.hide("a token", &token);
-        let rest = answer.text().replace(&token, "");
-        self.told
-            .push_str(&format!("{:?}\n{rest}\n", answer.headers));
-        self.hide_user(user);
-        token
-    }
-
-    /// What WeChat knows of the user.
-    fn hide_user(&mut self, user: &str) {
-        let (app, name) = (AppId::parse(APPID).unwrap(), UserName::parse(user).unwrap());
-        let openid = self.gate.wechat.openid_of(&app, &name);
-        self.hide("an openid", openid.as_str());
-        let text = self.gate.wechat.session_key_text_of(&app, &name);
-        let key = STANDARD.decode(text.as_bytes()).unwrap();
-        let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
-        let bytes = format!("{key:?}");
-        for form in [
-            text.to_string(),
-            text.replace('/', "\\/"),
-            text.trim_end_matches('=').to_owned(),
-            URL_SAFE.encode(&key),
-            URL_SAFE_NO_PAD.encode(&key),
-            hex.to_uppercase(),
-            hex,
-            bytes.trim_matches(['[', ']']).to_owned(),
-            form_urlencoded::byte_serialize(text.as_bytes()).collect(),
-        ] {
-            self.hide("a session_key", &form);
-        }
-    }
-
-    /// Stops the gate and looks through all that was said.
-    async fn end(mut self) -> String {
-        self.gate.program.signal("TERM").await;
-        self.gate.program.ended().await;
-        let said = self.gate.program.said();
-        assert!(said.contains("\"stopped\""), "{said}");
-        for (name, secret) in &self.secrets {
-            for (where_, text) in [("the log", &said), ("an answer", &self.told)] {
-                let line = text.lines().find(|line| line.contains(secret));
-                assert!(line.is_none(), "{name} ({secret}) is in {where_}: {line:?}");
-            }
-        }
-        said
-    }
-}
 
 /// The access lines of a log, each by its keys.
 fn access_lines(said: &str) -> Vec<Value> {
@@ -166,9 +43,10 @@ async fn logins_good_and_bad_tell_nothing() {
         assert!(answer.status >= 400, "{errcode}: {answer:?}");
         wechat.behave();
     }
-    let key = &story.secrets.last().unwrap().1;
+    let bob = person("bob");
+    let key = story.gate.wechat.session_key_text_of(&appid(APPID), &bob);
     let leaky =
-        json!({"session_key": key, "openid": 5, "errmsg": format!("js_code={code} {SECRET}")});
+        json!({"session_key": *key, "openid": 5, "errmsg": format!("js_code={code} {SECRET}")});
     let redirect = format!("http://127.0.0.1:1/?secret={SECRET}&js_code={code}");
     for trouble in [
         Misbehaviour::Body(leaky.to_string()),
@@ -229,21 +107,16 @@ async fn a_wechat_that_is_down_tells_nothing() {
 async fn decryption_good_and_bad_tells_no_key_and_the_log_no_data() {
     let mut story = Story::begin().await;
     let token = story.log_in("alice").await;
-    let (app, alice) = (
-        AppId::parse(APPID).unwrap(),
-        UserName::parse("alice").unwrap(),
-    );
+    let (app, alice) = (appid(APPID), person("alice"));
     let mut wanted = Wanted::default();
     let data = json!({ "nickName": "planted-nick-name" });
     wanted.data = data.as_object().cloned();
     let sealed = story.gate.wechat.user_data(&app, &alice, wanted).to_json();
-    let decrypt = |body: &Value| {
-        let request = story.gate.request("POST", "/wx/decrypt").bearer(&token);
-        request.json(body)
-    };
+    let route = story.gate.request("POST", "/wx/decrypt").bearer(&token);
+    let decrypt = |body: &Value| route.clone().json(body);
     let opened = decrypt(&sealed).send().await;
     assert_eq!(opened.json()["nickName"], "planted-nick-name");
-    let rest = opened.text().replace("planted-nick-name", "");
+    story.hear_but(&opened, "planted-nick-name");
 
     let mut wrong_iv = sealed.clone();
     wrong_iv["iv"] = json!(STANDARD.encode([7; 16]));
@@ -254,11 +127,9 @@ async fn decryption_good_and_bad_tells_no_key_and_the_log_no_data() {
     let mut short = sealed.clone();
     short["encryptedData"] = json!("planted-encrypted-data");
     let requests = [wrong_iv, with_key, unsigned, short].map(|body| decrypt(&body));
-    story.told.push_str(&rest);
     for request in requests {
         let answer = request.send().await;
-        let text = answer.text().replace("planted-nick-name", "");
-        story.told.push_str(&format!("{:?}{text}", answer.headers));
+        story.hear_but(&answer, "planted-nick-name");
     }
     for planted in [
         "planted-nick-name",
@@ -272,6 +143,25 @@ async fn decryption_good_and_bad_tells_no_key_and_the_log_no_data() {
     let said = story.end().await;
     assert!(said.contains("decryption failed"), "{said}");
     assert!(said.contains("a client sent a sessionKey field"), "{said}");
+}
+
+/// Requests that are none, or nearly.
+fn odd_heads(token: &str) -> Vec<String> {
+    vec![
+        format!("{token} / HTTP/1.1\r\nHost: x\r\n\r\n"),
+        format!("GET /{token}\r\n\r\n"),
+        format!("GET / HTTP/1.1\r\n{token}\r\n\r\n"),
+        format!("GET / HTTP/1.1\r\n{token} : x\r\n\r\n"),
+        format!("{token}\r\n\r\n"),
+        format!("GET http://{token}/ HTTP/1.1\r\nHost: x\r\n\r\n"),
+        format!("GET /?{} HTTP/1.1\r\nHost: x\r\n\r\n", token.repeat(300)),
+        format!(
+            "GET / HTTP/1.1\r\nHost: x\r\nA: {}\r\n\r\n",
+            token.repeat(3000)
+        ),
+        format!("GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: {token}\r\n\r\n"),
+        format!("POST /me HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{token}\r\n"),
+    ]
 }
 
 #[tokio::test]
@@ -319,21 +209,7 @@ async fn forwarded_requests_good_and_bad_tell_no_token_wherever_it_stands() {
     // The app server gives a query back, and so does the gate then.
     let echo = story.gate.get(&format!("/me?token={token}")).bearer(&token);
     assert_eq!(echo.send().await.status, 200);
-    for head in [
-        format!("{token} / HTTP/1.1\r\nHost: x\r\n\r\n"),
-        format!("GET /{token}\r\n\r\n"),
-        format!("GET / HTTP/1.1\r\n{token}\r\n\r\n"),
-        format!("GET / HTTP/1.1\r\n{token} : x\r\n\r\n"),
-        format!("{token}\r\n\r\n"),
-        format!("GET http://{token}/ HTTP/1.1\r\nHost: x\r\n\r\n"),
-        format!("GET /?{} HTTP/1.1\r\nHost: x\r\n\r\n", token.repeat(300)),
-        format!(
-            "GET / HTTP/1.1\r\nHost: x\r\nA: {}\r\n\r\n",
-            token.repeat(3000)
-        ),
-        format!("GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: {token}\r\n\r\n"),
-        format!("POST /me HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{token}\r\n"),
-    ] {
+    for head in odd_heads(&token) {
         story.send_raw(&head).await;
     }
     let socket = story.gate.get("/socket").bearer(&token);
