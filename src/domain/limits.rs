@@ -64,6 +64,9 @@ pub const DRAIN_REFUSED_FOR: Duration = Duration::from_secs(5);
 /// client needs one.
 pub const MAX_PATH_READINGS: usize = 64;
 
+/// All readings of one path together, in bytes: what comparing them may cost before anybody is known.
+pub const MAX_READING_BYTES: usize = 64 * 1024;
+
 /// Access log records waiting for the log thread, per worker. More are dropped and counted.
 pub const MAX_ACCESS_RECORDS: usize = 8192;
 

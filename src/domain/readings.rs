@@ -48,6 +48,7 @@ pub fn all(path: &[u8], mut agrees: impl FnMut(&[u8]) -> bool) -> Result<bool, U
         path: path.to_vec(),
         decoded: 0,
     }];
+    let mut bytes = path.len();
     let mut next = 0;
     while let Some(reading) = readings.get(next).cloned() {
         next += 1;
@@ -59,7 +60,8 @@ pub fn all(path: &[u8], mut agrees: impl FnMut(&[u8]) -> bool) -> Result<bool, U
             if !agrees(&further.path) {
                 return Ok(false);
             }
-            if readings.len() >= limits::MAX_PATH_READINGS {
+            bytes += further.path.len();
+            if readings.len() >= limits::MAX_PATH_READINGS || bytes > limits::MAX_READING_BYTES {
                 return Err(Unreadable::TooMany);
             }
             readings.push(further);
@@ -83,34 +85,67 @@ fn is_plain(path: &[u8]) -> bool {
 }
 
 impl Reading {
-    /// What each single step makes of this reading.
+    /// What each single step makes of this reading, where it makes a difference.
     fn steps(&self) -> impl Iterator<Item = Self> {
-        let same = |path: Vec<u8>| Self {
-            path,
-            decoded: self.decoded,
-        };
-        let decoded = (self.decoded < MAX_DECODED && self.path.contains(&b'%')).then(|| Self {
-            path: decode(&self.path),
-            decoded: self.decoded + 1,
-        });
         let path = self.path.as_slice();
-        decoded.into_iter().chain(
-            [
-                remove_dot_segments(path),
-                merge_slashes(path),
-                drop_parameters(path),
-                backslash_as_slash(path),
-                cut_at_query(path),
-                lower_case(path),
-            ]
+        let decodings = (self.decoded < MAX_DECODED && path.contains(&b'%'))
+            .then(|| [decode(path), decode_within_segments(path)]);
+        let decoded = self.decoded;
+        let others = [
+            remove_dot_segments(path),
+            merge_slashes(path),
+            drop_parameters(path),
+            backslash_as_slash(path),
+            cut_at_query(path),
+            lower_case(path),
+        ];
+        decodings
             .into_iter()
-            .map(same),
-        )
+            .flatten()
+            .map(move |path| Self {
+                path,
+                decoded: decoded + 1,
+            })
+            .chain(others.into_iter().map(move |path| Self { path, decoded }))
+            .filter(move |further| further.path != self.path)
     }
 }
 
 fn decode(path: &[u8]) -> Vec<u8> {
     percent_encoding::percent_decode(path).collect()
+}
+
+/// Decodes all but slashes, which then stay part of their segment: routers do so that match segment
+/// by segment.
+fn decode_within_segments(path: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let Some((&first, after)) = rest.split_first() {
+        let escape = rest.get(..3).filter(|_| first == b'%');
+        let slash = |escape: &&[u8]| {
+            [b"%2f", b"%5c"]
+                .iter()
+                .any(|slash| escape.eq_ignore_ascii_case(*slash))
+        };
+        match escape {
+            Some(escape) if slash(&escape) => {
+                out.extend_from_slice(escape);
+                rest = rest.get(3..).unwrap_or_default();
+            }
+            Some(escape) => {
+                let decoded = decode(escape);
+                // What is no escape stays as it is, byte by byte.
+                let taken = if decoded.len() == 1 { 3 } else { 1 };
+                out.push(decoded.first().copied().unwrap_or(first));
+                rest = rest.get(taken..).unwrap_or_default();
+            }
+            None => {
+                out.push(first);
+                rest = after;
+            }
+        }
+    }
+    out
 }
 
 /// RFC 3986 §5.2.4, except that a path which climbs above the root stays at the root.
@@ -229,6 +264,8 @@ mod tests {
             ("/admin%23x", "/admin"),
             ("/admin/x/..", "/admin/"),
             ("/%e2%84%aaey", "/key"),
+            ("/u/x%2fy/secr%65t", "/u/x%2fy/secret"),
+            ("/u/x%5Cy/%61%zz%2", "/u/x%5Cy/a%zz%2"),
         ] {
             assert!(
                 readings(path).iter().any(|reading| reading == hidden),
@@ -255,6 +292,12 @@ mod tests {
     fn a_path_made_to_have_very_many_readings_is_unreadable() {
         let path = b"/a;%253b/%252e%255c%5c\\..;/..//%2f%252f/;x/%25252e/./b%253f%23c";
         assert_eq!(all(path, |_| true), Err(Unreadable::TooMany));
+    }
+
+    #[test]
+    fn a_path_made_to_be_expensive_is_unreadable() {
+        let path = format!("/{}%253b//\\;x/./b%23", "a".repeat(7800));
+        assert_eq!(all(path.as_bytes(), |_| true), Err(Unreadable::TooMany));
     }
 
     #[test]
