@@ -117,7 +117,13 @@ impl Origin {
 
 impl Told {
     fn take(headers: &mut HeaderMap) -> Self {
-        let mut single = |name: &HeaderName| headers.remove(name).filter(is_plain);
+        // Of two values, one may be the client's own; then neither counts.
+        let mut single = |name: &HeaderName| {
+            let twice = headers.get_all(name).iter().nth(1).is_some();
+            headers
+                .remove(name)
+                .filter(|value| !twice && is_plain(value))
+        };
         Self {
             proto: single(&X_FORWARDED_PROTO),
             host: single(&X_FORWARDED_HOST),
@@ -133,27 +139,31 @@ fn is_plain(value: &HeaderValue) -> bool {
         && value.as_bytes().iter().all(u8::is_ascii_graphic)
 }
 
-/// All `X-Forwarded-For` lines as one list (RFC 9110 §5.3).
+/// All `X-Forwarded-For` lines as one list (RFC 9110 §5.3). A byte that no address has stays as a
+/// mark, so that it spoils its own entry and not the line.
 fn chain(headers: &HeaderMap) -> Option<String> {
-    let lines = headers
-        .get_all(X_FORWARDED_FOR)
-        .iter()
-        .filter_map(|line| line.to_str().ok());
-    let lines: Vec<&str> = lines
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect();
+    let readable = |byte: &u8| {
+        if matches!(byte, b' '..=b'~') {
+            char::from(*byte)
+        } else {
+            '?'
+        }
+    };
+    let lines = headers.get_all(X_FORWARDED_FOR).iter();
+    let lines = lines.map(|line| line.as_bytes().trim_ascii().iter().map(readable).collect());
+    let lines: Vec<String> = lines.filter(|line: &String| !line.is_empty()).collect();
     (!lines.is_empty()).then(|| lines.join(", "))
 }
 
-/// Drops what nobody vouches for: from a peer that is not trusted all of it; from a trusted one
-/// the spellings that only fold onto a forwarding name (a client may have sent those through the
-/// proxy) and the names that the gate writes itself.
+/// Drops what nobody vouches for. From a peer that is not trusted that is all of it. From a trusted
+/// one it is what the gate writes itself, the spellings that only fold onto a forwarding name, and
+/// everything outside `X-Forwarded-*`: proxies pass those on as a client sent them, and some app
+/// servers take `X-Original-URL` for the path.
 fn drop_unbelieved(headers: &mut HeaderMap, trusted: bool) {
     let dropped: Vec<_> = headers
         .keys()
         .filter(|name| is_forwarding(name))
-        .filter(|name| !trusted || is_odd_spelling(name) || is_written_here(name))
+        .filter(|name| !trusted || is_written_here(name) || !is_plainly_forwarded(name))
         .cloned()
         .collect();
     for name in dropped {
@@ -161,15 +171,14 @@ fn drop_unbelieved(headers: &mut HeaderMap, trusted: bool) {
     }
 }
 
-fn is_odd_spelling(name: &HeaderName) -> bool {
-    !name
-        .as_str()
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+fn is_plainly_forwarded(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    name.starts_with("x-forwarded-") && name.bytes().all(plain)
 }
 
 fn is_written_here(name: &HeaderName) -> bool {
-    [X_FORWARDED_FOR, X_REAL_IP, X_ORIGINAL_FORWARDED_FOR].contains(name)
+    *name == X_FORWARDED_FOR
 }
 
 /// Walks the list from the right, past trusted proxies, to the first address that is not one. An
@@ -289,12 +298,17 @@ mod tests {
                 ("x-forwarded-prefix", "/x"),
                 ("x_real_ip", "1.2.3.4"),
                 ("x-original-forwarded-for", "1.2.3.4"),
+                ("x-original-url", "/admin"),
+                ("x-rewrite-url", "/admin"),
+                ("forwarded", "for=1.2.3.4"),
             ],
         );
         assert_eq!(headers["x-forwarded-proto"], "https");
         assert_eq!(headers["x-forwarded-prefix"], "/x");
         assert_eq!(headers["x-original-forwarded-for"], "10.0.0.1");
         assert!(!headers.contains_key("x_forwarded_proto"));
-        assert!(!headers.contains_key("x_real_ip"));
+        for gone in ["x_real_ip", "x-original-url", "x-rewrite-url", "forwarded"] {
+            assert!(!headers.contains_key(gone), "{gone}");
+        }
     }
 }

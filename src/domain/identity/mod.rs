@@ -7,21 +7,23 @@
 //!
 //! Knows nothing of routes or of where sessions are kept.
 
+mod overrides;
 mod rules;
 mod tokens;
 mod trailers;
 
+pub use overrides::is_method_override;
 pub use rules::{IdentityNames, IdentityRules, Stripping, TokenPlace};
 pub use tokens::{AmbiguousToken, TokenClaim};
 pub use trailers::CleanBody;
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use http::header::HOST;
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, request};
+use http_body::Body;
 
-use crate::domain::fold::NameSet;
 use crate::domain::forwarded::{Origin, X_REQUEST_ID};
 use crate::domain::hop;
 use crate::domain::peer::Peer;
@@ -30,22 +32,6 @@ use crate::domain::websocket::{BadHandshake, WebSocketRequest};
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
-
-/// Headers by which a request asks to be taken for another method, in any spelling that a server
-/// folds onto them.
-static METHOD_OVERRIDES: LazyLock<NameSet> = LazyLock::new(|| {
-    let names = [
-        "x-http-method-override",
-        "x-http-method",
-        "x-method-override",
-    ];
-    NameSet::new(names, [], [])
-});
-
-/// Whether a header asks for another method than the request's own.
-pub fn is_method_override(name: &HeaderName) -> bool {
-    METHOD_OVERRIDES.has(name)
-}
 
 /// The value of the source header: a mini program.
 const SOURCE: HeaderValue = HeaderValue::from_static("wx_client");
@@ -127,9 +113,11 @@ impl<B> Clean<B> {
         settle_host(&mut parts)?;
         let websocket = WebSocketRequest::find(&parts)?;
         let token = tokens::take(&mut parts.headers, rules.token_places())?;
+        // Before the headers of the connection go: a client whose `Connection` line a proxy passes on
+        // cannot have the proxy's word removed.
+        let origin = Origin::take(&mut parts.headers, peer, &rules.trusted);
         hop::remove(&mut parts.headers);
         let stripped = rules.strip(&mut parts.headers);
-        let origin = Origin::take(&mut parts.headers, peer, &rules.trusted);
         let body = CleanBody::new(body, Arc::clone(rules));
         let clean = Self {
             parts,
@@ -180,6 +168,14 @@ impl<B> Clean<B> {
     /// What the server attached to the request; never sent on.
     pub fn extensions_mut(&mut self) -> &mut http::Extensions {
         &mut self.parts.extensions
+    }
+
+    /// Whether no body comes with the request.
+    pub fn is_without_body(&self) -> bool
+    where
+        B: Body,
+    {
+        self.body.is_end_stream()
     }
 
     /// Lets go of everything but the body.

@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::domain::fold::NameSet;
 use crate::domain::forwarded;
+use crate::domain::identity::overrides::is_method_override;
 use crate::domain::peer::TrustedProxies;
 
 /// The names under which the app server learns who sent a request.
@@ -132,6 +133,7 @@ impl IdentityRules {
         NEVER.contains(name)
             || self.protected.has(name)
             || forwarded::is_forwarding(name)
+            || is_method_override(name)
             || self
                 .token_places
                 .contains(&TokenPlace::Header(name.clone()))
