@@ -67,6 +67,16 @@ pub struct Rule {
     pub upstream: Index,
 }
 
+impl Rule {
+    /// Whether the rule is for this method. One for GET is for HEAD as well: servers answer it with
+    /// the same code.
+    fn is_for(&self, method: &Method) -> bool {
+        self.methods.is_empty()
+            || self.methods.contains(method)
+            || (*method == Method::HEAD && self.methods.contains(&Method::GET))
+    }
+}
+
 /// The whole table, in the order in which it is looked through.
 #[derive(Clone, Debug)]
 pub struct Routes {
@@ -132,8 +142,11 @@ impl Routes {
             self.first_match(method, path, Matching::Strict) == decision
                 && self.first_match(method, path, Matching::Loose) == decision
         };
+        // Methods are told apart by case (RFC 9110 §9.1), but not by every server.
+        let upper = upper_case(method);
+        let others = upper.iter().chain(overridden);
         let agreed = readings::all(path, |reading| {
-            same(method, reading) && overridden.iter().all(|other| same(other, reading))
+            same(method, reading) && others.clone().all(|other| same(other, reading))
         })?;
         if agreed {
             Ok(decision)
@@ -151,10 +164,10 @@ impl Routes {
         if let Some(&(_, endpoint)) = endpoint {
             return Decision::Endpoint(endpoint);
         }
-        let rule = self.rules.iter().position(|rule| {
-            (rule.methods.is_empty() || rule.methods.contains(method))
-                && rule.path.matches(path, matching)
-        });
+        let rule = self
+            .rules
+            .iter()
+            .position(|rule| rule.is_for(method) && rule.path.matches(path, matching));
         Decision::Forward(rule.map_or(Line::Default, Line::Rule))
     }
 
@@ -178,6 +191,17 @@ impl Routes {
             ),
         }
     }
+}
+
+/// The method in upper case, when that is another one.
+fn upper_case(method: &Method) -> Option<Method> {
+    let lower = method
+        .as_str()
+        .bytes()
+        .any(|byte| byte.is_ascii_lowercase());
+    lower
+        .then(|| method.as_str().to_ascii_uppercase().parse().ok())
+        .flatten()
 }
 
 #[cfg(test)]
@@ -242,6 +266,20 @@ mod tests {
         ] {
             assert_eq!(decide(path), Ok(decision), "{path}");
         }
+    }
+
+    #[test]
+    fn neither_letter_case_nor_head_dodges_a_rule_for_methods() {
+        let decide = |method: &str| {
+            let method = method.parse().unwrap();
+            routes().decide(&method, &[], b"/items/1")
+        };
+        assert_eq!(decide("delete"), Err(Ambiguous::OtherRule));
+        assert_eq!(decide("get"), Ok(Decision::Forward(Line::Rule(2))));
+        let mut routes = routes();
+        routes.rules[1].methods = vec![Method::GET];
+        let head = routes.decide(&Method::HEAD, &[], b"/items/1");
+        assert_eq!(head, Ok(Decision::Forward(Line::Rule(1))));
     }
 
     #[test]

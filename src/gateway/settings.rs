@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, CONTENT_LENGTH, ORIGIN};
 use http::{Method, Request};
+use http_body::Body;
 
 use crate::domain::id::AppId;
-use crate::domain::identity::{Clean, IdentityRules};
+use crate::domain::identity::{Clean, IdentityRules, is_method_override};
 use crate::domain::secret::AppSecret;
 use crate::domain::session::Lifetimes;
 use crate::gateway::refusal::Refusal;
@@ -95,15 +96,18 @@ impl Settings {
         self.apps.iter().find(|app| app.id == *id)
     }
 
-    /// What a request to be forwarded needs, and the app server it goes to.
-    pub(in crate::gateway) fn access<B>(&self, line: Line, request: &Clean<B>) -> Access {
+    /// What a request to be forwarded needs, and the app server it goes to. A CORS preflight asks
+    /// for nothing but permission, so it may pass; but only one that is nothing else.
+    pub(in crate::gateway) fn access<B: Body>(&self, line: Line, request: &Clean<B>) -> Access {
         let access = self.routes.access(line);
         let preflight = self.routes.forward_preflight
             && *request.method() == Method::OPTIONS
             && request.headers().contains_key(ORIGIN)
             && request
                 .headers()
-                .contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+                .contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+            && !request.headers().keys().any(is_method_override)
+            && request.is_without_body();
         let require = if preflight {
             Require::Public
         } else {
