@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{Request, Response, StatusCode, request};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -70,7 +71,7 @@ where
             .as_ref()
             .map(|_| pool.shared().tunnel())
             .transpose()?;
-        finish_head(&mut parts, settings, websocket.is_some());
+        finish_head(&mut parts, &body, settings, websocket.is_some());
         let repeatable = is_repeatable(&parts, &body) && websocket.is_none();
         let sending = Sending::begin();
         let request = Request::from_parts(parts, SendBody::new(body, sending.clone()));
@@ -121,12 +122,12 @@ fn once_more<B>(
     (unsent, copy): (Option<Request<SendBody<B>>>, Option<request::Parts>),
     sending: &Sending,
 ) -> Option<Request<SendBody<B>>> {
-    let ended = connection.reused && matches!(error, Error::Broken(_));
-    if !ended || connection.heard.anything() {
+    if !connection.reused || !matches!(error, Error::Broken(_)) {
         return None;
     }
     let empty = |parts| Request::from_parts(parts, SendBody::empty(sending.clone()));
-    unsent.or_else(|| copy.map(empty))
+    let unanswered = copy.filter(|_| !connection.heard.anything());
+    unsent.or_else(|| unanswered.map(empty))
 }
 
 async fn attempt<B>(
@@ -194,7 +195,12 @@ where
     let (mut parts, body) = response.into_parts();
     if let Some(promised) = hop::keep_alive_timeout(&parts.headers) {
         // A fifth less than promised: the connection may be on its way to being closed.
-        connection.keep = pool.shared().settings().idle_timeout.min(promised * 4 / 5);
+        let promised = promised.saturating_mul(4) / 5;
+        connection.keep = pool.shared().settings().idle_timeout.min(promised);
+    }
+    if parts.headers.contains_key(TRANSFER_ENCODING) {
+        // The chunks say how long the answer is, whatever else does (RFC 9112 §6.3).
+        parts.headers.remove(CONTENT_LENGTH);
     }
     hop::remove(&mut parts.headers);
     parts.extensions.clear();

@@ -1,7 +1,7 @@
 //! The connections of one worker to one app server. They stay on the thread that made them; what
 //! the workers share is only how many there may be.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -20,6 +20,9 @@ use crate::upstream::{BoxError, Error, Settings};
 
 /// How often a request that waits for a connection asks the other workers for an idle one's place.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
+
+/// While other workers wait, every so many-th returned connection is given up for them.
+const GIVE_UP_EVERY: usize = 4;
 
 /// How long an answered connection may take to become free, as when its request is still being
 /// sent.
@@ -88,6 +91,10 @@ pub(in crate::upstream) struct Pool<B> {
     shared: Arc<Shared>,
     idle: RefCell<VecDeque<Idle<B>>>,
     waiters: RefCell<VecDeque<oneshot::Sender<Connection<B>>>>,
+    /// Connections that have come back.
+    returned: Cell<usize>,
+    /// Whether the task that closes kept connections is running.
+    reaping: Cell<bool>,
 }
 
 impl<B> Pool<B>
@@ -100,6 +107,8 @@ where
             shared,
             idle: RefCell::default(),
             waiters: RefCell::default(),
+            returned: Cell::default(),
+            reaping: Cell::default(),
         });
         tokio::task::spawn_local(give_way(Rc::downgrade(&pool)));
         pool
@@ -127,8 +136,9 @@ where
     }
 
     async fn wait_for_place(&self) -> Result<OwnedSemaphorePermit, Error> {
+        let pending = Pending::enter(&self.shared)?;
         let (_nobody, returned) = oneshot::channel();
-        match self.wait(returned).await? {
+        match self.wait(returned, pending).await? {
             Granted::Place(place) => Ok(place),
             Granted::Returned(_never) => Err(Error::Overloaded),
         }
@@ -150,12 +160,21 @@ where
         if let Ok(place) = Arc::clone(&self.shared.connections).try_acquire_owned() {
             return self.open(place).await;
         }
+        let pending = Pending::enter(&self.shared)?;
         let (sender, returned) = oneshot::channel();
-        self.waiters.borrow_mut().push_back(sender);
-        match self.wait(returned).await? {
+        self.queue(sender);
+        match self.wait(returned, pending).await? {
             Granted::Place(place) => self.open(place).await,
             Granted::Returned(connection) => Ok(*connection),
         }
+    }
+
+    /// Puts a waiter at the end. Who gave up has left an entry behind; those go now, so that there
+    /// are never more than may wait at a time.
+    fn queue(&self, waiter: oneshot::Sender<Connection<B>>) {
+        let mut waiters = self.waiters.borrow_mut();
+        waiters.retain(|waiter| !waiter.is_closed());
+        waiters.push_back(waiter);
     }
 
     async fn open(&self, place: OwnedSemaphorePermit) -> Result<Connection<B>, Error> {
@@ -175,8 +194,8 @@ where
     async fn wait(
         &self,
         mut returned: oneshot::Receiver<Connection<B>>,
+        _pending: Pending<'_>,
     ) -> Result<Granted<B>, Error> {
-        let _pending = Pending::enter(&self.shared)?;
         let mut place = std::pin::pin!(Arc::clone(&self.shared.connections).acquire_owned());
         let mut too_long = std::pin::pin!(tokio::time::sleep(self.shared.settings.connect_timeout));
         let mut returns = true;
@@ -217,6 +236,10 @@ where
 
     fn keep(self: &Rc<Self>, mut connection: Connection<B>) {
         connection.reused = true;
+        if self.is_turn_of_others() {
+            // Its place goes to whoever has waited longest, on any worker.
+            return;
+        }
         loop {
             let Some(waiter) = self.waiters.borrow_mut().pop_front() else {
                 break;
@@ -230,11 +253,21 @@ where
         if self.shared.somebody_waits() || idle.len() >= self.shared.max_idle_each {
             return;
         }
-        if idle.is_empty() {
+        if !self.reaping.replace(true) {
             tokio::task::spawn_local(reap(Rc::downgrade(self)));
         }
         let until = Instant::now() + connection.keep;
         idle.push_back(Idle { connection, until });
+    }
+
+    /// Whether a returned connection should be given up for another worker. Handing all of them to
+    /// the waiters of this one would leave the others none for as long as the rush lasts.
+    fn is_turn_of_others(&self) -> bool {
+        let waiting_here = self.waiters.borrow().len();
+        let waiting = self.shared.pending.load(Ordering::Relaxed);
+        let returned = self.returned.get().wrapping_add(1);
+        self.returned.set(returned);
+        waiting > waiting_here && returned.is_multiple_of(GIVE_UP_EVERY)
     }
 
     /// Drops what has been kept long enough. Gives how long the first of the others may stay.
@@ -260,14 +293,13 @@ where
     // The task is started just before the first connection is kept.
     tokio::task::yield_now().await;
     loop {
-        let next = match pool.upgrade() {
-            Some(pool) => pool.drop_stale(),
-            None => return,
+        let Some(here) = pool.upgrade() else { return };
+        let Some(next) = here.drop_stale() else {
+            here.reaping.set(false);
+            return;
         };
-        match next {
-            Some(next) => tokio::time::sleep_until(next).await,
-            None => return,
-        }
+        drop(here);
+        tokio::time::sleep_until(next).await;
     }
 }
 

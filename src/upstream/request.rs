@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, COOKIE, EXPECT, HOST, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version, request};
 use http_body::{Body, Frame, SizeHint};
@@ -98,8 +98,9 @@ impl<B: Body<Data = Bytes>> Body for SendBody<B> {
 
 /// Puts the head into the form that an HTTP/1.1 app server gets: the target as it came but without
 /// scheme and authority, and the connection headers that the gate itself wants.
-pub(in crate::upstream) fn finish_head(
+pub(in crate::upstream) fn finish_head<B: Body>(
     parts: &mut request::Parts,
+    body: &B,
     settings: &Settings,
     upgrade: bool,
 ) {
@@ -110,6 +111,10 @@ pub(in crate::upstream) fn finish_head(
     // The gate has given the go-ahead itself when it began to read the body.
     headers.remove(EXPECT);
     join_cookies(headers);
+    if !body.is_end_stream() && !headers.contains_key(CONTENT_LENGTH) {
+        // Said by ourselves: a GET has no body unless something says so.
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
     let own_host = match &settings.target {
         Target::Http { authority, .. } => authority.clone(),
         Target::Unix(_) => HeaderValue::from_static("localhost"),

@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderValue};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use sha1::{Digest, Sha1};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
@@ -23,6 +23,9 @@ use crate::domain::websocket::WebSocketRequest;
 
 /// RFC 6455 §1.3: what turns a key into the answer that only a WebSocket server gives.
 const WEBSOCKET_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// How long one side of a tunnel may go on after the other has ended.
+const FINISH: Duration = Duration::from_secs(10);
 
 /// The app server's side of an accepted WebSocket.
 #[derive(Debug)]
@@ -52,17 +55,46 @@ impl Tunnel {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let upgraded = self.upgraded.await.map_err(io::Error::other)?;
-        let mut client = client;
         let last = Cell::new(Instant::now());
-        let mut app_server = Noted {
+        let app_server = Noted {
             socket: TokioIo::new(upgraded),
             last: &last,
         };
         tokio::select! {
-            passed = tokio::io::copy_bidirectional(&mut client, &mut app_server) => passed,
+            passed = pass_both_ways(client, app_server) => passed,
             () = silence(&last, self.idle_timeout) => Err(io::ErrorKind::TimedOut.into()),
         }
     }
+}
+
+/// Passes bytes until one side has no more to say; the other then has a moment to finish. A side
+/// that never ends by itself would keep the tunnel, and its place, for ever.
+async fn pass_both_ways<C, A>(client: C, app_server: A) -> io::Result<(u64, u64)>
+where
+    C: AsyncRead + AsyncWrite,
+    A: AsyncRead + AsyncWrite,
+{
+    let (mut from_client, mut to_client) = tokio::io::split(client);
+    let (mut from_app_server, mut to_app_server) = tokio::io::split(app_server);
+    let mut up = std::pin::pin!(pass(&mut from_client, &mut to_app_server));
+    let mut down = std::pin::pin!(pass(&mut from_app_server, &mut to_client));
+    tokio::select! {
+        up = &mut up => Ok((up?, tokio::time::timeout(FINISH, down).await??)),
+        down = &mut down => {
+            let down = down?;
+            Ok((tokio::time::timeout(FINISH, up).await??, down))
+        }
+    }
+}
+
+async fn pass<R, W>(from: &mut R, to: &mut W) -> io::Result<u64>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let passed = tokio::io::copy(from, to).await?;
+    to.shutdown().await?;
+    Ok(passed)
 }
 
 /// Waits until nothing has passed for the whole time allowed.
