@@ -4,31 +4,34 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, EXPECT};
 use http::{HeaderValue, Request, Response, StatusCode, Version};
-use http_body::{Body, Frame, SizeHint};
+use http_body::Body;
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use crate::domain::peer::{Address, Peer};
 use crate::server::Limits;
 use crate::server::body::RequestBody;
 use crate::server::state::{RequestGuard, State};
+use crate::server::streams::{Sent, Streams};
 use crate::server::watched::Watched;
 use crate::telemetry::event;
 
 /// Streams of one HTTP/2 connection at once. Mini programs have ten requests under way at most.
 const MAX_STREAMS: u32 = 128;
+
+/// How often the answers of an HTTP/2 connection are looked at within the time that a client may take
+/// nothing of one.
+const LOOKS: u32 = 4;
 
 /// How long an HTTP/1 connection that is about to end may still bring the request that was already
 /// on its way. Its answer says `Connection: close`.
@@ -46,7 +49,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// Answers requests. One per worker, so it need not be shared between threads.
 pub trait Handler: 'static {
     /// The body of its answers.
-    type Body: Body<Data = Bytes, Error: Into<BoxError>> + 'static;
+    type Body: Body<Data = Bytes, Error: Into<BoxError>> + Unpin + 'static;
 
     /// Answers one request. Has no way to fail: a refusal is an answer.
     fn answer(
@@ -57,11 +60,12 @@ pub trait Handler: 'static {
 }
 
 /// What all requests of one connection share.
-struct Shared<H> {
+struct Shared<H: Handler> {
     handler: Rc<H>,
     peer: Peer,
     state: Arc<State>,
     limits: Rc<Limits>,
+    streams: Streams<H::Body>,
 }
 
 /// Serves one connection until it ends.
@@ -80,16 +84,20 @@ pub(in crate::server) async fn serve<S, H>(
         peer,
         state: Arc::clone(&state),
         limits,
+        streams: Streams::default(),
     });
-    let address = shared.peer.address();
+    let for_requests = Rc::clone(&shared);
     let service = service_fn(move |request: Request<Incoming>| {
+        let shared = &for_requests;
         // Before the future is first polled: from here on the connection is busy.
         let guard = shared.state.begin_request();
-        let shared = Rc::clone(&shared);
+        let shared = Rc::clone(shared);
         async move { Ok::<_, Infallible>(shared.answer(request, guard).await) }
     });
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(socket), service);
     let mut connection = std::pin::pin!(connection);
+    let untaken = shared.limits.body_idle_timeout;
+    let mut look = std::pin::pin!(tokio::time::sleep(untaken / LOOKS));
     let mut ending = Ending::No;
     let ended = loop {
         tokio::select! {
@@ -108,10 +116,14 @@ pub(in crate::server) async fn serve<S, H>(
                 ending = Ending::Asked;
                 connection.as_mut().graceful_shutdown();
             }
+            () = &mut look, if state.is_multiplexed() => {
+                shared.streams.give_up_untaken(untaken);
+                look.as_mut().reset(Instant::now() + untaken / LOOKS);
+            }
         }
     };
     if let Err(error) = ended {
-        report(&*error, &address);
+        report(&*error, &shared.peer.address());
     }
 }
 
@@ -148,7 +160,7 @@ impl<H: Handler> Shared<H> {
         &self,
         request: Request<Incoming>,
         guard: RequestGuard,
-    ) -> Response<Tracked<H::Body>> {
+    ) -> Response<Sent<H::Body>> {
         let multiplexed = request.version() == Version::HTTP_2;
         if multiplexed {
             self.state.set_multiplexed();
@@ -166,9 +178,12 @@ impl<H: Handler> Shared<H> {
                 .headers_mut()
                 .insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        response.map(|inner| Tracked {
-            inner,
-            _guard: guard,
+        response.map(|body| {
+            if multiplexed {
+                self.streams.add(body, guard)
+            } else {
+                Sent::alone(body, guard)
+            }
         })
     }
 }
@@ -199,34 +214,5 @@ struct LocalExecutor;
 impl<F: Future<Output: 'static> + 'static> Executor<F> for LocalExecutor {
     fn execute(&self, future: F) {
         tokio::task::spawn_local(future);
-    }
-}
-
-pin_project! {
-    /// The body of an answer, which keeps its connection busy until it has been sent or given up.
-    struct Tracked<B> {
-        #[pin]
-        inner: B,
-        _guard: RequestGuard,
-    }
-}
-
-impl<B: Body> Body for Tracked<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        self.project().inner.poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
     }
 }

@@ -9,6 +9,7 @@ pub mod listener;
 pub mod plain;
 pub mod problem;
 mod state;
+mod streams;
 pub mod upgrade;
 mod watched;
 pub mod worker;

@@ -20,6 +20,7 @@ pub(in crate::server) struct State {
     multiplexed: AtomicBool,
     tunnelled: AtomicBool,
     draining: AtomicBool,
+    retired: AtomicBool,
     /// Milliseconds after `opened` at which the last request was over.
     idle_since: AtomicU64,
     retire: Notify,
@@ -33,6 +34,7 @@ impl State {
             multiplexed: AtomicBool::new(false),
             tunnelled: AtomicBool::new(false),
             draining: AtomicBool::new(false),
+            retired: AtomicBool::new(false),
             idle_since: AtomicU64::new(0),
             retire: Notify::new(),
         })
@@ -64,7 +66,13 @@ impl State {
 
     /// Asks the connection to end when what is under way is over.
     pub(in crate::server) fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
         self.retire.notify_one();
+    }
+
+    /// Whether somebody has asked for the end.
+    pub(in crate::server) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Relaxed)
     }
 
     /// Asks the connection to end because the process does: who is just sending a request gets it
@@ -130,10 +138,14 @@ impl Register {
         }
     }
 
-    /// Asks the connection that has been idle for longest to end, if one is idle.
+    /// Asks the connection that has been idle for longest to end, if one is idle that was not asked
+    /// before: one that does not react is cut in a while and frees nothing until then.
     pub(in crate::server) fn retire_most_idle(&self) {
         let registered = self.0.borrow();
-        let idle = registered.states.values().filter(|state| !state.is_busy());
+        let idle = registered
+            .states
+            .values()
+            .filter(|state| !state.is_busy() && !state.is_retired());
         let idle_from = |state: &&Arc<State>| {
             let since_open = state.idle_since.load(Ordering::Relaxed);
             state.opened + std::time::Duration::from_millis(since_open)

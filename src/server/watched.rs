@@ -85,6 +85,8 @@ impl<S> Watched<S> {
         self.reading = match (self.reading, self.state.is_busy()) {
             (_, true) => Reading::Busy,
             (Reading::Busy, false) => Reading::Idle(Instant::now()),
+            // Asked to end from outside: there is no sense in waiting for the idle time as well.
+            (Reading::Idle(_), false) if self.state.is_retired() => Reading::Ending(Instant::now()),
             (same, false) => same,
         };
     }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::SockRef;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +25,9 @@ use crate::telemetry::event;
 
 /// Connections that a worker still accepts after the order to stop, if they are waiting already.
 const MAX_LATE: usize = 1024;
+
+/// After how long a silence a client is asked whether it is still there.
+const KEEPALIVE: Duration = Duration::from_mins(1);
 
 /// How long accepting pauses when the system refuses: out of file descriptors, most likely.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -86,9 +89,11 @@ pub async fn run<H: Handler>(
     }
     accepting.spawn_local(Rc::clone(&worker).take_handed_on(seat.inbox));
     let shedding = tokio::task::spawn_local(Rc::clone(&worker).shed());
+    // At once: an accept task may be waiting for a place that only a draining connection can free.
+    worker.context.drain.cancelled().await;
+    worker.register.drain_all();
     while accepting.join_next().await.is_some() {}
     shedding.abort();
-    worker.register.drain_all();
     Ok(())
 }
 
@@ -178,7 +183,10 @@ impl<H: Handler> Worker<H> {
         // finds clients that went away without a word during a long silence.
         let options = SockRef::from(&socket);
         drop(options.set_tcp_nodelay(true));
-        drop(options.set_keepalive(true));
+        let keepalive = TcpKeepalive::new()
+            .with_time(KEEPALIVE)
+            .with_interval(KEEPALIVE / 4);
+        drop(options.set_tcp_keepalive(&keepalive));
         self.serve(socket, Address::from(from.ip()), local_port)
             .await;
     }
@@ -198,6 +206,9 @@ impl<H: Handler> Worker<H> {
         let peer = Peer::new(from, Scheme::Http, local_port, &self.context.trusted);
         let socket = Watched::new(socket, Arc::clone(&state), &self.limits, (place, live));
         let registration = self.register.add(Arc::clone(&state));
+        if self.context.drain.is_cancelled() {
+            state.drain();
+        }
         let shared = (Rc::clone(&self.handler), Rc::clone(&self.limits));
         tokio::task::spawn_local(async move {
             connection::serve(socket, peer, state, shared).await;
