@@ -129,6 +129,7 @@ impl Client {
         let may_have_used_code = match &first {
             Err(RedeemError::Unreachable { .. }) => false,
             Err(RedeemError::Busy { .. }) => true,
+            Err(RedeemError::HttpStatus { status }) if *status >= 500 => true,
             Err(RedeemError::Interrupted { source }) if closed_unanswered(source) => true,
             _ => return first,
         };
@@ -198,10 +199,11 @@ fn tls(ca_pem: Option<&[u8]>) -> Result<ClientConfig, SetupError> {
 
 fn transport(error: reqwest::Error) -> RedeemError {
     let source = error.without_url();
-    if source.is_timeout() {
-        RedeemError::TimedOut
-    } else if source.is_connect() {
+    // Asked first: a connection that took too long to be made has carried nothing.
+    if source.is_connect() {
         RedeemError::Unreachable { source }
+    } else if source.is_timeout() {
+        RedeemError::TimedOut
     } else if is_not_http(&source) {
         Malformed::Http.into()
     } else {

@@ -302,7 +302,7 @@ async fn a_redirect_is_not_followed() {
 #[tokio::test]
 async fn a_server_error_counts_as_out_of_reach() {
     let answer = b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n".to_vec();
-    let server = Server::start(vec![Act::Answer(answer)]).await;
+    let server = Server::start(vec![Act::Answer(answer.clone()), Act::Answer(answer)]).await;
     let error = redeem(&server.settings()).await.unwrap_err();
     assert!(
         matches!(error, RedeemError::HttpStatus { status: 502 }),
