@@ -101,6 +101,8 @@ pub fn start(config: Config, surroundings: &Surroundings) -> Result<Running, Sta
         .and_then(|listener| listener.local_addr().ok());
     let wechat = Client::new(&config.wechat)?;
     let halt = CancellationToken::new();
+    // Should a later step fail, what the earlier ones started ends.
+    let unfinished = halt.clone().drop_guard();
     let readiness = Readiness::default();
 
     let control = runtime()?;
@@ -134,6 +136,7 @@ pub fn start(config: Config, surroundings: &Surroundings) -> Result<Running, Sta
         tracing::info!(message = event::LISTENING, %address, workers);
     }
     readiness.set(true);
+    unfinished.disarm();
     Ok(Running {
         addresses: listeners.addresses,
         admin: admin_address,
