@@ -223,3 +223,27 @@ async fn the_gate_goes_on_after_every_kind_of_failure() {
         assert_eq!(kept.answer().await.status, 200);
     }
 }
+
+#[tokio::test]
+async fn an_offer_to_keep_a_connection_for_longer_than_there_is_time_is_harmless() {
+    let world = open_to_all("").await;
+    for _ in 0..3 {
+        let answer = world.get("/kept-for-ever").send().await;
+        assert_eq!((answer.status, &*answer.text()), (200, "ok"));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_with_two_framings_is_never_cut_to_the_shorter_one() {
+    let world = open_to_all("").await;
+    let mut connection = Connection::open(world.address()).await;
+    connection.write(&world.get("/two-framings").bytes()).await;
+    let answer = connection.answer().await;
+    let failed = answer.status == 502 || !answer.whole;
+    assert!(failed || answer.text() == "abcdef", "{answer:?}");
+    // Nor does the rest of it become somebody's next answer.
+    for _ in 0..3 {
+        let next = world.get("/a").send().await;
+        assert_eq!((next.status, &*next.text()), (200, "GET /a 0 bytes"));
+    }
+}

@@ -199,3 +199,39 @@ async fn all_workers_know_all_sessions() {
         }
     }
 }
+
+/// Opens an HTTP/2 connection with these bytes and reads until this is said; it never says more.
+async fn deaf(world: &World, bytes: &[u8], until: &[u8]) -> Connection {
+    let mut connection = Connection::open(world.address()).await;
+    connection.write(bytes).await;
+    let mut said = Vec::new();
+    while !said.windows(until.len()).any(|window| window == until) {
+        let piece = connection.piece().await;
+        assert!(!piece.is_empty(), "closed: {said:?}");
+        said.extend(piece);
+    }
+    connection
+}
+
+#[tokio::test]
+async fn an_http2_connection_that_does_not_react_keeps_no_newcomer_waiting() {
+    /// The preface, empty settings, and an acknowledgement of the other side's.
+    const OPENING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\
+        \0\0\0\x04\0\0\0\0\0\0\0\0\x04\x01\0\0\0\0";
+    /// `GET http://h/x` on stream 1, and its end.
+    const ASKING: &[u8] = b"\0\0\x09\x01\x05\0\0\0\x01\x82\x86\x04\x02/x\x01\x01h";
+    /// What settings are acknowledged with.
+    const SETTLED: &[u8] = b"\0\0\0\x04\x01\0\0\0\0";
+    for (asking, until) in [(&b""[..], SETTLED), (ASKING, b"session_required")] {
+        let setup = Setup {
+            server: "workers = 1\nlimits.max_connections = 2".to_owned(),
+            ..Setup::default()
+        };
+        let world = setup.start().await;
+        let _deaf = deaf(&world, &[OPENING, asking].concat(), until).await;
+        let mut others = Vec::new();
+        for _ in 0..6 {
+            others.push(kept(&world).await);
+        }
+    }
+}

@@ -229,3 +229,32 @@ async fn a_gate_that_waits_to_be_forgotten_is_red_and_serves() {
     gate.program.signal("TERM").await;
     assert_eq!(gate.program.ended().await, 0);
 }
+
+#[tokio::test]
+async fn a_gate_without_a_free_place_still_tells_its_clients_to_leave() {
+    let setup = Setup {
+        server: "workers = 1\nlimits.max_connections = 2".to_owned(),
+        ..Setup::default()
+    };
+    let gate = Gate::start(setup).await;
+    let token = gate.login("alice").await;
+    let mut events = Events::open(gate.get("/events").bearer(&token)).await;
+    let upload = gate.request("POST", "/upload").bearer(&token);
+    let mut busy = upload.header("Content-Length", "8").begin().await;
+    busy.write(b"half").await;
+    until("the upload has begun", || gate.app.received() == 4).await;
+    let _waiting = gate.get("/page").bearer(&token).begin().await;
+    // Time for the gate to see the one that waits.
+    for count in 0..20 {
+        gate.app.emit(&count.to_string());
+        assert_eq!(events.next().await, count.to_string());
+    }
+    gate.program.signal("TERM").await;
+    gate.program.line("\"draining\"").await;
+    busy.write(b"done").await;
+    let answer = busy.answer().await;
+    assert_eq!(answer.text(), "POST /upload 8 bytes");
+    assert_eq!(answer.header("connection"), Some("close"));
+    gate.app.emit("still there");
+    assert_eq!(events.next().await, "still there");
+}

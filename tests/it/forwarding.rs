@@ -263,3 +263,17 @@ async fn a_cookie_in_crumbs_is_one_cookie_for_the_app() {
     assert_eq!(seen.target, "/a?b=c");
     assert_eq!(seen.header("host"), ["gate.example"]);
 }
+
+#[tokio::test]
+async fn the_body_of_a_chunked_get_reaches_the_app() {
+    let world = open_to_all("").await;
+    for method in ["GET", "DELETE", "OPTIONS"] {
+        let request = world.request(method, "/search");
+        let request = request.header("Transfer-Encoding", "chunked");
+        let body = "6\r\nabcdef\r\n0\r\n\r\n";
+        let answer = request.body(body).send().await;
+        assert_eq!(answer.text(), format!("{method} /search 6 bytes"));
+        assert_eq!(world.app.last().body, b"abcdef");
+    }
+    assert_eq!(world.app.count(), 3);
+}

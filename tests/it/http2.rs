@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::support::app::until;
-use crate::support::{STUCK, World, pattern};
+use crate::support::{STUCK, Setup, World, pattern};
 
 type Body = BoxBody<Bytes, Infallible>;
 
@@ -30,8 +30,15 @@ struct Client {
 
 impl Client {
     async fn connect(world: &World) -> Self {
+        Self::connect_taking(world, 65_535).await
+    }
+
+    /// Connects; so many bytes of each answer may come before any of them is read.
+    async fn connect_taking(world: &World, window: u32) -> Self {
         let socket = TcpStream::connect(world.address()).await.unwrap();
-        let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(socket))
+        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+            .initial_stream_window_size(window)
+            .handshake(TokioIo::new(socket))
             .await
             .unwrap();
         tokio::spawn(connection);
@@ -236,4 +243,38 @@ async fn an_event_stream_is_reset_within_a_second_of_logout_and_its_neighbour_go
     world.app.emit("still there");
     let event = piece(&mut of_bob).await.unwrap().unwrap();
     assert_eq!(event, "data: still there\n\n");
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_of_an_answer_is_cut_and_the_app_is_free_for_others() {
+    for window in [0, 65_535] {
+        let setup = Setup {
+            server: "workers = 1\nlimits.body_idle_timeout = \"300ms\"".to_owned(),
+            upstream: "max_connections = 1\nconnect_timeout = \"15s\"".to_owned(),
+            ..Setup::with("[access]\ndefault = \"public\"")
+        };
+        let world = setup.start().await;
+        let client = Client::connect_taking(&world, window).await;
+        let answer = client.send(("GET", "/bytes/20000000"), None, empty()).await;
+        assert_eq!(answer.status(), 200);
+        let other = world.get("/page").send().await;
+        assert_eq!(other.status, 200, "{window}: {other:?}");
+        let body = answer.into_body().collect();
+        let taken = tokio::time::timeout(STUCK, body).await;
+        let taken = taken.expect("the stream hangs on");
+        assert!(taken.is_err(), "{window}: a clean end");
+    }
+}
+
+#[tokio::test]
+async fn a_get_with_a_body_of_unknown_length_brings_it_to_the_app() {
+    let world = World::start().await;
+    let token = world.login("alice").await;
+    let client = Client::connect(&world).await;
+    let pieces = [&b"first"[..], &b"last"[..]].map(Bytes::from_static);
+    let pieces = pieces.map(|piece| Ok::<_, Infallible>(Frame::data(piece)));
+    let body = BodyExt::boxed(StreamBody::new(stream::iter(pieces)));
+    let answer = client.send(("GET", "/search"), Some(&token), body).await;
+    assert_eq!(text(answer).await, "GET /search 9 bytes");
+    assert_eq!(world.app.last().body, b"firstlast");
 }

@@ -20,6 +20,7 @@ mod login;
 mod login_races;
 mod login_wechat;
 mod paths;
+mod pool;
 mod process;
 mod proxies;
 mod refusals;

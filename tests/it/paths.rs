@@ -276,3 +276,42 @@ async fn a_target_that_is_no_path_is_refused() {
     let answer = world.get("http://gate.example/admin").send().await;
     assert_eq!(answer.problem(), "session_required");
 }
+
+#[tokio::test]
+async fn a_reading_that_decodes_letters_but_no_slashes_counts() {
+    let config = r#"
+[access]
+default = "public"
+[[access.rules]]
+path = "/u/*/secret"
+require = "session"
+"#;
+    let world = Setup::with(config).start().await;
+    for target in [
+        "/u/x%2fy/secr%65t",
+        "/u/x%2Fy/%73ecret",
+        "/u/x%5cy/secr%65t",
+        "/u/x%252fy/secr%65t",
+    ] {
+        let answer = world.get(target).send().await;
+        assert_eq!(answer.status, 400, "{target}");
+        assert_eq!(answer.problem(), "ambiguous_path", "{target}");
+    }
+    assert_eq!(world.app.count(), 0);
+    assert_eq!(world.get("/u/x/secret").send().await.status, 401);
+    assert_eq!(world.get("/u/x/other").send().await.status, 200);
+}
+
+#[tokio::test]
+async fn a_path_made_to_be_expensive_is_refused_and_a_long_one_is_not() {
+    let world = Setup::with(GUARDED).start().await;
+    let long = "a".repeat(7800);
+    let answer = world
+        .get(&format!("/{long}%253b//\\;x/./b%23"))
+        .send()
+        .await;
+    assert_eq!(answer.status, 400);
+    assert_eq!(answer.problem(), "ambiguous_path");
+    assert_eq!(world.app.count(), 0);
+    assert_eq!(world.get(&format!("/{long}")).send().await.status, 200);
+}

@@ -1,6 +1,6 @@
 //! What proxies say about a client counts only when the gate was told to trust them.
 
-use crate::support::raw::Request;
+use crate::support::raw::{Connection, Request};
 use crate::support::{Setup, World};
 
 /// All that a proxy may say, each with a lie.
@@ -124,4 +124,66 @@ async fn a_trusted_proxy_tells_scheme_host_port_and_request_id() {
     assert_eq!(seen.header("x-request-id"), ["abc-123"]);
     // Nobody checked that one: a client may have sent it through the proxy.
     assert_eq!(seen.header("x-real-ip"), ["127.0.0.1"]);
+}
+
+#[tokio::test]
+async fn a_chain_with_bytes_that_are_no_text_still_tells_the_client() {
+    let world = open_to_all("trusted_proxies = [\"127.0.0.0/8\"]").await;
+    let mut connection = Connection::open(world.address()).await;
+    let head = b"GET /a HTTP/1.1\r\nHost: gate.example\r\n\
+                 X-Forwarded-For: \xff, 203.0.113.9\r\n\r\n";
+    connection.write(head).await;
+    assert_eq!(connection.answer().await.status, 200);
+    let seen = world.app.last();
+    assert_eq!(seen.header("x-real-ip"), ["203.0.113.9"]);
+    assert_eq!(seen.header("x-original-forwarded-for"), ["203.0.113.9"]);
+}
+
+#[tokio::test]
+async fn a_connection_header_does_not_take_away_what_a_trusted_proxy_says() {
+    let world = open_to_all("trusted_proxies = [\"127.0.0.0/8\"]").await;
+    let request = world
+        .get("/a")
+        .header("Connection", "X-Forwarded-For, x-forwarded-proto")
+        .header("X-Forwarded-For", "203.0.113.9")
+        .header("X-Forwarded-Proto", "https");
+    request.send().await;
+    let seen = world.app.last();
+    assert_eq!(seen.header("x-real-ip"), ["203.0.113.9"]);
+    assert_eq!(seen.header("x-forwarded-for"), ["203.0.113.9, 127.0.0.1"]);
+    assert_eq!(seen.header("x-forwarded-proto"), ["https"]);
+}
+
+#[tokio::test]
+async fn what_would_replace_the_target_or_tell_another_client_is_dropped_from_everybody() {
+    for trusted in ["", "trusted_proxies = [\"127.0.0.0/8\"]"] {
+        let world = open_to_all(trusted).await;
+        let lies = [
+            ("Forwarded", "for=192.0.2.66;proto=https"),
+            ("X-Original-URL", "/lie"),
+            ("X-Rewrite-URL", "/lie"),
+            ("X_Original_URL", "/lie"),
+            ("x.rewrite.url", "/lie"),
+        ];
+        let lie = |request: Request, &(name, value): &(&str, &str)| request.header(name, value);
+        let request = lies.iter().fold(world.get("/a"), lie);
+        let request = request.header("X-Forwarded-For", "203.0.113.9");
+        assert_eq!(request.send().await.status, 200);
+        let seen = world.app.last();
+        for lie in ["192.0.2.66", "/lie"] {
+            assert!(!format!("{seen:?}").contains(lie), "{trusted}: {seen:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_scheme_said_twice_is_not_believed() {
+    let world = open_to_all("trusted_proxies = [\"127.0.0.0/8\"]").await;
+    for pair in [["https", "http"], ["https", "https"]] {
+        let request = world.get("/a").header("X-Forwarded-Proto", pair[0]);
+        let request = request.header("X-Forwarded-Proto", pair[1]);
+        assert_eq!(request.send().await.status, 200);
+        let seen = world.app.last();
+        assert_eq!(seen.header("x-forwarded-proto"), ["http"], "{pair:?}");
+    }
 }

@@ -151,3 +151,54 @@ async fn a_preflight_passes_only_where_that_was_asked_for() {
     let seen = format!("{:?}", world.app.last());
     assert!(!seen.to_lowercase().contains("x-wx-"), "{seen}");
 }
+
+#[tokio::test]
+async fn a_rule_for_get_holds_for_head_and_for_other_spellings() {
+    let config = r#"
+[access]
+default = "public"
+[[access.rules]]
+path = "/items/**"
+methods = ["GET"]
+require = "session"
+"#;
+    let world = Setup::with(config).start().await;
+    // Servers answer HEAD as they would GET.
+    let answer = world.request("HEAD", "/items/1").send().await;
+    assert_eq!(answer.status, 401);
+    for method in ["get", "Get", "head"] {
+        let answer = world.request(method, "/items/1").send().await;
+        assert!([400, 401].contains(&answer.status), "{method}: {answer:?}");
+    }
+    assert_eq!(world.app.count(), 0);
+    assert_eq!(world.post("/items/1").body("x").send().await.status, 200);
+    let token = world.login("alice").await;
+    let head = world.request("HEAD", "/items/1").bearer(&token);
+    assert_eq!(head.send().await.status, 200);
+    assert_eq!(world.app.last().method, "HEAD");
+}
+
+#[tokio::test]
+async fn what_only_looks_like_a_preflight_needs_a_session() {
+    let config = "[access]\npreflight = \"forward\"";
+    let world = Setup::with(config).start().await;
+    let preflight = || {
+        let request = world.request("OPTIONS", "/a").header("Origin", "https://x");
+        request.header("Access-Control-Request-Method", "GET")
+    };
+    for request in [
+        preflight().header("X-HTTP-Method-Override", "GET"),
+        preflight().header("X_HTTP_Method_Override", "DELETE"),
+        preflight().header("X-Method-Override", "GET"),
+        preflight().body("hi"),
+        preflight()
+            .header("Transfer-Encoding", "chunked")
+            .body("2\r\nhi\r\n0\r\n\r\n"),
+    ] {
+        let answer = request.clone().send().await;
+        assert_eq!(answer.status, 401, "{request:?}");
+        assert_eq!(answer.problem(), "session_required", "{request:?}");
+    }
+    assert_eq!(world.app.count(), 0);
+    assert_eq!(preflight().send().await.status, 200);
+}

@@ -340,3 +340,19 @@ async fn the_presets_guard_the_name_that_they_use() {
         assert_eq!(world.app.last().header(name), [world.openid("alice")]);
     }
 }
+
+#[tokio::test]
+async fn a_trailer_brings_no_other_method() {
+    let world = Setup::with("[access]\ndefault = \"public\"").start().await;
+    let request = world
+        .post("/a")
+        .header("Transfer-Encoding", "chunked")
+        .header("Trailer", "X-HTTP-Method-Override, X-Checksum");
+    let body = "3\r\nabc\r\n0\r\nX-HTTP-Method-Override: DELETE\r\n\
+                X_Method_Override: DELETE\r\nX-HTTP-Method: DELETE\r\nX-Checksum: 1\r\n\r\n";
+    assert_eq!(request.body(body).send().await.status, 200);
+    let seen = world.app.last();
+    assert_eq!(seen.body, b"abc");
+    assert_eq!(seen.trailers, [pair("x-checksum", "1")]);
+    assert!(!format!("{seen:?}").contains("DELETE"), "{seen:?}");
+}

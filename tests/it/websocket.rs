@@ -342,3 +342,24 @@ async fn more_sockets_than_allowed_are_refused_until_one_ends() {
     let opened = tokio::time::timeout(STUCK, opened).await;
     opened.expect("the place is never free again");
 }
+
+#[tokio::test]
+async fn a_client_that_is_gone_frees_its_place_though_the_app_never_closes() {
+    let setup = Setup {
+        upstream: "max_tunnels = 1".to_owned(),
+        ..Setup::default()
+    };
+    let world = setup.start().await;
+    let token = world.login("alice").await;
+    let mut gone = handshake(&world, "/deafsocket")
+        .bearer(&token)
+        .begin()
+        .await;
+    assert_eq!(gone.head().await.unwrap().0, 101);
+    let next = || handshake(&world, "/socket").bearer(&token).send();
+    assert_eq!(next().await.status, 503);
+    drop(gone);
+    let opened = async { while next().await.status != 101 {} };
+    let opened = tokio::time::timeout(STUCK, opened).await;
+    opened.expect("the place is never free again");
+}

@@ -49,12 +49,15 @@ impl Seen {
 /// - `/pattern/N`: N bytes of the pattern; reads its own request body slowly
 /// - `/status/N`: that status, without a body
 /// - `/events`: an event stream; an event for each call of [`AppServer::emit`]
+/// - `/wait/N`: answers after N milliseconds
 /// - `/slow`: never answers · `/garbage`: answers with no HTTP · `/break`: breaks off in its body
 /// - `/hangup`: closes without an answer · `/hangup-reused`: the same, on a reused connection only
 /// - `/early`: answers 413 before the body has come · `/interim`: sends 103 first
 /// - `/socket`: a WebSocket that echoes, and closes with N when told `close N`
-/// - `/badsocket`: a 101 with the wrong accept value
+/// - `/badsocket`: a 101 with the wrong accept value · `/deafsocket`: a WebSocket that never ends
 /// - `/hop`: an answer with connection headers
+/// - `/kept-for-ever`: a connection offered for longer than there is time
+/// - `/two-framings`: chunks that say `abcdef`, and a length of three
 /// - anything else: 200 with what it saw of the request as text
 #[derive(Clone, Debug)]
 pub(crate) struct AppServer {
@@ -204,7 +207,18 @@ impl AppServer {
                     .await
             }
             "/events" => self.stream_events(reader).await,
+            _ if path.starts_with("/wait/") => {
+                tokio::time::sleep(Duration::from_millis(1) * u32::try_from(number()).unwrap())
+                    .await;
+                reader
+                    .say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                    .await
+            }
             "/slow" => std::future::pending().await,
+            "/deafsocket" => {
+                accept(reader, seen, false).await;
+                std::future::pending().await
+            }
             "/socket" | "/badsocket" => {
                 self.sockets.fetch_add(1, Ordering::SeqCst);
                 websocket(reader, seen, path == "/badsocket").await;
@@ -270,7 +284,17 @@ fn fixed(path: &str, seen: &Seen) -> Option<(&'static str, bool)> {
              Keep-Alive: timeout=5\r\nX-App: yes\r\nContent-Length: 2\r\n\r\nok",
             true,
         ),
-        "/slow" | "/socket" | "/badsocket" | "/events" => return None,
+        "/kept-for-ever" => (
+            "HTTP/1.1 200 OK\r\nKeep-Alive: timeout=18446744073709551615\r\n\
+             Content-Length: 2\r\n\r\nok",
+            true,
+        ),
+        "/two-framings" => (
+            "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n\
+             6\r\nabcdef\r\n0\r\n\r\n",
+            true,
+        ),
+        "/slow" | "/socket" | "/badsocket" | "/deafsocket" | "/events" => return None,
         _ if seen.method == "HEAD" && !path.starts_with("/status/") => {
             ("HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n", true)
         }
@@ -297,12 +321,9 @@ async fn stream<'a>(
     true
 }
 
-async fn websocket(reader: &mut Reader, seen: &Seen, wrong: bool) {
-    use futures_util::{SinkExt, StreamExt};
+/// Opens a WebSocket.
+async fn accept(reader: &mut Reader, seen: &Seen, wrong: bool) {
     use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-    use tokio_tungstenite::tungstenite::protocol::Role;
-    use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
-    use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
     let key = seen
         .header("sec-websocket-key")
@@ -323,6 +344,15 @@ async fn websocket(reader: &mut Reader, seen: &Seen, wrong: bool) {
             protocol.unwrap_or_default()
         ))
         .await;
+}
+
+async fn websocket(reader: &mut Reader, seen: &Seen, wrong: bool) {
+    use futures_util::{SinkExt, StreamExt};
+    use tokio_tungstenite::tungstenite::protocol::Role;
+    use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
+    use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+    accept(reader, seen, wrong).await;
     let mut socket =
         tokio_tungstenite::WebSocketStream::from_raw_socket(&mut reader.socket, Role::Server, None)
             .await;
