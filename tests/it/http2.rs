@@ -249,7 +249,9 @@ async fn an_event_stream_is_reset_within_a_second_of_logout_and_its_neighbour_go
 async fn a_client_that_takes_nothing_of_an_answer_is_cut_and_the_app_is_free_for_others() {
     for window in [0, 65_535] {
         let setup = Setup {
-            server: "workers = 1\nlimits.body_idle_timeout = \"300ms\"".to_owned(),
+            server: "workers = 1\nlimits.body_idle_timeout = \"300ms\"\n\
+                     limits.idle_timeout = \"300ms\""
+                .to_owned(),
             upstream: "max_connections = 1\nconnect_timeout = \"15s\"".to_owned(),
             ..Setup::with("[access]\ndefault = \"public\"")
         };
@@ -259,6 +261,7 @@ async fn a_client_that_takes_nothing_of_an_answer_is_cut_and_the_app_is_free_for
         assert_eq!(answer.status(), 200);
         let other = world.get("/page").send().await;
         assert_eq!(other.status, 200, "{window}: {other:?}");
+        // Its connection counts as one that is not used.
         let body = answer.into_body().collect();
         let taken = tokio::time::timeout(STUCK, body).await;
         let taken = taken.expect("the stream hangs on");
