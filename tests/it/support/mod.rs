@@ -6,6 +6,7 @@ pub(crate) mod events;
 pub(crate) mod pattern;
 pub(crate) mod process;
 pub(crate) mod raw;
+pub(crate) mod reader;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
