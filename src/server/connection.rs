@@ -98,6 +98,7 @@ pub(in crate::server) async fn serve<S, H>(
     let mut connection = std::pin::pin!(connection);
     let untaken = shared.limits.body_idle_timeout;
     let mut look = std::pin::pin!(tokio::time::sleep(untaken / LOOKS));
+    let mut looking = false;
     let mut ending = Ending::No;
     let ended = loop {
         tokio::select! {
@@ -116,7 +117,8 @@ pub(in crate::server) async fn serve<S, H>(
                 ending = Ending::Asked;
                 connection.as_mut().graceful_shutdown();
             }
-            () = &mut look, if state.is_multiplexed() => {
+            () = state.turned_multiplexed(), if !looking => looking = true,
+            () = &mut look, if looking => {
                 shared.streams.give_up_untaken(untaken);
                 look.as_mut().reset(Instant::now() + untaken / LOOKS);
             }

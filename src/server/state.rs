@@ -24,6 +24,7 @@ pub(in crate::server) struct State {
     /// Milliseconds after `opened` at which the last request was over.
     idle_since: AtomicU64,
     retire: Notify,
+    turned_multiplexed: Notify,
 }
 
 impl State {
@@ -37,6 +38,7 @@ impl State {
             retired: AtomicBool::new(false),
             idle_since: AtomicU64::new(0),
             retire: Notify::new(),
+            turned_multiplexed: Notify::new(),
         })
     }
 
@@ -56,7 +58,14 @@ impl State {
     }
 
     pub(in crate::server) fn set_multiplexed(&self) {
-        self.multiplexed.store(true, Ordering::Relaxed);
+        if !self.multiplexed.swap(true, Ordering::Relaxed) {
+            self.turned_multiplexed.notify_one();
+        }
+    }
+
+    /// Waits until it is known that many requests share it.
+    pub(in crate::server) async fn turned_multiplexed(&self) {
+        self.turned_multiplexed.notified().await;
     }
 
     /// It became a tunnel, which has no requests and no idle time of its own.

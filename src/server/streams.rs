@@ -18,6 +18,10 @@ use tokio::time::Instant;
 use crate::server::connection::BoxError;
 use crate::server::state::RequestGuard;
 
+/// The number of noted answers from which on those that are over are forgotten: twice as many as may
+/// be under way at once.
+const FORGET_FROM: usize = 256;
+
 /// The answers of one HTTP/2 connection.
 #[derive(Debug)]
 pub(in crate::server) struct Streams<B>(RefCell<Vec<Weak<RefCell<Slot<B>>>>>);
@@ -48,7 +52,11 @@ impl<B: Body<Data = Bytes> + Unpin> Streams<B> {
             untaken_since: Some(Instant::now()),
         };
         let slot = Rc::new(RefCell::new(slot));
-        self.0.borrow_mut().push(Rc::downgrade(&slot));
+        let mut slots = self.0.borrow_mut();
+        if slots.len() >= FORGET_FROM {
+            slots.retain(|slot| slot.strong_count() > 0);
+        }
+        slots.push(Rc::downgrade(&slot));
         Sent::Watched(slot)
     }
 
