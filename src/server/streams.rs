@@ -18,6 +18,9 @@ use tokio::time::Instant;
 use crate::server::connection::BoxError;
 use crate::server::state::RequestGuard;
 
+/// What is handed over at a time, in bytes: the size of an HTTP/2 frame.
+const BIT_BYTES: usize = 16 * 1024;
+
 /// The number of noted answers from which on those that are over are forgotten: twice as many as may
 /// be under way at once.
 const FORGET_FROM: usize = 256;
@@ -37,6 +40,8 @@ impl<B> Default for Streams<B> {
 pub(in crate::server) struct Slot<B> {
     /// `None` once it has been given up.
     body: Option<(B, RequestGuard)>,
+    /// What is left of a piece that is handed over bit by bit.
+    rest: Bytes,
     /// Since when a piece of it has been waiting for the client.
     untaken_since: Option<Instant>,
 }
@@ -49,6 +54,7 @@ impl<B: Body<Data = Bytes> + Unpin> Streams<B> {
         }
         let slot = Slot {
             body: Some((body, guard)),
+            rest: Bytes::new(),
             untaken_since: Some(Instant::now()),
         };
         let slot = Rc::new(RefCell::new(slot));
@@ -73,6 +79,7 @@ impl<B: Body<Data = Bytes> + Unpin> Streams<B> {
                 .is_some_and(|since| since.elapsed() >= longest)
             {
                 given_up.extend(slot.body.take());
+                slot.rest = Bytes::new();
             }
             slot.body.is_some()
         });
@@ -120,23 +127,14 @@ where
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Alone(body, _) => body.is_end_stream(),
-            Self::Watched(slot) => slot
-                .borrow()
-                .body
-                .as_ref()
-                .is_some_and(|(body, _)| body.is_end_stream()),
+            Self::Watched(slot) => slot.borrow().is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Alone(body, _) => body.size_hint(),
-            Self::Watched(slot) => {
-                let slot = slot.borrow();
-                slot.body
-                    .as_ref()
-                    .map_or_else(SizeHint::default, |(body, _)| body.size_hint())
-            }
+            Self::Watched(slot) => slot.borrow().size_hint(),
         }
     }
 }
@@ -152,10 +150,47 @@ where
         let Some((body, _)) = &mut self.body else {
             return Poll::Ready(Some(Err(io::Error::from(io::ErrorKind::TimedOut).into())));
         };
-        let polled = Pin::new(body).poll_frame(context);
+        let polled = if self.rest.is_empty() {
+            Pin::new(body).poll_frame(context).map_err(Into::into)
+        } else {
+            Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.rest)))))
+        };
         // A piece that is handed over waits for the client until the next one is asked for; while
         // there is none, the client has nothing to take.
         self.untaken_since = polled.is_ready().then(Instant::now);
-        polled.map_err(Into::into)
+        polled.map_ok(|frame| self.bit_of(frame))
+    }
+
+    /// The first bit of a piece. In one piece, a slow client would be heard of too seldom.
+    fn bit_of(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        match frame.into_data() {
+            Ok(mut data) => {
+                self.rest = data.split_off(data.len().min(BIT_BYTES));
+                Frame::data(data)
+            }
+            Err(trailers) => trailers,
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty()
+            && self
+                .body
+                .as_ref()
+                .is_some_and(|(body, _)| body.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let Some((body, _)) = &self.body else {
+            return SizeHint::default();
+        };
+        let rest = u64::try_from(self.rest.len()).unwrap_or_default();
+        let inner = body.size_hint();
+        let mut hint = SizeHint::new();
+        hint.set_lower(inner.lower().saturating_add(rest));
+        if let Some(upper) = inner.upper() {
+            hint.set_upper(upper.saturating_add(rest));
+        }
+        hint
     }
 }

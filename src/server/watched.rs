@@ -50,10 +50,20 @@ enum Reading {
     Head(Instant),
     /// The begin of a head; nothing since then.
     Idle(Instant),
-    /// Idle for too long and asked to end, then.
-    Ending(Instant),
+    /// Asked to end, then; what is still on its way to the client was last taken then.
+    Ending { asked: Instant, taken: Instant },
     /// A request is under way: its body, or nothing.
     Busy,
+}
+
+impl Reading {
+    fn ending() -> Self {
+        let now = Instant::now();
+        Self::Ending {
+            asked: now,
+            taken: now,
+        }
+    }
 }
 
 impl<S> Watched<S> {
@@ -86,7 +96,7 @@ impl<S> Watched<S> {
             (_, true) => Reading::Busy,
             (Reading::Busy, false) => Reading::Idle(Instant::now()),
             // Asked to end from outside: there is no sense in waiting for the idle time as well.
-            (Reading::Idle(_), false) if self.state.is_retired() => Reading::Ending(Instant::now()),
+            (Reading::Idle(_), false) if self.state.is_retired() => Reading::ending(),
             (same, false) => same,
         };
     }
@@ -103,7 +113,10 @@ impl<S> Watched<S> {
         let read = match self.reading {
             Reading::Head(since) => Some(since + self.limits.header),
             Reading::Idle(since) => Some(since + self.limits.idle),
-            Reading::Ending(since) => Some(since + GOODBYE),
+            // Bounded in all: answers to pings are taken as well.
+            Reading::Ending { asked, taken } => {
+                Some((taken + GOODBYE).min(asked + self.limits.idle))
+            }
             Reading::Busy => None,
         };
         let unread = self.unread_since.map(|since| since + self.limits.unread);
@@ -128,7 +141,7 @@ impl<S> Watched<S> {
                 Some(_)
                     if matches!(self.reading, Reading::Idle(_)) && self.unread_since.is_none() =>
                 {
-                    self.reading = Reading::Ending(now);
+                    self.reading = Reading::ending();
                     self.state.retire();
                     self.timer.as_mut().reset(now + GOODBYE);
                 }
@@ -145,6 +158,9 @@ impl<S> Watched<S> {
     ) -> Poll<io::Result<T>> {
         if polled.is_ready() {
             self.unread_since = None;
+            if let Reading::Ending { taken, .. } = &mut self.reading {
+                *taken = Instant::now();
+            }
             return polled;
         }
         self.unread_since.get_or_insert_with(Instant::now);
@@ -201,7 +217,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         // That may have been the end of the last answer. hyper has asked for bytes long ago and
         // asks again only when some come; so the wait for them is timed from here.
         this.settle();
-        if matches!(this.reading, Reading::Idle(_))
+        if matches!(this.reading, Reading::Idle(_) | Reading::Ending { .. })
             && let Poll::Ready(error) = this.poll_deadline(context)
         {
             return Poll::Ready(Err(error));

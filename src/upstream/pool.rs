@@ -91,6 +91,8 @@ pub(in crate::upstream) struct Pool<B> {
     shared: Arc<Shared>,
     idle: RefCell<VecDeque<Idle<B>>>,
     waiters: RefCell<VecDeque<oneshot::Sender<Connection<B>>>>,
+    /// Requests that wait for a connection here.
+    waiting: Cell<usize>,
     /// Connections that have come back.
     returned: Cell<usize>,
     /// Whether the task that closes kept connections is running.
@@ -107,6 +109,7 @@ where
             shared,
             idle: RefCell::default(),
             waiters: RefCell::default(),
+            waiting: Cell::default(),
             returned: Cell::default(),
             reaping: Cell::default(),
         });
@@ -136,7 +139,7 @@ where
     }
 
     async fn wait_for_place(&self) -> Result<OwnedSemaphorePermit, Error> {
-        let pending = Pending::enter(&self.shared)?;
+        let pending = Pending::enter(&self.shared, &self.waiting)?;
         let (_nobody, returned) = oneshot::channel();
         match self.wait(returned, pending).await? {
             Granted::Place(place) => Ok(place),
@@ -160,7 +163,7 @@ where
         if let Ok(place) = Arc::clone(&self.shared.connections).try_acquire_owned() {
             return self.open(place).await;
         }
-        let pending = Pending::enter(&self.shared)?;
+        let pending = Pending::enter(&self.shared, &self.waiting)?;
         let (sender, returned) = oneshot::channel();
         self.queue(sender);
         match self.wait(returned, pending).await? {
@@ -263,11 +266,10 @@ where
     /// Whether a returned connection should be given up for another worker. Handing all of them to
     /// the waiters of this one would leave the others none for as long as the rush lasts.
     fn is_turn_of_others(&self) -> bool {
-        let waiting_here = self.waiters.borrow().len();
         let waiting = self.shared.pending.load(Ordering::Relaxed);
         let returned = self.returned.get().wrapping_add(1);
         self.returned.set(returned);
-        waiting > waiting_here && returned.is_multiple_of(GIVE_UP_EVERY)
+        waiting > self.waiting.get() && returned.is_multiple_of(GIVE_UP_EVERY)
     }
 
     /// Drops what has been kept long enough. Gives how long the first of the others may stay.
@@ -317,12 +319,17 @@ async fn give_way<B>(pool: Weak<Pool<B>>) {
 }
 
 /// One request that waits for a connection.
-struct Pending<'a>(&'a Shared);
+struct Pending<'a> {
+    shared: &'a Shared,
+    /// How many wait on this worker.
+    here: &'a Cell<usize>,
+}
 
 impl<'a> Pending<'a> {
-    fn enter(shared: &'a Shared) -> Result<Self, Error> {
-        let pending = Self(shared);
+    fn enter(shared: &'a Shared, here: &'a Cell<usize>) -> Result<Self, Error> {
         let before = shared.pending.fetch_add(1, Ordering::Relaxed);
+        here.set(here.get() + 1);
+        let pending = Self { shared, here };
         if before >= shared.settings.max_pending {
             Err(Error::Overloaded)
         } else {
@@ -333,6 +340,7 @@ impl<'a> Pending<'a> {
 
 impl Drop for Pending<'_> {
     fn drop(&mut self) {
-        self.0.pending.fetch_sub(1, Ordering::Relaxed);
+        self.shared.pending.fetch_sub(1, Ordering::Relaxed);
+        self.here.set(self.here.get() - 1);
     }
 }

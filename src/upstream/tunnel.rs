@@ -79,12 +79,17 @@ where
     let mut up = std::pin::pin!(pass(&mut from_client, &mut to_app_server));
     let mut down = std::pin::pin!(pass(&mut from_app_server, &mut to_client));
     tokio::select! {
-        up = &mut up => Ok((up?, tokio::time::timeout(FINISH, down).await??)),
+        up = &mut up => Ok((up?, finish(down).await?)),
         down = &mut down => {
             let down = down?;
-            Ok((tokio::time::timeout(FINISH, up).await??, down))
+            Ok((finish(up).await?, down))
         }
     }
+}
+
+/// The rest of one direction; nothing when it does not end in time.
+async fn finish(rest: impl Future<Output = io::Result<u64>>) -> io::Result<u64> {
+    tokio::time::timeout(FINISH, rest).await.unwrap_or(Ok(0))
 }
 
 async fn pass<R, W>(from: &mut R, to: &mut W) -> io::Result<u64>
