@@ -1,6 +1,7 @@
 //! Every reason to say no, and what a client is told of it. What a client may not know goes to the
 //! log.
 
+use std::error::Error;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -173,7 +174,7 @@ impl Refusal {
         let request_id = request_id.to_str().unwrap_or_default();
         match self {
             Self::Upstream(error) => {
-                let cause = std::error::Error::source(error).map(ToString::to_string);
+                let cause = causes(error);
                 tracing::warn!(message = event::UPSTREAM_FAILED, %error, cause, request_id);
             }
             Self::Login { error, app } => log_login(error, app, request_id),
@@ -254,7 +255,7 @@ fn log_login(error: &RedeemError, app: &AppId, request_id: &str) {
             );
         }
         _ => {
-            let cause = std::error::Error::source(error).map(ToString::to_string);
+            let cause = causes(error);
             tracing::warn!(message = event::WECHAT_FAILED, %error, cause, errcode, rid, appid = %app, request_id);
         }
     }
@@ -302,4 +303,12 @@ impl From<http::method::InvalidMethod> for Refusal {
     fn from(_error: http::method::InvalidMethod) -> Self {
         Self::BadRequest("the method override header has no method in it")
     }
+}
+
+/// Everything behind an error, from the nearest cause to the last: the last is what helps, such as
+/// "connection refused".
+fn causes(error: &dyn Error) -> Option<String> {
+    let causes = std::iter::successors(error.source(), |&cause| cause.source());
+    let told: Vec<_> = causes.map(ToString::to_string).collect();
+    (!told.is_empty()).then(|| told.join(": "))
 }
