@@ -1,0 +1,4 @@
+//! Promises about calls to WeChat: what its answers mean, and how the client behaves on the wire.
+
+mod client;
+mod replies;
