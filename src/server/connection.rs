@@ -55,14 +55,14 @@ pub trait Handler: 'static {
     fn answer(
         &self,
         request: Request<RequestBody>,
-        peer: &Peer,
+        peer: &Arc<Peer>,
     ) -> impl Future<Output = Response<Self::Body>>;
 }
 
 /// What all requests of one connection share.
 struct Shared<H: Handler> {
     handler: Rc<H>,
-    peer: Peer,
+    peer: Arc<Peer>,
     state: Arc<State>,
     limits: Rc<Limits>,
     streams: Streams<H::Body>,
@@ -81,7 +81,7 @@ pub(in crate::server) async fn serve<S, H>(
     let builder = builder(&limits);
     let shared = Rc::new(Shared {
         handler,
-        peer,
+        peer: Arc::new(peer),
         state: Arc::clone(&state),
         limits,
         streams: Streams::default(),
