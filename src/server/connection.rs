@@ -143,18 +143,13 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     state.set_resting(true);
-    let mut ending = Ending::No;
+    let mut ending = Ending::default();
     let come = poll_fn(|context| {
         if let Poll::Ready(read) = socket.poll_early(context, wanted) {
             return Poll::Ready(read.map(Bytes::is_empty));
         }
         // There are no buffers to give back: only an end can be asked for.
-        while let Poll::Ready(asked) = state.poll_asked(context) {
-            if asked == Asked::End && !ending.begin(state) {
-                return Poll::Ready(Ok(true));
-            }
-        }
-        ready!(ending.poll_over(context));
+        while ready!(ending.poll(state, context)) == Asked::Rest {}
         Poll::Ready(Ok(true))
     });
     let nothing = come.await?;
@@ -184,40 +179,40 @@ where
             .with_upgrades();
         // On the heap, so that it takes no room while the connection rests.
         let mut connection = Box::pin(connection);
-        let mut ending = Ending::No;
-        let ended = poll_fn(|context| {
-            if let Poll::Ready(ended) = connection.as_mut().poll(context) {
-                return Poll::Ready(Some(ended));
-            }
-            while let Poll::Ready(asked) = shared.state.poll_asked(context) {
-                match asked {
-                    Asked::Rest if shared.state.can_rest() => return Poll::Ready(None),
-                    Asked::Rest => {}
-                    Asked::End if ending.begin(&shared.state) => {}
-                    Asked::End => {
-                        connection.as_mut().graceful_shutdown();
-                        context.waker().wake_by_ref();
-                    }
-                }
-            }
-            if ending.poll_over(context).is_ready() {
-                ending = Ending::Asked;
-                connection.as_mut().graceful_shutdown();
-                context.waker().wake_by_ref();
-            }
-            Poll::Pending
-        });
-        match ended.await {
-            Some(ended) => return ended,
-            None => {
-                let parts = Pin::into_inner(connection).into_parts();
-                let Some(parts) = parts else { return Ok(()) };
-                socket = parts.io.into_inner();
-                socket.unread(parts.read_buf);
-            }
+        let mut ending = Ending::default();
+        let turn = poll_fn(|context| poll_turn(connection.as_mut(), &mut ending, shared, context));
+        if let Some(ended) = turn.await {
+            return ended;
         }
+        let Some(parts) = Pin::into_inner(connection).into_parts() else {
+            return Ok(());
+        };
+        socket = parts.io.into_inner();
+        socket.unread(parts.read_buf);
     }
     Ok(())
+}
+
+/// One turn of an HTTP/1 connection: to its end, or to where it rests.
+fn poll_turn<S, H>(
+    mut connection: Pin<&mut http1::UpgradeableConnection<TokioIo<Watched<S>>, Requests<H>>>,
+    ending: &mut Ending,
+    shared: &Shared<H>,
+    context: &mut Context<'_>,
+) -> Poll<Option<Result<(), hyper::Error>>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    H: Handler,
+{
+    loop {
+        if let Poll::Ready(ended) = connection.as_mut().poll(context) {
+            return Poll::Ready(Some(ended));
+        }
+        match ready!(ending.poll(&shared.state, context)) {
+            Asked::End => connection.as_mut().graceful_shutdown(),
+            Asked::Rest => return Poll::Ready(None),
+        }
+    }
 }
 
 /// Serves HTTP/2.
@@ -236,12 +231,11 @@ where
         tokio::select! {
             biased;
             ended = connection.as_mut() => return ended,
-            asked = poll_fn(|context| shared.state.poll_asked(context)) => {
+            asked = poll_fn(|context| shared.state.poll_asked(context)) => match asked {
                 // HTTP/2 tells the client which requests still count.
-                if asked == Asked::End {
-                    connection.as_mut().graceful_shutdown();
-                }
-            }
+                Asked::End => connection.as_mut().graceful_shutdown(),
+                Asked::Rest => {}
+            },
             () = &mut look => {
                 shared.streams.give_up_untaken(untaken);
                 look.as_mut().reset(Instant::now() + untaken / LOOKS);
@@ -275,32 +269,31 @@ fn report(error: &hyper::Error, peer: &Address) {
     }
 }
 
-/// How far the end of a connection has come.
-enum Ending {
-    No,
-    /// The process ends: an HTTP/1 client cannot be told which request still counts, so what is on
-    /// its way is waited for.
-    Lingering(Pin<Box<Sleep>>),
-    Asked,
+/// The end of a connection, put off or not. When the process ends, an HTTP/1 client cannot be told
+/// which request still counts, so what is on its way is waited for.
+#[derive(Default)]
+struct Ending {
+    lingering: Option<Pin<Box<Sleep>>>,
 }
 
 impl Ending {
-    /// Begins to end; gives whether there is still something to be waited for.
-    fn begin(&mut self, state: &State) -> bool {
-        if state.is_draining() {
-            *self = Self::Lingering(Box::pin(tokio::time::sleep(LINGER)));
-            return true;
+    /// What the connection is to do now, of what is asked of it.
+    fn poll(&mut self, state: &State, context: &mut Context<'_>) -> Poll<Asked> {
+        while let Poll::Ready(asked) = state.poll_asked(context) {
+            match asked {
+                Asked::Rest if !state.can_rest() => {}
+                Asked::End if state.is_draining() && !state.is_multiplexed() => {
+                    self.lingering = Some(Box::pin(tokio::time::sleep(LINGER)));
+                }
+                asked => return Poll::Ready(asked),
+            }
         }
-        *self = Self::Asked;
-        false
-    }
-
-    /// Ready when the wait is over.
-    fn poll_over(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        match self {
-            Self::Lingering(timer) => timer.as_mut().poll(context),
-            Self::No | Self::Asked => Poll::Pending,
-        }
+        let Some(lingering) = &mut self.lingering else {
+            return Poll::Pending;
+        };
+        ready!(lingering.as_mut().poll(context));
+        self.lingering = None;
+        Poll::Ready(Asked::End)
     }
 }
 

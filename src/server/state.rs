@@ -153,7 +153,7 @@ impl State {
     }
 
     /// What is asked of the connection, each once.
-    pub(in crate::server) fn poll_asked(&self, context: &mut Context<'_>) -> Poll<Asked> {
+    pub(in crate::server) fn poll_asked(&self, context: &Context<'_>) -> Poll<Asked> {
         self.asked.register(context.waker());
         if self.end_asked.swap(false, Ordering::Relaxed) {
             return Poll::Ready(Asked::End);
