@@ -68,8 +68,7 @@ struct Client {
 }
 
 impl Origin {
-    /// Takes the forwarding headers out of a request. What remains of them afterwards is what a
-    /// trusted proxy said that the gate does not say itself.
+    /// Reads what a trusted proxy said. What nobody vouches for is left to [`Origin::disbelieves`].
     pub(in crate::domain) fn take(
         headers: &mut HeaderMap,
         peer: &Arc<Peer>,
@@ -78,11 +77,20 @@ impl Origin {
         let told = peer
             .is_trusted()
             .then(|| Box::new(Told::take(headers, peer, trusted)));
-        drop_unbelieved(headers, peer.is_trusted());
         Self {
             peer: Arc::clone(peer),
             told,
         }
+    }
+
+    /// Whether nobody vouches for a header of this name. From a peer that is not trusted that is
+    /// all that only a proxy may say. From a trusted one it is what the gate writes itself, the
+    /// spellings that only fold onto a forwarding name, and everything outside `X-Forwarded-*`:
+    /// proxies pass those on as a client sent them, and some app servers take `X-Original-URL` for
+    /// the path.
+    pub(in crate::domain) fn disbelieves(&self, name: &HeaderName) -> bool {
+        is_forwarding(name)
+            && (self.told.is_none() || *name == X_FORWARDED_FOR || !is_plainly_forwarded(name))
     }
 
     fn named(&self) -> Option<&Client> {
@@ -184,30 +192,10 @@ fn chain(headers: &HeaderMap) -> Option<String> {
     (!lines.is_empty()).then(|| lines.join(", "))
 }
 
-/// Drops what nobody vouches for. From a peer that is not trusted that is all of it. From a trusted
-/// one it is what the gate writes itself, the spellings that only fold onto a forwarding name, and
-/// everything outside `X-Forwarded-*`: proxies pass those on as a client sent them, and some app
-/// servers take `X-Original-URL` for the path.
-fn drop_unbelieved(headers: &mut HeaderMap, trusted: bool) {
-    let dropped: Vec<_> = headers
-        .keys()
-        .filter(|name| is_forwarding(name))
-        .filter(|name| !trusted || is_written_here(name) || !is_plainly_forwarded(name))
-        .cloned()
-        .collect();
-    for name in dropped {
-        headers.remove(name);
-    }
-}
-
 fn is_plainly_forwarded(name: &HeaderName) -> bool {
     let name = name.as_str();
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     name.starts_with("x-forwarded-") && name.bytes().all(plain)
-}
-
-fn is_written_here(name: &HeaderName) -> bool {
-    *name == X_FORWARDED_FOR
 }
 
 /// Walks the list from the right, past trusted proxies, to the first address that is not one. An
@@ -259,6 +247,10 @@ mod tests {
             })
             .collect();
         let origin = Origin::take(&mut headers, &peer, &trusted());
+        let names: Vec<_> = headers.keys().cloned().collect();
+        for name in names.iter().filter(|name| origin.disbelieves(name)) {
+            headers.remove(name);
+        }
         let client = origin.client();
         origin.fields(None, &mut |name, value| {
             assert!(name.spelling().eq_ignore_ascii_case(name.name().as_str()));

@@ -37,7 +37,7 @@ impl Entry {
             request_id: request_id.clone(),
             traceparent: None,
             method: request.method().clone(),
-            uri: request.uri().clone(),
+            path: request.uri().path().into(),
             route: Route::None,
             status: 0,
             duration: Duration::ZERO,

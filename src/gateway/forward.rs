@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::Response;
+use http::{HeaderValue, Response};
 use tokio::time::Instant;
 
 use crate::domain::identity::{Clean, Identity, Presented};
@@ -38,7 +38,7 @@ impl Gateway {
         let trace = outbound
             .traceparent()
             .filter(|trace| is_traceparent(trace))
-            .cloned();
+            .and_then(|trace| HeaderValue::from_bytes(trace.as_bytes()).ok());
         let trace = trace.unwrap_or_else(|| {
             let trace = self.ids.borrow_mut().traceparent();
             outbound.start_trace(trace.clone());

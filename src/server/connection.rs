@@ -20,7 +20,7 @@ use http_body::Body;
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
-use hyper::service::Service;
+use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, Sleep};
@@ -173,14 +173,14 @@ where
 {
     let builder = http1_builder(&shared.limits);
     while let Ok(Some(_come)) = early(&mut socket, &shared.state, 1).await {
-        let requests = Requests(Rc::clone(shared));
         let connection = builder
-            .serve_connection(TokioIo::new(socket), requests)
+            .serve_connection(TokioIo::new(socket), requests(Rc::clone(shared)))
             .with_upgrades();
         // On the heap, so that it takes no room while the connection rests.
         let mut connection = Box::pin(connection);
         let mut ending = Ending::default();
-        let turn = poll_fn(|context| poll_turn(connection.as_mut(), &mut ending, shared, context));
+        let state = &shared.state;
+        let turn = poll_fn(|context| poll_turn(connection.as_mut(), &mut ending, state, context));
         if let Some(ended) = turn.await {
             return ended;
         }
@@ -194,21 +194,22 @@ where
 }
 
 /// One turn of an HTTP/1 connection: to its end, or to where it rests.
-fn poll_turn<S, H>(
-    mut connection: Pin<&mut http1::UpgradeableConnection<TokioIo<Watched<S>>, Requests<H>>>,
+fn poll_turn<S, R>(
+    mut connection: Pin<&mut http1::UpgradeableConnection<TokioIo<Watched<S>>, R>>,
     ending: &mut Ending,
-    shared: &Shared<H>,
+    state: &State,
     context: &mut Context<'_>,
 ) -> Poll<Option<Result<(), hyper::Error>>>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    H: Handler,
+    R: HttpService<Incoming, Error = Infallible>,
+    R::ResBody: Body<Error = BoxError> + 'static,
 {
     loop {
         if let Poll::Ready(ended) = connection.as_mut().poll(context) {
             return Poll::Ready(Some(ended));
         }
-        match ready!(ending.poll(&shared.state, context)) {
+        match ready!(ending.poll(state, context)) {
             Asked::End => connection.as_mut().graceful_shutdown(),
             Asked::Rest => return Poll::Ready(None),
         }
@@ -222,8 +223,8 @@ where
     H: Handler,
 {
     shared.state.set_multiplexed();
-    let requests = Requests(Rc::clone(shared));
-    let connection = http2_builder(&shared.limits).serve_connection(TokioIo::new(socket), requests);
+    let builder = http2_builder(&shared.limits);
+    let connection = builder.serve_connection(TokioIo::new(socket), requests(Rc::clone(shared)));
     let mut connection = std::pin::pin!(connection);
     let untaken = shared.limits.body_idle_timeout;
     let mut look = std::pin::pin!(tokio::time::sleep(untaken / LOOKS));
@@ -244,20 +245,17 @@ where
     }
 }
 
-/// Answers the requests of one connection.
-struct Requests<H: Handler>(Rc<Shared<H>>);
-
-impl<H: Handler> Service<Request<Incoming>> for Requests<H> {
-    type Response = Response<Sent<H::Body>>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>>>>;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+/// Answers the requests of one connection. Has no name for its futures: a boxed one would cost an
+/// allocation for each request.
+fn requests<H: Handler>(
+    shared: Rc<Shared<H>>,
+) -> impl HttpService<Incoming, ResBody = Sent<H::Body>, Error = Infallible, Future: 'static> {
+    service_fn(move |request| {
         // Before the future is first polled: from here on the connection is busy.
-        let guard = self.0.state.begin_request();
-        let shared = Rc::clone(&self.0);
-        Box::pin(async move { Ok(shared.answer(request, guard).await) })
-    }
+        let guard = shared.state.begin_request();
+        let shared = Rc::clone(&shared);
+        async move { Ok(shared.answer(request, guard).await) }
+    })
 }
 
 /// Something that was no HTTP is worth a line; a client that went away is not.

@@ -101,8 +101,8 @@ mod tests {
 
     fn name(holder: &Holder, field: &UserField) -> Option<String> {
         let who = Who::LoggedIn(Box::new(holder.clone()));
-        let name = Names::new(field.clone()).of(&who).map(Cow::into_owned);
-        name
+        let mut names = Names::new(field.clone());
+        names.of(&who).map(Cow::into_owned)
     }
 
     #[test]

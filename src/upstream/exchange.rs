@@ -5,6 +5,7 @@
 //! only if nothing of the request was written, or if it is a GET, HEAD or OPTIONS without a body,
 //! which may be repeated (RFC 9110 §9.2.2). Anything else that may have arrived is never sent twice.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -34,11 +35,34 @@ use crate::upstream::{BoxError, Error, Index, Settings};
 const MAX_INTERIM: usize = 16;
 
 /// Room for the head of a request, in bytes: enough for most.
-const HEAD_BYTES: usize = 1024;
+const HEAD_BYTES: usize = 2048;
+
+/// Heads whose memory is kept.
+const MAX_SPARE_HEADS: usize = 16;
 
 /// Sends requests to the app servers, from one worker.
 pub struct Exchange {
     pools: Vec<Rc<Pool>>,
+    heads: SpareHeads,
+}
+
+/// Memory of heads that have been written, for those to come.
+#[derive(Default)]
+struct SpareHeads(RefCell<Vec<Vec<u8>>>);
+
+impl SpareHeads {
+    fn take(&self) -> Vec<u8> {
+        let spare = self.0.borrow_mut().pop();
+        spare.unwrap_or_else(|| Vec::with_capacity(HEAD_BYTES))
+    }
+
+    fn give_back(&self, mut head: Vec<u8>) {
+        let mut spare = self.0.borrow_mut();
+        if spare.len() < MAX_SPARE_HEADS && head.capacity() <= 2 * HEAD_BYTES {
+            head.clear();
+            spare.push(head);
+        }
+    }
 }
 
 /// What an app server answered.
@@ -77,6 +101,7 @@ impl Exchange {
                 .iter()
                 .map(|shared| Pool::new(Arc::clone(shared)))
                 .collect(),
+            heads: SpareHeads::default(),
         }
     }
 
@@ -93,18 +118,23 @@ impl Exchange {
     {
         let pool = self.pools.get(upstream.get()).ok_or(Error::Overloaded)?;
         let settings = pool.shared().settings();
-        let mut asking = Asking::new(request.into_parts(), settings, now);
+        let head = self.heads.take();
+        let mut asking = Asking::new(request.into_parts(), head, settings, now);
         let Some(websocket) = asking.websocket.take() else {
             let (head, connection) = deliver(pool, &mut asking, now).await?;
             return match head.status {
                 StatusCode::SWITCHING_PROTOCOLS => Err(Error::UnaskedUpgrade),
-                _ => Ok(Answered::Answer(answer(pool, head, connection, asking))),
+                _ => Ok(Answered::Answer(
+                    self.answer(pool, head, connection, asking),
+                )),
             };
         };
         let place = pool.shared().tunnel()?;
         let (head, connection) = deliver(pool, &mut asking, now).await?;
         if head.status != StatusCode::SWITCHING_PROTOCOLS {
-            return Ok(Answered::Answer(answer(pool, head, connection, asking)));
+            return Ok(Answered::Answer(
+                self.answer(pool, head, connection, asking),
+            ));
         }
         if !tunnel::accepts(&head.headers, &websocket) {
             return Err(Error::UnaskedUpgrade);
@@ -115,13 +145,48 @@ impl Exchange {
         tunnel::confirm(response.headers_mut());
         Ok(Answered::Tunnel(response, tunnel))
     }
+
+    /// The answer to whoever asked; its body goes on by itself.
+    fn answer<B>(
+        &self,
+        pool: &Rc<Pool>,
+        mut head: AnswerHead,
+        mut connection: Connection,
+        asking: Asking<B>,
+    ) -> Response<AnswerBody>
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin + 'static,
+    {
+        let idle_timeout = pool.shared().settings().idle_timeout;
+        if let Some(promised) = head.promised {
+            // A fifth less than promised: the connection may be on its way to being closed.
+            connection.keep = idle_timeout.min(promised.saturating_mul(4) / 5);
+        }
+        let decoder = std::mem::replace(&mut head.body, Decoder::Done);
+        let reading = Reading::new(decoder, pool.shared().settings().stream_idle_timeout);
+        let sending = asking.sending;
+        let reusable = head.keep_alive && !sending.is_refused();
+        let home = reusable.then(|| Rc::clone(pool));
+        let body = if sending.goes_on() {
+            AnswerBody::relayed(reading, connection, sending, home)
+        } else {
+            self.heads.give_back(sending.into_head());
+            AnswerBody::direct(reading, connection, home)
+        };
+        response(head, body)
+    }
 }
 
 impl<B> Asking<B>
 where
     B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
 {
-    fn new(request: OutboundParts<B>, settings: &Settings, now: Instant) -> Self {
+    fn new(
+        request: OutboundParts<B>,
+        mut bytes: Vec<u8>,
+        settings: &Settings,
+        now: Instant,
+    ) -> Self {
         let OutboundParts {
             head,
             body,
@@ -138,7 +203,6 @@ where
             framing: Framing::of(length, &head),
             upgrade: websocket.is_some(),
         };
-        let mut bytes = Vec::with_capacity(HEAD_BYTES);
         write_head(&mut bytes, &head, &own, terms, settings);
         let safe = matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS);
         Self {
@@ -237,34 +301,6 @@ where
         Ok(head) => Ok((head, connection)),
         Err(failed) => Err(failed.error),
     }
-}
-
-/// The answer to whoever asked; its body goes on by itself.
-fn answer<B>(
-    pool: &Rc<Pool>,
-    mut head: AnswerHead,
-    mut connection: Connection,
-    asking: Asking<B>,
-) -> Response<AnswerBody>
-where
-    B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin + 'static,
-{
-    let idle_timeout = pool.shared().settings().idle_timeout;
-    if let Some(promised) = head.promised {
-        // A fifth less than promised: the connection may be on its way to being closed.
-        connection.keep = idle_timeout.min(promised.saturating_mul(4) / 5);
-    }
-    let decoder = std::mem::replace(&mut head.body, Decoder::Done);
-    let reading = Reading::new(decoder, pool.shared().settings().stream_idle_timeout);
-    let sending = asking.sending;
-    let reusable = head.keep_alive && !sending.is_refused();
-    let home = reusable.then(|| Rc::clone(pool));
-    let body = if sending.goes_on() {
-        AnswerBody::relayed(reading, connection, sending, home)
-    } else {
-        AnswerBody::direct(reading, connection, home)
-    };
-    response(head, body)
 }
 
 fn response<T>(head: AnswerHead, body: T) -> Response<T> {

@@ -122,8 +122,7 @@ impl<B> Clean<B> {
         // cannot have the proxy's word removed.
         let origin = Origin::take(&mut parts.headers, peer, &rules.trusted);
         let takes_trailers = hop::has_token(&parts.headers, &TE, "trailers");
-        hop::remove(&mut parts.headers);
-        let stripped = rules.strip(&mut parts.headers);
+        let stripped = strip(&mut parts.headers, rules, &origin);
         let body = CleanBody::new(body, Arc::clone(rules));
         let clean = Self {
             parts,
@@ -296,6 +295,23 @@ impl OwnFields {
     }
 }
 
+/// Takes out, in one pass, every identity header, what belongs to the connection, and what nobody
+/// vouches for. Gives how many identity headers there were.
+fn strip(headers: &mut HeaderMap, rules: &IdentityRules, origin: &Origin) -> usize {
+    let listed = hop::listed(headers);
+    let mut stripped = 0;
+    let goes = |name: &&HeaderName| {
+        let protected = rules.protects(name);
+        stripped += usize::from(protected);
+        protected || hop::is_hop_by_hop(name) || origin.disbelieves(name) || listed.contains(name)
+    };
+    let gone: Vec<_> = headers.keys().filter(goes).cloned().collect();
+    for name in &gone {
+        headers.remove(name);
+    }
+    stripped
+}
+
 /// Makes sure that the request names its host once, and leaves the name in `Host` alone: RFC 9112
 /// §3.2.2 has the target's authority win; here the two may not differ.
 fn settle_host(parts: &mut request::Parts) -> Result<(), Unclean> {
@@ -319,8 +335,28 @@ fn settle_host(parts: &mut request::Parts) -> Result<(), Unclean> {
     Ok(())
 }
 
+/// `host[:port]`: a name, an IPv4 address, or an IPv6 address in brackets. Narrower than RFC 3986
+/// §3.2.2, which knows names of characters that no host has and that some server misreads.
 fn is_authority(host: &HeaderValue) -> bool {
-    !host.as_bytes().contains(&b'@') && Authority::try_from(host.as_bytes()).is_ok()
+    let host = host.as_bytes();
+    let inside = |byte: &u8| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.');
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    let end_of_name = match host {
+        [b'[', rest @ ..] => match rest.iter().position(|byte| !inside(byte)) {
+            Some(length @ 1..) if rest.get(length) == Some(&b']') => length + 2,
+            _ => return false,
+        },
+        _ => host
+            .iter()
+            .position(|byte| !plain(byte))
+            .unwrap_or(host.len()),
+    };
+    match host.get(end_of_name..) {
+        _ if end_of_name == 0 => false,
+        Some([]) => true,
+        Some([b':', port @ ..]) => port.len() <= 5 && port.iter().all(u8::is_ascii_digit),
+        _ => false,
+    }
 }
 
 fn same_host(host: &HeaderValue, authority: &Authority) -> bool {

@@ -2,7 +2,7 @@
 //! prefixes, places of tokens, trusted proxies. Takes nothing out itself but names.
 
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
 
 use crate::domain::field::FieldName;
 use crate::domain::fold::NameSet;
@@ -124,7 +124,7 @@ impl IdentityRules {
     /// Whether the name may not stand in trailers: what headers are cleaned of, and what changes
     /// how a message is read (RFC 9110 §6.5.1).
     pub(in crate::domain::identity) fn forbids_in_trailers(&self, name: &HeaderName) -> bool {
-        const NEVER: [HeaderName; 6] = [
+        static NEVER: [HeaderName; 6] = [
             AUTHORIZATION,
             CONTENT_LENGTH,
             CONTENT_TYPE,
@@ -141,16 +141,8 @@ impl IdentityRules {
                 .contains(&TokenPlace::Header(name.clone()))
     }
 
-    /// Takes out every protected name; gives how many there were.
-    pub(in crate::domain::identity) fn strip(&self, headers: &mut HeaderMap) -> usize {
-        let found: Vec<_> = headers
-            .keys()
-            .filter(|name| self.protected.has(name))
-            .cloned()
-            .collect();
-        for name in &found {
-            headers.remove(name);
-        }
-        found.len()
+    /// Whether only the gate may write this name, in any spelling.
+    pub(in crate::domain::identity) fn protects(&self, name: &HeaderName) -> bool {
+        self.protected.has(name)
     }
 }

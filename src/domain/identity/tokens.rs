@@ -7,6 +7,9 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use crate::domain::identity::rules::TokenPlace;
 use crate::domain::token::SessionToken;
 
+/// How `Authorization` says that a token follows (RFC 6750 §2.1), in any case.
+const SCHEME: &[u8] = b"bearer ";
+
 /// Two different tokens, or two in one place: which of them counts is not for the gate to guess.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the request carries more than one session token")]
@@ -73,11 +76,10 @@ fn take_bearer(headers: &mut HeaderMap) -> Result<TokenClaim, AmbiguousToken> {
 }
 
 fn bearer_token(value: &HeaderValue) -> Option<SessionToken> {
-    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-    let token = token.trim_start_matches(' ');
+    let (scheme, token) = value.as_bytes().split_at_checked(SCHEME.len())?;
     scheme
-        .eq_ignore_ascii_case("bearer")
-        .then(|| SessionToken::parse(token))
+        .eq_ignore_ascii_case(SCHEME)
+        .then(|| SessionToken::from_bytes(token.trim_ascii_start()))
         .flatten()
 }
 
@@ -88,6 +90,6 @@ fn take_header(headers: &mut HeaderMap, name: &HeaderName) -> Result<TokenClaim,
     let Some(value) = headers.remove(name) else {
         return Ok(TokenClaim::None);
     };
-    let token = value.to_str().ok().and_then(SessionToken::parse);
+    let token = SessionToken::from_bytes(value.as_bytes());
     Ok(token.map_or(TokenClaim::Malformed, TokenClaim::Token))
 }

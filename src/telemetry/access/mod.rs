@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
-use http::{HeaderValue, Method, Uri, Version};
+use http::{HeaderValue, Method, Version};
 
 use crate::domain::clock::Timestamp;
 use crate::domain::id::AppId;
@@ -56,12 +56,13 @@ pub struct Record {
     pub time: Timestamp,
     /// Its id.
     pub request_id: HeaderValue,
-    /// Its trace, as `traceparent` says it.
+    /// Its trace, as `traceparent` says it. A copy as well.
     pub traceparent: Option<HeaderValue>,
     /// Its method.
     pub method: Method,
-    /// Its target; the query is not written.
-    pub uri: Uri,
+    /// Its path, without the query. A copy: the target shares memory with everything else that came
+    /// in one read, which a record that waits would keep.
+    pub path: Box<str>,
     /// Which line of the route table decided.
     pub route: Route,
     /// The status of the answer.

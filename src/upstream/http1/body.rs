@@ -25,7 +25,7 @@ const MAX_SIZE_DIGITS: usize = 15;
 const LAST_CHUNK: &[u8] = b"\r\n0\r\n\r\n";
 
 /// Never in trailers: what frames a message, says who asks, or sets state (RFC 9110 §6.5.1).
-const NEVER_TRAILERS: [HeaderName; 6] = [
+static NEVER_TRAILERS: [HeaderName; 6] = [
     AUTHORIZATION,
     CONTENT_LENGTH,
     CONTENT_TYPE,

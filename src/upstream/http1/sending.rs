@@ -198,6 +198,11 @@ where
         self.refused
     }
 
+    /// The memory of the head.
+    pub(in crate::upstream) fn into_head(self) -> Vec<u8> {
+        self.out.own
+    }
+
     /// Begins anew, on another connection. For a request of which nothing has been written, or one
     /// without a body.
     pub(in crate::upstream) fn rewind(&mut self) {
