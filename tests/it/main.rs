@@ -15,6 +15,7 @@ mod connections;
 mod decrypt;
 mod drain;
 mod forwarding;
+mod h2_conformance;
 mod http2;
 mod login;
 mod login_races;
