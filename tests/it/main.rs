@@ -25,6 +25,7 @@ mod pool;
 mod process;
 mod proxies;
 mod refusals;
+mod repeats;
 mod rules;
 mod secrets;
 mod sessions;
