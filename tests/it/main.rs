@@ -29,6 +29,8 @@ mod repeats;
 mod rules;
 mod secrets;
 mod sessions;
+mod slow_apps;
+mod slow_clients;
 mod spoofing;
 mod streaming;
 mod support;

@@ -101,6 +101,15 @@ impl Program {
             .unwrap_or_else(|| panic!("{status}: {}", self.said()))
     }
 
+    /// How many sockets it has open.
+    pub(crate) fn sockets(&self) -> usize {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap();
+        // One that is closed meanwhile is none.
+        let open = open.filter_map(|open| std::fs::read_link(open.unwrap().path()).ok());
+        open.filter(|file| file.to_string_lossy().starts_with("socket:"))
+            .count()
+    }
+
     /// A field of the kernel's account of its memory, in KiB.
     pub(crate) fn memory(&self, field: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
