@@ -20,6 +20,7 @@ mod http2;
 mod login;
 mod login_races;
 mod login_wechat;
+mod memory;
 mod paths;
 mod pool;
 mod process;
