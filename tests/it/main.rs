@@ -14,6 +14,7 @@ mod broken_app;
 mod connections;
 mod decrypt;
 mod drain;
+mod drain_in_flight;
 mod forwarding;
 mod h2_conformance;
 mod http2;
