@@ -17,6 +17,7 @@ mod drain;
 mod drain_in_flight;
 mod forwarding;
 mod h2_conformance;
+mod hosts;
 mod http2;
 mod login;
 mod login_races;
