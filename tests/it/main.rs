@@ -12,6 +12,7 @@
 mod apps;
 mod broken_app;
 mod connections;
+mod curl;
 mod decrypt;
 mod drain;
 mod drain_in_flight;
