@@ -40,5 +40,6 @@ mod streaming;
 mod support;
 mod tidy;
 mod tokens;
+mod trailers;
 mod tutorial;
 mod websocket;

@@ -2,10 +2,11 @@
 
 use crate::h2_conformance::Expect::{Either, Fine, Reset};
 use crate::h2_conformance::{Case, case, check, open_to_all};
+use crate::support::World;
 use crate::support::app::Seen;
 use crate::support::frames::{
-    COMPRESSION_ERROR, DATA, END_HEADERS, END_STREAM, Frames, HEADERS, PROTOCOL_ERROR, WHOLE,
-    block, frame, post, request,
+    COMPRESSION_ERROR, DATA, END_HEADERS, END_STREAM, Frames, HEADERS, NO_ERROR, PROTOCOL_ERROR,
+    Reaction, WHOLE, block, frame, post, request,
 };
 
 const METHOD: (&str, &str) = (":method", "GET");
@@ -225,6 +226,24 @@ async fn a_pseudo_header_in_trailers_reaches_nobody() {
         assert_eq!((&*seen.method, &*seen.target), ("POST", "/a"));
         assert!(seen.trailers.iter().all(|(name, _)| name.starts_with("x-")));
     }
+}
+
+#[tokio::test]
+async fn a_refusal_in_the_middle_of_a_body_is_whole_and_no_error() {
+    let world = World::start().await;
+    let mut frames = Frames::open(world.address()).await;
+    let data = frame(DATA, 0, 1, &[b'x'; 16_384]);
+    // As much as the windows of a connection allow that nobody has enlarged.
+    let upload = [post(1, "/upload"), data.clone(), data.clone(), data];
+    frames.write(&upload.concat()).await;
+    let (_, body) = frames.answer(1).await;
+    let body = String::from_utf8(body).unwrap();
+    assert!(body.contains("session_required"), "{body}");
+    // RFC 9113 §8.1: the answer is whole before the client is asked to stop.
+    assert_eq!(frames.reaction(1).await, Reaction::Reset(NO_ERROR));
+    frames.write(&post(3, "/wx/session")).await;
+    assert_eq!(frames.reaction(3).await, Reaction::Answered);
+    assert_eq!(world.app.count(), 0);
 }
 
 #[tokio::test]
