@@ -92,3 +92,28 @@ async fn an_answer_with_trailers_is_whole_for_a_client_that_takes_none() {
         assert!(said.starts_with("5\r\nhello\r\n0\r\n"), "{said}");
     }
 }
+
+#[tokio::test]
+async fn what_belongs_to_a_connection_or_a_framing_is_no_trailer() {
+    let trailers = "Connection: x-hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=9\r\n\
+                    Transfer-Encoding: gzip\r\nContent-Length: 3\r\nTE: trailers\r\n\
+                    Upgrade: h2c\r\nProxy-Connection: close\r\nX-Sum: 7\r\n";
+    let (_app, world) = with_trailers(trailers).await;
+    let left = by_http2(&world).await;
+    let hop = |(name, _): &(String, String)| name != "x-sum" && name != "x-hop";
+    let wrong: Vec<_> = left.iter().filter(|pair| hop(pair)).collect();
+    assert!(wrong.is_empty(), "{wrong:?}");
+    let said = raw(world.get("/a").header("TE", "trailers")).await;
+    let (_, after) = said.split_once("\r\n0\r\n").expect("no end");
+    for name in [
+        "connection",
+        "keep-alive",
+        "transfer-encoding",
+        "content-length",
+        "upgrade",
+    ] {
+        let named = |line: &str| line.to_ascii_lowercase().starts_with(&format!("{name}:"));
+        assert!(!after.lines().any(named), "{name}: {said}");
+    }
+    assert!(after.to_ascii_lowercase().contains("x-sum: 7"), "{said}");
+}
