@@ -117,3 +117,16 @@ async fn what_belongs_to_a_connection_or_a_framing_is_no_trailer() {
     }
     assert!(after.to_ascii_lowercase().contains("x-sum: 7"), "{said}");
 }
+
+#[tokio::test]
+async fn a_connection_goes_on_after_an_answer_with_trailers() {
+    let (app, world) = with_trailers("X-Sum: 7\r\n").await;
+    // As many workers may have a connection each.
+    for _ in 0..10 {
+        let said = raw(world.get("/a").header("TE", "trailers")).await;
+        assert!(said.contains("hello"), "{said}");
+        let said = raw(world.get("/a")).await;
+        assert!(said.contains("hello"), "{said}");
+    }
+    assert!(app.accepted() <= 4, "{} connections", app.accepted());
+}
