@@ -6,6 +6,7 @@ mod framing;
 mod hpack;
 mod kinds;
 mod messages;
+mod preface;
 mod streams;
 mod windows;
 
