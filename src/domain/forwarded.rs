@@ -2,11 +2,11 @@
 //! from anybody else all of it is dropped. Writes the same headers anew for the app server.
 
 use std::net::IpAddr;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
-use http::header::HOST;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::domain::field::FieldName;
 use crate::domain::fold::NameSet;
 use crate::domain::limits;
 use crate::domain::peer::{self, Address, Peer, TrustedProxies};
@@ -15,10 +15,18 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_ORIGINAL_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-original-forwarded-for");
-const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 /// The name of the request id, towards the app server and on every answer.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+static FORWARDED_FOR: FieldName = FieldName::fixed(X_FORWARDED_FOR, "X-Forwarded-For");
+static FORWARDED_HOST: FieldName = FieldName::fixed(X_FORWARDED_HOST, "X-Forwarded-Host");
+static FORWARDED_PORT: FieldName = FieldName::fixed(X_FORWARDED_PORT, "X-Forwarded-Port");
+static FORWARDED_PROTO: FieldName = FieldName::fixed(X_FORWARDED_PROTO, "X-Forwarded-Proto");
+static ORIGINAL_FORWARDED_FOR: FieldName = FieldName::fixed(
+    HeaderName::from_static("x-original-forwarded-for"),
+    "X-Original-Forwarded-For",
+);
+static REAL_IP: FieldName = FieldName::fixed(HeaderName::from_static("x-real-ip"), "X-Real-IP");
 
 /// Everything by which a proxy says something about a request that it passes on.
 static FORWARDING: LazyLock<NameSet> = LazyLock::new(|| {
@@ -34,19 +42,29 @@ pub fn is_forwarding(name: &HeaderName) -> bool {
 /// Where a request came from: what a trusted proxy said, or what the connection shows.
 #[derive(Clone, Debug)]
 pub struct Origin {
-    client: Address,
-    client_header: HeaderValue,
-    chain: HeaderValue,
-    told: Told,
+    peer: Arc<Peer>,
+    /// What a trusted proxy said; nothing is believed of any other peer.
+    told: Option<Box<Told>>,
 }
 
-/// What a trusted proxy said. Empty for any other peer.
-#[derive(Clone, Debug, Default)]
+/// What a trusted proxy said.
+#[derive(Clone, Debug)]
 struct Told {
+    /// When it named a client.
+    client: Option<Client>,
     proto: Option<HeaderValue>,
     host: Option<HeaderValue>,
     port: Option<HeaderValue>,
     request_id: Option<HeaderValue>,
+}
+
+/// The client as a trusted proxy named it.
+#[derive(Clone, Debug)]
+struct Client {
+    address: Address,
+    header: HeaderValue,
+    /// The whole list of `X-Forwarded-For`, the proxy included.
+    chain: HeaderValue,
 }
 
 impl Origin {
@@ -54,69 +72,67 @@ impl Origin {
     /// trusted proxy said that the gate does not say itself.
     pub(in crate::domain) fn take(
         headers: &mut HeaderMap,
-        peer: &Peer,
+        peer: &Arc<Peer>,
         trusted: &TrustedProxies,
     ) -> Self {
-        let chain = peer.is_trusted().then(|| chain(headers)).flatten();
-        let told = if peer.is_trusted() {
-            Told::take(headers)
-        } else {
-            Told::default()
-        };
+        let told = peer
+            .is_trusted()
+            .then(|| Box::new(Told::take(headers, peer, trusted)));
         drop_unbelieved(headers, peer.is_trusted());
-        let Some(chain) = chain else {
-            return Self::of_peer(peer, told);
-        };
-        let client = rightmost_untrusted(&chain, peer.address(), trusted);
-        let whole = format!("{chain}, {}", peer.address());
         Self {
-            client,
-            client_header: peer::as_header(&client),
-            chain: HeaderValue::try_from(whole).unwrap_or_else(|_| peer.address_header().clone()),
+            peer: Arc::clone(peer),
             told,
         }
     }
 
-    fn of_peer(peer: &Peer, told: Told) -> Self {
-        let address = peer.address_header().clone();
-        Self {
-            client: peer.address(),
-            client_header: address.clone(),
-            chain: address,
-            told,
-        }
+    fn named(&self) -> Option<&Client> {
+        self.told.as_ref()?.client.as_ref()
     }
 
     /// The client: the rightmost address that is not a trusted proxy's.
     pub fn client(&self) -> Address {
-        self.client
+        self.named()
+            .map_or_else(|| self.peer.address(), |client| client.address)
     }
 
     /// The request id that a trusted proxy gave.
     pub fn request_id(&self) -> Option<&HeaderValue> {
-        self.told.request_id.as_ref()
+        self.told.as_ref()?.request_id.as_ref()
     }
 
-    /// Writes the forwarding headers for the app server.
-    pub(in crate::domain) fn write(self, headers: &mut HeaderMap, peer: &Peer) {
-        let host = self.told.host.or_else(|| headers.get(HOST).cloned());
-        let port = self.told.port.or_else(|| peer.local_port().cloned());
-        let proto = self.told.proto.unwrap_or_else(|| peer.scheme().as_header());
-        headers.insert(X_FORWARDED_FOR, self.chain);
-        headers.insert(X_FORWARDED_PROTO, proto);
-        headers.insert(X_REAL_IP, self.client_header.clone());
-        headers.insert(X_ORIGINAL_FORWARDED_FOR, self.client_header);
-        if let Some(host) = host {
-            headers.insert(X_FORWARDED_HOST, host);
+    /// Shows the forwarding headers for the app server, each once. `host` is the request's own.
+    pub(in crate::domain) fn fields(
+        &self,
+        host: Option<&HeaderValue>,
+        write: &mut impl FnMut(&FieldName, &HeaderValue),
+    ) {
+        let peer = &*self.peer;
+        let told = self.told.as_deref();
+        let (client, chain) = self.named().map_or_else(
+            || (peer.address_header(), peer.address_header()),
+            |named| (&named.header, &named.chain),
+        );
+        write(&FORWARDED_FOR, chain);
+        write(&REAL_IP, client);
+        write(&ORIGINAL_FORWARDED_FOR, client);
+        let proto = told.and_then(|told| told.proto.as_ref());
+        write(
+            &FORWARDED_PROTO,
+            proto.unwrap_or_else(|| peer.scheme_header()),
+        );
+        if let Some(host) = told.and_then(|told| told.host.as_ref()).or(host) {
+            write(&FORWARDED_HOST, host);
         }
-        if let Some(port) = port {
-            headers.insert(X_FORWARDED_PORT, port);
+        let port = told.and_then(|told| told.port.as_ref());
+        if let Some(port) = port.or_else(|| peer.local_port()) {
+            write(&FORWARDED_PORT, port);
         }
     }
 }
 
 impl Told {
-    fn take(headers: &mut HeaderMap) -> Self {
+    fn take(headers: &mut HeaderMap, peer: &Peer, trusted: &TrustedProxies) -> Self {
+        let client = chain(headers).map(|chain| Client::of(&chain, peer, trusted));
         // Of two values, one may be the client's own; then neither counts.
         let mut single = |name: &HeaderName| {
             let twice = headers.get_all(name).iter().nth(1).is_some();
@@ -125,10 +141,23 @@ impl Told {
                 .filter(|value| !twice && is_plain(value))
         };
         Self {
+            client,
             proto: single(&X_FORWARDED_PROTO),
             host: single(&X_FORWARDED_HOST),
             port: single(&X_FORWARDED_PORT),
             request_id: single(&X_REQUEST_ID),
+        }
+    }
+}
+
+impl Client {
+    fn of(chain: &str, peer: &Peer, trusted: &TrustedProxies) -> Self {
+        let address = rightmost_untrusted(chain, peer.address(), trusted);
+        let whole = format!("{chain}, {}", peer.address());
+        Self {
+            address,
+            header: peer::as_header(&address),
+            chain: HeaderValue::try_from(whole).unwrap_or_else(|_| peer.address_header().clone()),
         }
     }
 }
@@ -219,7 +248,7 @@ mod tests {
 
     fn pass(peer: &str, request: &[(&'static str, &'static str)]) -> (HeaderMap, Address) {
         let address = Address::from(peer.parse::<IpAddr>().unwrap());
-        let peer = Peer::new(address, Scheme::Http, Some(4180), &trusted());
+        let peer = Arc::new(Peer::new(address, Scheme::Http, Some(4180), &trusted()));
         let mut headers: HeaderMap = request
             .iter()
             .map(|&(name, value)| {
@@ -231,7 +260,13 @@ mod tests {
             .collect();
         let origin = Origin::take(&mut headers, &peer, &trusted());
         let client = origin.client();
-        origin.write(&mut headers, &peer);
+        origin.fields(None, &mut |name, value| {
+            assert!(name.spelling().eq_ignore_ascii_case(name.name().as_str()));
+            assert!(
+                headers.insert(name.name(), value.clone()).is_none(),
+                "{name}"
+            );
+        });
         (headers, client)
     }
 

@@ -37,8 +37,13 @@ pub fn remove(headers: &mut HeaderMap) {
     }
 }
 
+/// Whether a header of this name is always of one connection.
+pub fn is_hop_by_hop(name: &HeaderName) -> bool {
+    HOP_BY_HOP.contains(name)
+}
+
 /// The names that the `Connection` headers list and that may be removed for it.
-fn listed(headers: &HeaderMap) -> Vec<HeaderName> {
+pub fn listed(headers: &HeaderMap) -> Vec<HeaderName> {
     headers
         .get_all(CONNECTION)
         .iter()

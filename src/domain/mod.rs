@@ -5,6 +5,7 @@
 //! name the types of `http` and `http_body`, and knows no other module of this crate.
 
 pub mod clock;
+pub mod field;
 pub mod fold;
 pub mod forwarded;
 pub mod hop;

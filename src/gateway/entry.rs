@@ -18,7 +18,7 @@ use crate::telemetry::access::{Flag, Record, Ring, Route, Who};
 #[derive(Debug)]
 pub(in crate::gateway) struct Entry {
     /// `None` once it has been handed over.
-    record: Option<Record>,
+    record: Option<Box<Record>>,
     request_id: HeaderValue,
     begun: Instant,
     ring: Option<Ring>,
@@ -50,7 +50,7 @@ impl Entry {
             flag: None,
         };
         Self {
-            record: Some(record),
+            record: Some(Box::new(record)),
             request_id,
             begun: Instant::now(),
             ring,

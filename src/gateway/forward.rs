@@ -33,9 +33,8 @@ impl Gateway {
             .flatten();
         let hang = session.as_ref().and_then(|live| self.hang(visit, live));
         let identity = session.map_or(Identity::Anonymous, Identity::Session);
-        let mut outbound = request.identify(&identity);
-        outbound.set_origin(presented.into_origin(), visit.peer);
-        outbound.set_request_id(visit.entry.request_id().clone());
+        let request_id = visit.entry.request_id().clone();
+        let mut outbound = request.identify(identity, presented.into_origin(), request_id);
         let trace = outbound
             .traceparent()
             .filter(|trace| is_traceparent(trace))
@@ -47,7 +46,7 @@ impl Gateway {
         });
         visit.entry.traced(trace);
         let begun = Instant::now();
-        let answered = self.exchange.send(upstream, outbound).await;
+        let answered = self.exchange.send(upstream, outbound, begun).await;
         visit.entry.app_server_answered(begun.elapsed());
         match answered {
             Ok(Answered::Answer(response)) => {

@@ -265,7 +265,7 @@ fn what_no_request_may_bring_along_leaves_the_request_whole() {
         ),
         (
             "keep = [\"x.wx.openid\"]",
-            "2: identity.keep[0]: is \"x.wx.openid\", but only the gate may write x-wx-openid, expected another header",
+            "2: identity.keep[0]: is \"x.wx.openid\", but only the gate may write X-WX-OPENID, expected another header",
         ),
         (
             "keep = [\"x wx\"]",

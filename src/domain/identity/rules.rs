@@ -4,6 +4,7 @@
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::domain::field::FieldName;
 use crate::domain::fold::NameSet;
 use crate::domain::forwarded;
 use crate::domain::identity::overrides::is_method_override;
@@ -13,20 +14,20 @@ use crate::domain::peer::TrustedProxies;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdentityNames {
     /// The user's openid.
-    pub openid: HeaderName,
+    pub openid: FieldName,
     /// The user's unionid, where known.
-    pub unionid: HeaderName,
+    pub unionid: FieldName,
     /// The mini program.
-    pub appid: HeaderName,
+    pub appid: FieldName,
     /// That the request came from a mini program at all.
-    pub source: HeaderName,
+    pub source: FieldName,
     /// The cloud environment, a fixed text.
-    pub env: HeaderName,
+    pub env: FieldName,
 }
 
 impl IdentityNames {
     /// All of them.
-    pub fn all(&self) -> [&HeaderName; 5] {
+    pub fn all(&self) -> [&FieldName; 5] {
         [
             &self.openid,
             &self.unionid,
@@ -90,6 +91,7 @@ impl IdentityRules {
             names
                 .all()
                 .into_iter()
+                .map(FieldName::name)
                 .chain(of_tokens)
                 .map(HeaderName::as_str),
             stripping.prefixes.iter().map(String::as_str),
