@@ -28,7 +28,7 @@ pub(in crate::server) struct State {
     tunnelled: AtomicBool,
     draining: AtomicBool,
     retired: AtomicBool,
-    /// Milliseconds after `opened` at which the last request was over.
+    /// Microseconds after `opened` at which the last request was over.
     idle_since: AtomicU64,
     /// What is asked of it and has not been heard yet.
     end_asked: AtomicBool,
@@ -79,13 +79,13 @@ impl State {
 
     /// Notes that the last request was over at this moment.
     pub(in crate::server) fn fell_idle(&self, now: Instant) {
-        let since_open = now.saturating_duration_since(self.opened).as_millis();
+        let since_open = now.saturating_duration_since(self.opened).as_micros();
         let since_open = u64::try_from(since_open).unwrap_or(u64::MAX);
         self.idle_since.store(since_open, Ordering::Relaxed);
     }
 
     fn idle_from(&self) -> Instant {
-        self.opened + Duration::from_millis(self.idle_since.load(Ordering::Relaxed))
+        self.opened + Duration::from_micros(self.idle_since.load(Ordering::Relaxed))
     }
 
     /// Many requests share it: a byte that arrives is not the begin of a request head.

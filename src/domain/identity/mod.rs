@@ -323,6 +323,8 @@ fn settle_host(parts: &mut request::Parts) -> Result<(), Unclean> {
     match (hosts.next(), hosts.next(), authority) {
         (Some(host), None, None) if is_authority(host) => {}
         (Some(host), None, Some(authority)) if same_host(host, &authority) => {}
+        // HTTP/1.1 needs the header whatever its target says (RFC 9112 §3.2).
+        (None, None, Some(_)) if parts.version == Version::HTTP_11 => return Err(Unclean::Host),
         (None, None, Some(authority)) if !authority.as_str().contains('@') => {
             let host =
                 HeaderValue::try_from(authority.as_str()).map_err(|_invalid| Unclean::Host)?;
