@@ -36,6 +36,9 @@ use crate::telemetry::event;
 /// How an HTTP/2 connection begins (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// The head of a frame (RFC 9113 §4.1).
+const FRAME_HEAD_BYTES: usize = 9;
+
 /// Streams of one HTTP/2 connection at once. Mini programs have ten requests under way at most.
 const MAX_STREAMS: u32 = 128;
 
@@ -122,14 +125,26 @@ where
 {
     let mut wanted = 1;
     while let Some(come) = early(socket, state, wanted).await? {
-        let preface = come.get(..PREFACE.len());
-        match preface {
-            Some(PREFACE) => return Ok(Some(Protocol::Http2)),
-            None if PREFACE.starts_with(come) && come.len() >= wanted => wanted = come.len() + 1,
+        let more = come.len() >= wanted;
+        match come.split_at_checked(PREFACE.len()) {
+            Some((PREFACE, first)) => match first.get(..FRAME_HEAD_BYTES) {
+                Some(head) => return Ok(is_settings(head).then_some(Protocol::Http2)),
+                None if more => wanted = come.len() + 1,
+                None => return Ok(None),
+            },
+            None if PREFACE.starts_with(come) && more => wanted = come.len() + 1,
             _ => return Ok(Some(Protocol::Http1)),
         }
     }
     Ok(None)
+}
+
+/// Whether a frame with this head may be a client's first one: SETTINGS that acknowledges nothing
+/// (RFC 9113 §3.4). The HTTP library would take any.
+fn is_settings(head: &[u8]) -> bool {
+    const SETTINGS: u8 = 4;
+    const ACK: u8 = 1;
+    matches!(head, [_, _, _, SETTINGS, flags, ..] if flags & ACK == 0)
 }
 
 /// Waits, without a buffer, until this many bytes have come or the client has closed; `None` when
