@@ -27,6 +27,7 @@ mod refusals;
 mod rules;
 mod secrets;
 mod sessions;
+mod socket_tokens;
 mod spoofing;
 mod streaming;
 mod support;
