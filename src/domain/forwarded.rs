@@ -1,5 +1,6 @@
-//! What proxies say about clients: `X-Forwarded-*` and its kin. Believed from trusted proxies only;
-//! from anybody else all of it is dropped. Writes the same headers anew for the app server.
+//! What proxies say about clients: `X-Forwarded-*` and its kin, or `Forwarded`. Believed from trusted
+//! proxies only; from anybody else all of it is dropped. Writes `X-Forwarded-*` anew for the app
+//! server.
 
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
@@ -10,6 +11,7 @@ use crate::domain::field::FieldName;
 use crate::domain::fold::NameSet;
 use crate::domain::limits;
 use crate::domain::peer::{self, Address, Peer, TrustedProxies};
+use crate::domain::rfc7239;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -139,8 +141,39 @@ impl Origin {
 }
 
 impl Told {
+    /// What a trusted proxy says. A proxy that writes `X-Forwarded-For`
+    /// may not know of `Forwarded`, and then passes on what a client says there; so one that has
+    /// both is believed in the former only.
     fn take(headers: &mut HeaderMap, peer: &Peer, trusted: &TrustedProxies) -> Self {
-        let client = chain(headers).map(|chain| Client::of(&chain, peer, trusted));
+        if headers.contains_key(X_FORWARDED_FOR) {
+            let client = chain(headers).map(|chain| Client::of(&chain, peer, trusted));
+            return Self::take_plain(client, headers);
+        }
+        let said: Vec<_> = rfc7239::from_the_end(headers).collect();
+        let is_silent =
+            [X_FORWARDED_PROTO, X_FORWARDED_HOST].map(|name| !headers.contains_key(name));
+        let mut told = Self::take_plain(None, headers);
+        if let (Some(last), [no_proto, no_host]) = (said.first(), is_silent) {
+            let plain = |text: &Option<String>| {
+                let value = HeaderValue::from_str(text.as_ref()?).ok();
+                value.filter(is_plain)
+            };
+            told.proto = told
+                .proto
+                .or_else(|| plain(&last.proto).filter(|_| no_proto));
+            told.host = told.host.or_else(|| plain(&last.host).filter(|_| no_host));
+        }
+        // What stands before one that hides its address was checked by nobody.
+        let clients = said.iter().map_while(|element| element.client);
+        let mut chain: Vec<_> = clients.map(|client| client.to_string()).collect();
+        chain.reverse();
+        if !chain.is_empty() {
+            told.client = Some(Client::of(&chain.join(", "), peer, trusted));
+        }
+        told
+    }
+
+    fn take_plain(client: Option<Client>, headers: &mut HeaderMap) -> Self {
         // Of two values, one may be the client's own; then neither counts.
         let mut single = |name: &HeaderName| {
             let twice = headers.get_all(name).iter().nth(1).is_some();
@@ -203,7 +236,7 @@ fn is_plainly_forwarded(name: &HeaderName) -> bool {
 fn rightmost_untrusted(chain: &str, peer: Address, trusted: &TrustedProxies) -> Address {
     let mut client = peer;
     for entry in chain.rsplit(',') {
-        let Some(ip) = parse_entry(entry.trim()) else {
+        let Some(ip) = parse_address(entry.trim()) else {
             return client;
         };
         client = Address::from(ip);
@@ -215,7 +248,7 @@ fn rightmost_untrusted(chain: &str, peer: Address, trusted: &TrustedProxies) -> 
 }
 
 /// An address with or without a port, an IPv6 one with or without brackets.
-fn parse_entry(entry: &str) -> Option<IpAddr> {
+pub(in crate::domain) fn parse_address(entry: &str) -> Option<IpAddr> {
     if let Ok(ip) = entry.parse() {
         return Some(ip);
     }
@@ -327,15 +360,93 @@ mod tests {
                 ("x-original-forwarded-for", "1.2.3.4"),
                 ("x-original-url", "/admin"),
                 ("x-rewrite-url", "/admin"),
-                ("forwarded", "for=1.2.3.4"),
+                ("x_forwarded_for", "1.2.3.4"),
             ],
         );
         assert_eq!(headers["x-forwarded-proto"], "https");
         assert_eq!(headers["x-forwarded-prefix"], "/x");
         assert_eq!(headers["x-original-forwarded-for"], "10.0.0.1");
         assert!(!headers.contains_key("x_forwarded_proto"));
-        for gone in ["x_real_ip", "x-original-url", "x-rewrite-url", "forwarded"] {
+        for gone in [
+            "x_real_ip",
+            "x-original-url",
+            "x-rewrite-url",
+            "x_forwarded_for",
+        ] {
             assert!(!headers.contains_key(gone), "{gone}");
         }
+    }
+
+    #[test]
+    fn forwarded_counts_for_nothing_beside_the_list_that_the_proxy_writes() {
+        for list in ["198.51.100.7", "unknown", ""] {
+            let lie = "for=6.6.6.6;proto=https;host=evil";
+            let request = [("x-forwarded-for", list), ("forwarded", lie)];
+            let (headers, _) = pass("10.0.0.1", &request);
+            let seen = format!("{headers:?}");
+            for lie in ["6.6.6.6", "https", "evil", "forwarded\": \"for"] {
+                assert!(!seen.contains(lie), "{list}: {seen}");
+            }
+        }
+    }
+
+    #[test]
+    fn forwarded_is_believed_as_far_as_it_was_checked_and_goes_no_further() {
+        for (forwarded, client, chain) in [
+            (
+                "for=6.6.6.6, for=198.51.100.7",
+                "198.51.100.7",
+                "6.6.6.6, 198.51.100.7, ",
+            ),
+            (
+                "for=198.51.100.7, for=10.9.9.9",
+                "198.51.100.7",
+                "198.51.100.7, 10.9.9.9, ",
+            ),
+            (
+                "for=6.6.6.6, for=unknown, for=10.9.9.9",
+                "10.9.9.9",
+                "10.9.9.9, ",
+            ),
+            (
+                "for=6.6.6.6, proto=http, for=10.9.9.9",
+                "10.9.9.9",
+                "10.9.9.9, ",
+            ),
+            ("for=6.6.6.6, for=\"10.9.9.9", "10.0.0.1", ""),
+            ("for=6.6.6.6, for=_hidden", "10.0.0.1", ""),
+            ("for=\"[2001:db8::1]:443\"", "2001:db8::1", "2001:db8::1, "),
+            ("for=\"[::ffff:10.9.9.9]\"", "10.9.9.9", "::ffff:10.9.9.9, "),
+        ] {
+            let (headers, found) = pass("10.0.0.1", &[("forwarded", forwarded)]);
+            assert_eq!(found.to_string(), client, "{forwarded}");
+            assert_eq!(headers["x-real-ip"], client);
+            assert_eq!(headers["x-forwarded-for"], format!("{chain}10.0.0.1"));
+            assert!(!headers.contains_key("forwarded"));
+        }
+    }
+
+    #[test]
+    fn scheme_and_host_are_those_of_the_last_proxy_where_no_plainer_header_says_them() {
+        let last = (
+            "forwarded",
+            "for=1.1.1.1;proto=ftp, for=2.2.2.2;proto=https;host=\"a:8\"",
+        );
+        let check = |more: &[(&'static str, &'static str)], proto, host: Option<&str>| {
+            let request = [&[last], more].concat();
+            let (headers, _) = pass("10.0.0.1", &request);
+            assert_eq!(headers["x-forwarded-proto"], proto, "{more:?}");
+            let found = headers
+                .get("x-forwarded-host")
+                .map(|host| host.to_str().unwrap());
+            assert_eq!(found, host, "{more:?}");
+        };
+        check(&[], "https", Some("a:8"));
+        check(&[("x-forwarded-proto", "wss")], "wss", Some("a:8"));
+        check(&[("x-forwarded-host", "b")], "https", Some("b"));
+        // One that is there and not believed is there all the same.
+        check(&[("x-forwarded-proto", "a b")], "http", Some("a:8"));
+        check(&[("forwarded", "for=3.3.3.3")], "http", None);
+        check(&[("forwarded", "for=3.3.3.3;proto=\"a b\"")], "http", None);
     }
 }

@@ -16,6 +16,7 @@ pub mod path;
 pub mod peer;
 pub mod readings;
 pub mod referer;
+mod rfc7239;
 pub mod secret;
 pub mod session;
 pub mod token;

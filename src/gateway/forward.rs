@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use http::header::SEC_WEBSOCKET_PROTOCOL;
 use http::{HeaderValue, Response};
 use tokio::time::Instant;
 
 use crate::domain::identity::{Clean, Identity, Presented};
 use crate::domain::session::Live;
+use crate::domain::websocket::WebSocketRequest;
 use crate::gateway::body::{AnswerBody, Hang};
 use crate::gateway::entry::Entry;
 use crate::gateway::ids::is_traceparent;
@@ -31,6 +33,9 @@ impl Gateway {
             .is_some()
             .then(|| ClientUpgrade::take(request.extensions_mut()))
             .flatten();
+        let own_subprotocol = request
+            .websocket()
+            .and_then(WebSocketRequest::own_subprotocol);
         let hang = session.as_ref().and_then(|live| self.hang(visit, live));
         let identity = session.map_or(Identity::Anonymous, Identity::Session);
         let request_id = visit.entry.request_id().clone();
@@ -52,7 +57,11 @@ impl Gateway {
             Ok(Answered::Answer(response)) => {
                 Ok(response.map(|body| AnswerBody::streamed(body, hang)))
             }
-            Ok(Answered::Tunnel(response, tunnel)) => {
+            Ok(Answered::Tunnel(mut response, tunnel)) => {
+                if let Some(own) = own_subprotocol {
+                    let chosen = response.headers_mut().entry(SEC_WEBSOCKET_PROTOCOL);
+                    chosen.or_insert(own);
+                }
                 let upgrade = upgrade.ok_or(Refusal::Internal)?;
                 let entry = visit.entry.hand_over();
                 tokio::task::spawn_local(run_tunnel(upgrade, tunnel, hang, entry));

@@ -36,6 +36,7 @@ mod secrets;
 mod sessions;
 mod slow_apps;
 mod slow_clients;
+mod socket_tokens;
 mod spoofing;
 mod streaming;
 mod support;

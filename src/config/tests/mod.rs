@@ -266,6 +266,11 @@ fn what_is_probably_not_meant_is_a_warning_with_its_line() {
             "wxgate.toml:2: session.idle_ttl: is not shorter than session.ttl, so it ends no session",
         ),
         (
+            "[session]\ntoken_from = [\"query:token\", \"websocket-protocol\"]",
+            "wxgate.toml:2: session.token_from: names places in WebSocket handshakes only, so no \
+             other request can show a token; most want \"authorization\" as well",
+        ),
+        (
             "[server]\ntrusted_proxies = [\"0.0.0.0/0\"]",
             "wxgate.toml:2: server.trusted_proxies[0]: trusts everybody: any client can claim any \
              address in X-Forwarded-For; name the proxies only",
@@ -286,6 +291,7 @@ fn rules_that_differ_by_method_or_path_are_no_cause_for_warning() {
         "[[access.rules]]\npath = \"/a\"\nmethods = [\"GET\"]\n[[access.rules]]\npath = \"/a\"",
         "[[access.rules]]\npath = \"/a/b\"\nrequire = \"public\"\n[[access.rules]]\npath = \"/a/**\"",
         "[identity]\nkeep = [\"X-WX-Service\"]",
+        "[session]\ntoken_from = [\"query:a-B_1.~\", \"websocket-protocol\", \"header:X-T\"]",
         "[server]\nlisten = \"0.0.0.0:4180\"",
     ] {
         assert_eq!(warnings(lines), [""; 0], "{lines}");

@@ -8,7 +8,9 @@
 //! Knows nothing of routes or of where sessions are kept.
 
 mod overrides;
+mod query;
 mod rules;
+mod subprotocol;
 mod tokens;
 mod trailers;
 
@@ -116,8 +118,8 @@ impl<B> Clean<B> {
     ) -> Result<(Self, Presented), Unclean> {
         let (mut parts, body) = request.into_parts();
         settle_host(&mut parts)?;
-        let websocket = WebSocketRequest::find(&parts)?;
-        let token = tokens::take(&mut parts.headers, rules.token_places())?;
+        let mut websocket = WebSocketRequest::find(&parts)?;
+        let token = tokens::take(&mut parts, websocket.as_mut(), rules.token_places())?;
         // Before the headers of the connection go: a client whose `Connection` line a proxy passes on
         // cannot have the proxy's word removed.
         let origin = Origin::take(&mut parts.headers, peer, &rules.trusted);

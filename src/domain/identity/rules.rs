@@ -45,13 +45,26 @@ pub enum TokenPlace {
     Authorization,
     /// A header that only the gate uses.
     Header(HeaderName),
+    /// A parameter of the query, in WebSocket handshakes only: other requests leave their target
+    /// in logs and histories.
+    Query(Box<str>),
+    /// `wxgate.wxg_…` among the subprotocols of a WebSocket handshake.
+    WebSocketProtocol,
 }
 
 impl TokenPlace {
+    /// Whether it is looked into in WebSocket handshakes only.
+    pub fn is_for_websockets_only(&self) -> bool {
+        match self {
+            Self::Query(_) | Self::WebSocketProtocol => true,
+            Self::Authorization | Self::Header(_) => false,
+        }
+    }
+
     fn header(&self) -> Option<&HeaderName> {
         match self {
-            Self::Authorization => None,
             Self::Header(name) => Some(name),
+            Self::Authorization | Self::Query(_) | Self::WebSocketProtocol => None,
         }
     }
 }
