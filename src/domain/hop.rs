@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+/// How long a connection is kept.
+pub static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_AUTHENTICATE: HeaderName = HeaderName::from_static("proxy-authenticate");
 const PROXY_AUTHORIZATION: HeaderName = HeaderName::from_static("proxy-authorization");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -14,7 +15,7 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 /// Always of one connection, listed or not.
 static HOP_BY_HOP: [HeaderName; 8] = [
     CONNECTION,
-    KEEP_ALIVE,
+    HeaderName::from_static("keep-alive"),
     PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION,
     PROXY_CONNECTION,
@@ -39,28 +40,50 @@ pub fn remove(headers: &mut HeaderMap) {
 
 /// Whether a header of this name is always of one connection.
 pub fn is_hop_by_hop(name: &HeaderName) -> bool {
-    HOP_BY_HOP.contains(name)
+    // Most names are told to be none by their first letter.
+    let first = name.as_str().as_bytes().first();
+    matches!(first, Some(b'c' | b'k' | b'p' | b't' | b'u')) && HOP_BY_HOP.contains(name)
 }
 
 /// The names that the `Connection` headers list and that may be removed for it.
 pub fn listed(headers: &HeaderMap) -> Vec<HeaderName> {
-    headers
-        .get_all(CONNECTION)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+    let values = headers.get_all(CONNECTION).iter();
+    values.flat_map(listed_in).collect()
+}
+
+/// The same of one header.
+pub fn listed_in(connection: &HeaderValue) -> impl Iterator<Item = HeaderName> {
+    let others = items(connection).filter(|item| !is_usual(item));
+    others
+        .filter_map(|name| HeaderName::from_bytes(name).ok())
         .filter(|name| !END_TO_END.contains(name) && !HOP_BY_HOP.contains(name))
-        .collect()
+}
+
+/// What `Connection` says most of the time, which removes nothing that would not go anyway.
+fn is_usual(item: &[u8]) -> bool {
+    let usual: [&[u8]; 3] = [b"keep-alive", b"close", b"upgrade"];
+    usual.iter().any(|usual| item.eq_ignore_ascii_case(usual))
+}
+
+fn items(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    let items = value.as_bytes().split(|&byte| byte == b',');
+    items.map(<[u8]>::trim_ascii)
 }
 
 /// How long the other side promises to keep the connection: `Keep-Alive: timeout=N`, N in seconds.
-pub fn keep_alive_timeout(headers: &HeaderMap) -> Option<Duration> {
-    let value = headers.get(KEEP_ALIVE)?.to_str().ok()?;
+pub fn keep_alive_timeout(keep_alive: &HeaderValue) -> Option<Duration> {
     let parameter = |part: &str| part.trim().strip_prefix("timeout=")?.trim().parse().ok();
-    value
+    keep_alive
+        .to_str()
+        .ok()?
         .split(',')
         .find_map(parameter)
         .map(Duration::from_secs)
+}
+
+/// Whether the comma-separated value has the token, in any case.
+pub fn lists(value: &HeaderValue, token: &str) -> bool {
+    items(value).any(|item| item.eq_ignore_ascii_case(token.as_bytes()))
 }
 
 /// Whether a `Connection` header lists this token, in any case.
@@ -70,17 +93,12 @@ pub fn connection_lists(headers: &HeaderMap, token: &str) -> bool {
 
 /// Whether the comma-separated values of this header have the token, in any case.
 pub fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
-    headers
-        .get_all(name)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
-        .any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+    let mut values = headers.get_all(name).iter();
+    values.any(|value| lists(value, token))
 }
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     #[test]

@@ -33,9 +33,9 @@ impl SessionToken {
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let bytes: [u8; TOKEN_BYTES] = bytes.try_into().ok()?;
         let body = bytes.strip_prefix(PREFIX.as_bytes())?;
-        body.iter()
-            .all(|&byte| is_body_byte(byte))
-            .then(|| Self(Zeroizing::new(bytes)))
+        // Looks at every byte, without a way out in between: that takes a processor a few steps.
+        let exact = body.iter().fold(true, |ok, &byte| ok & is_body_byte(byte));
+        exact.then(|| Self(Zeroizing::new(bytes)))
     }
 
     /// The token as text.
@@ -51,8 +51,8 @@ impl fmt::Debug for SessionToken {
     }
 }
 
-fn is_body_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
+const fn is_body_byte(byte: u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'_')
 }
 
 /// The text without the tokens in it, whole or in large part. For what is written down of a

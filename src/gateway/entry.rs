@@ -17,7 +17,7 @@ use crate::telemetry::access::{Flag, Record, Ring, Route, Who};
 /// The record of one request under way.
 #[derive(Debug)]
 pub(in crate::gateway) struct Entry {
-    /// `None` once it has been handed over.
+    /// `None` once it has been handed over, and where requests get no line.
     record: Option<Box<Record>>,
     request_id: HeaderValue,
     begun: Instant,
@@ -32,25 +32,18 @@ impl Entry {
         (time, request_id): (Timestamp, HeaderValue),
         ring: Option<Ring>,
     ) -> Self {
-        let record = Record {
-            time,
-            request_id: request_id.clone(),
-            traceparent: None,
-            method: request.method().clone(),
-            path: request.uri().path().into(),
-            route: Route::None,
-            status: 0,
-            duration: Duration::ZERO,
-            upstream: None,
-            bytes_in: 0,
-            bytes_out: 0,
-            client: peer.address(),
-            version: request.version(),
-            who: Who::Nobody,
-            flag: None,
-        };
+        let record = ring.as_ref().map(|ring| {
+            let mut record = ring.blank();
+            record.time = time;
+            record.request_id.push_str(as_text(&request_id));
+            record.method.clone_from(request.method());
+            record.path.push_str(request.uri().path());
+            record.client = peer.address();
+            record.version = request.version();
+            record
+        });
         Self {
-            record: Some(Box::new(record)),
+            record,
             request_id,
             begun: Instant::now(),
             ring,
@@ -69,14 +62,11 @@ impl Entry {
     }
 
     pub(in crate::gateway) fn came_from(&mut self, origin: &Origin) {
+        self.note(|record| record.client = origin.client());
         if let Some(request_id) = origin.request_id() {
             self.request_id = request_id.clone();
+            self.note(|record| as_text(request_id).clone_into(&mut record.request_id));
         }
-        let request_id = self.request_id.clone();
-        self.note(|record| {
-            record.client = origin.client();
-            record.request_id = request_id;
-        });
     }
 
     pub(in crate::gateway) fn decided(&mut self, decision: Decision) {
@@ -96,8 +86,10 @@ impl Entry {
         self.note(|record| record.who = Who::LoggedIn(Box::new(holder.clone())));
     }
 
-    pub(in crate::gateway) fn traced(&mut self, traceparent: HeaderValue) {
-        self.note(|record| record.traceparent = Some(traceparent));
+    /// The trace that the request is part of.
+    pub(in crate::gateway) fn traced(&mut self, traceparent: &HeaderValue) {
+        let trace_id = as_text(traceparent).split('-').nth(1);
+        self.note(|record| record.trace_id.push_str(trace_id.unwrap_or_default()));
     }
 
     pub(in crate::gateway) fn app_server_answered(&mut self, after: Duration) {
@@ -141,6 +133,10 @@ impl Drop for Entry {
         record.duration = self.begun.elapsed();
         ring.push(record);
     }
+}
+
+fn as_text(value: &HeaderValue) -> &str {
+    value.to_str().unwrap_or_default()
 }
 
 /// The name of a line of the route table in the access log.

@@ -49,7 +49,7 @@ impl Gateway {
             outbound.start_trace(trace.clone());
             trace
         });
-        visit.entry.traced(trace);
+        visit.entry.traced(&trace);
         let begun = Instant::now();
         let answered = self.exchange.send(upstream, outbound, begun).await;
         visit.entry.app_server_answered(begun.elapsed());

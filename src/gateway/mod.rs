@@ -108,7 +108,8 @@ impl Gateway {
         visit.entry.decided(decision);
         match decision {
             Decision::Endpoint(endpoint) => {
-                let answer = self.endpoint(endpoint, visit, clean, &presented).await?;
+                // On the heap: it would make the future of every request larger, which is moved about.
+                let answer = Box::pin(self.endpoint(endpoint, visit, clean, &presented)).await?;
                 Ok(answer.map(AnswerBody::whole))
             }
             Decision::Forward(line) => {

@@ -138,9 +138,12 @@ impl Routes {
         path: &[u8],
     ) -> Result<Decision, Ambiguous> {
         let decision = self.first_match(method, path, Matching::Strict);
-        let same = |method, path: &[u8]| {
-            self.first_match(method, path, Matching::Strict) == decision
-                && self.first_match(method, path, Matching::Loose) == decision
+        let raw = path;
+        let same = |other: &Method, path: &[u8]| {
+            // What decided need not be asked again: it is the one reading of most requests.
+            let is_raw = std::ptr::eq(path, raw) && std::ptr::eq(other, method);
+            (is_raw || self.first_match(other, path, Matching::Strict) == decision)
+                && self.first_match(other, path, Matching::Loose) == decision
         };
         // Methods are told apart by case (RFC 9110 §9.1), but not by every server.
         let upper = upper_case(method);

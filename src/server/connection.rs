@@ -103,7 +103,8 @@ pub(in crate::server) async fn serve<S, H>(
     });
     let ended = match first_bytes(&mut socket, &shared.state).await {
         Ok(Some(Protocol::Http1)) => serve_http1(socket, &shared).await,
-        Ok(Some(Protocol::Http2)) => serve_http2(socket, &shared).await,
+        // On the heap, as an idle connection of HTTP/1 should not be as large.
+        Ok(Some(Protocol::Http2)) => Box::pin(serve_http2(socket, &shared)).await,
         // It said nothing, and so there is nothing to say about it.
         Ok(None) | Err(_) => Ok(()),
     };

@@ -26,6 +26,10 @@ use crate::telemetry::{Level, Settings, event};
 /// How long a record waits at most for the log thread.
 const WRITE_EVERY: Duration = Duration::from_millis(50);
 
+/// Bytes of access lines that are written at once: a system call for each line would cost more than
+/// the line.
+const WRITE_AT_ONCE: usize = 64 * 1024;
+
 /// The log of one process: a handle, and the thread behind it.
 #[derive(Clone, Debug)]
 pub struct Log(Arc<Inner>);
@@ -113,13 +117,19 @@ impl Inner {
             wrote = true;
         }
         let rings = self.rings.lock().clone();
-        let mut records: Vec<_> = rings.iter().flat_map(Ring::take).collect();
+        let of_ring = |ring| Ring::take(ring).map(move |record| (record, ring));
+        let mut records: Vec<(_, &Ring)> = rings.iter().flat_map(of_ring).collect();
         // Workers fill their rings side by side; a reader wants to see what happened in order.
-        records.sort_by_key(|record| record.ended());
-        for record in records {
-            sink.write_all(lines.write(&record).as_bytes())?;
+        records.sort_by_key(|(record, _)| record.ended());
+        for (record, ring) in records {
+            lines.add(&record);
+            ring.give_back(record);
             wrote = true;
+            if lines.pending().len() >= WRITE_AT_ONCE {
+                lines.write_out(sink)?;
+            }
         }
+        lines.write_out(sink)?;
         let dropped = rings.iter().map(Ring::take_dropped).sum::<u64>()
             + self.dropped_events.swap(0, Ordering::Relaxed);
         if dropped > 0 {

@@ -295,7 +295,7 @@ where
         Err(failed) => return Err(failed.error),
     }
     drop(connection);
-    let mut connection = pool.take_new().await?;
+    let mut connection = Box::pin(pool.take_new()).await?;
     asking.sending.rewind();
     match poll_fn(|context| asking.poll_head(&mut connection.wire, timeout, context)).await {
         Ok(head) => Ok((head, connection)),

@@ -118,7 +118,9 @@ impl Pool {
         if let Some(kept) = self.take_idle(now) {
             return Ok(kept);
         }
-        self.take_new_or_returned().await
+        // On the heap, as everything that is seldom: it would make the future of every request larger,
+        // which is moved about.
+        Box::pin(self.take_new_or_returned()).await
     }
 
     /// A new connection: nothing that an app server may have closed already.

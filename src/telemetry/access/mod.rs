@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
-use http::{HeaderValue, Method, Version};
+use http::{Method, Version};
 
 use crate::domain::clock::Timestamp;
 use crate::domain::id::AppId;
@@ -55,14 +55,14 @@ pub struct Record {
     /// When it began.
     pub time: Timestamp,
     /// Its id.
-    pub request_id: HeaderValue,
-    /// Its trace, as `traceparent` says it. A copy as well.
-    pub traceparent: Option<HeaderValue>,
+    pub request_id: String,
+    /// The id of its trace; empty when it has none.
+    pub trace_id: String,
     /// Its method.
     pub method: Method,
     /// Its path, without the query. A copy: the target shares memory with everything else that came
     /// in one read, which a record that waits would keep.
-    pub path: Box<str>,
+    pub path: String,
     /// Which line of the route table decided.
     pub route: Route,
     /// The status of the answer.
@@ -129,6 +129,12 @@ pub enum Route {
     None,
 }
 
+/// Written records that are kept for use again, per worker.
+const MAX_BLANK: usize = 256;
+
+/// Memory of a text that a blank record keeps, in bytes.
+const MAX_KEPT_TEXT_BYTES: usize = 256;
+
 /// The ring between a worker and the log thread.
 #[derive(Clone, Debug)]
 pub struct Ring(Arc<Inner>);
@@ -136,10 +142,51 @@ pub struct Ring(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     records: ArrayQueue<Box<Record>>,
+    /// Records that have been written, for use again: what one thread allocates and another frees
+    /// costs both.
+    blank: ArrayQueue<Box<Record>>,
     dropped: AtomicU64,
 }
 
+impl Default for Record {
+    fn default() -> Self {
+        Self {
+            time: Timestamp::EPOCH,
+            request_id: String::new(),
+            trace_id: String::new(),
+            method: Method::GET,
+            path: String::new(),
+            route: Route::None,
+            status: 0,
+            duration: Duration::ZERO,
+            upstream: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            client: Address::Unix,
+            version: Version::HTTP_11,
+            who: Who::Nobody,
+            flag: None,
+        }
+    }
+}
+
 impl Record {
+    /// Forgets everything but the memory of its texts, unless one was large.
+    fn clear(&mut self) {
+        let mut texts = [&mut self.request_id, &mut self.trace_id, &mut self.path];
+        for text in &mut texts {
+            text.clear();
+            text.shrink_to(MAX_KEPT_TEXT_BYTES);
+        }
+        let [request_id, trace_id, path] = texts.map(std::mem::take);
+        *self = Self {
+            request_id,
+            trace_id,
+            path,
+            ..Self::default()
+        };
+    }
+
     /// When it was over.
     pub(in crate::telemetry) fn ended(&self) -> Timestamp {
         self.time.plus(self.duration)
@@ -152,8 +199,21 @@ impl Ring {
         let records = ArrayQueue::new(limits::MAX_ACCESS_RECORDS);
         Self(Arc::new(Inner {
             records,
+            blank: ArrayQueue::new(MAX_BLANK),
             dropped: AtomicU64::new(0),
         }))
+    }
+
+    /// A record to be filled in.
+    pub fn blank(&self) -> Box<Record> {
+        self.0.blank.pop().unwrap_or_default()
+    }
+
+    /// Takes a record back that has been written.
+    pub(in crate::telemetry) fn give_back(&self, mut record: Box<Record>) {
+        record.clear();
+        // With enough of them there already, it goes.
+        drop(self.0.blank.push(record));
     }
 
     /// Leaves a record for the log thread. Never waits: when the ring is full it is dropped and

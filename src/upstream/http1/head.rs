@@ -17,6 +17,9 @@ use crate::upstream::http1::fault::Fault;
 /// Largest head of an answer, in bytes. Browsers stop at 256 KiB; app servers stay far below.
 pub const MAX_HEAD_BYTES: usize = 64 * 1024;
 
+/// Fields that the gate adds to an answer.
+const ADDED_FIELDS: usize = 2;
+
 /// Fields in the head of an answer.
 const MAX_FIELDS: usize = 128;
 
@@ -76,8 +79,12 @@ impl AnswerHead {
 /// What the fields of a head say, gathered one by one.
 struct Gathered {
     headers: HeaderMap,
-    /// Those that belong to the connection.
-    connection: HeaderMap,
+    /// What `Connection` lists: other headers that belong to the connection, as a rule none.
+    listed: Vec<HeaderName>,
+    upgrade: Option<HeaderValue>,
+    close: bool,
+    keep_alive: bool,
+    promised: Option<Duration>,
     length: Option<u64>,
     chunked: bool,
 }
@@ -85,8 +92,12 @@ struct Gathered {
 impl Gathered {
     fn new(fields: usize) -> Self {
         Self {
-            headers: HeaderMap::with_capacity(fields),
-            connection: HeaderMap::new(),
+            headers: HeaderMap::with_capacity(fields + ADDED_FIELDS),
+            listed: Vec::new(),
+            upgrade: None,
+            close: false,
+            keep_alive: false,
+            promised: None,
             length: None,
             chunked: false,
         }
@@ -104,11 +115,23 @@ impl Gathered {
         if name == CONTENT_LENGTH {
             self.length(&value)?;
         } else if hop::is_hop_by_hop(&name) {
-            self.connection.append(name, value);
+            self.of_connection(&name, value);
             return Ok(());
         }
         self.headers.append(name, value);
         Ok(())
+    }
+
+    fn of_connection(&mut self, name: &HeaderName, value: HeaderValue) {
+        if *name == CONNECTION {
+            self.close |= hop::lists(&value, "close");
+            self.keep_alive |= hop::lists(&value, "keep-alive");
+            self.listed.extend(hop::listed_in(&value));
+        } else if *name == UPGRADE {
+            self.upgrade = Some(value);
+        } else if *name == hop::KEEP_ALIVE {
+            self.promised = hop::keep_alive_timeout(&value);
+        }
     }
 
     /// RFC 9112 §6.3: several lengths are an error. Here also when they agree.
@@ -146,23 +169,23 @@ impl Gathered {
             // RFC 9110 §8.6: never there.
             self.headers.remove(CONTENT_LENGTH);
         }
-        let keep_alive =
-            keeps_alive(&self.connection, minor) && !matches!(body, Decoder::UntilClose);
-        let promised = hop::keep_alive_timeout(&self.connection);
-        for name in hop::listed(&self.connection) {
+        for name in &self.listed {
             self.headers.remove(name);
         }
         if status == StatusCode::SWITCHING_PROTOCOLS
-            && let Some(protocol) = self.connection.remove(UPGRADE)
+            && let Some(protocol) = self.upgrade
         {
             self.headers.insert(UPGRADE, protocol);
         }
+        // RFC 9112 §9.3.
+        let persists = !self.close && (minor == 1 || self.keep_alive);
+        let keep_alive = persists && !matches!(body, Decoder::UntilClose);
         Ok(AnswerHead {
             status,
             headers: self.headers,
             body,
             keep_alive,
-            promised,
+            promised: self.promised,
         })
     }
 
@@ -178,15 +201,6 @@ impl Gathered {
             None => Decoder::UntilClose,
         }
     }
-}
-
-/// RFC 9112 §9.3.
-fn keeps_alive(connection: &HeaderMap, minor: u8) -> bool {
-    if connection.is_empty() {
-        return minor == 1;
-    }
-    let lists = |token| hop::has_token(connection, &CONNECTION, token);
-    !lists("close") && (minor == 1 || lists("keep-alive"))
 }
 
 /// The length of the head at the front of the buffer, its empty line included, if it is whole.
