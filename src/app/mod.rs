@@ -29,6 +29,7 @@ use crate::gateway::{Gateway, Shared};
 use crate::server::capacity::Capacity;
 use crate::server::crew::{Crew, Seat};
 use crate::server::listener::{self, BindError, Bound};
+use crate::server::tls::{OpenError, Tls};
 use crate::server::worker::{self, Context};
 use crate::server::{Listen, Settings as ServerSettings};
 use crate::store::Store;
@@ -57,6 +58,9 @@ pub enum StartError {
     /// An address of `server.listen`.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// `[server.tls]`: its files have changed since they were checked.
+    #[error("cannot use [server.tls]")]
+    Tls(#[from] OpenError),
     /// No thread or no runtime to be had.
     #[error("cannot start a thread")]
     Thread(#[from] io::Error),
@@ -74,6 +78,7 @@ pub struct Running {
     pub admin: Option<SocketAddr>,
     settings: ServerSettings,
     readiness: Readiness,
+    tls: Option<Tls>,
     crew: Crew,
     /// Cancelled: accept no more connections.
     drain: CancellationToken,
@@ -99,6 +104,10 @@ pub fn start(config: Config, surroundings: &Surroundings) -> Result<Running, Sta
     let admin_address = admin
         .as_ref()
         .and_then(|listener| listener.local_addr().ok());
+    let tls = match &config.server.tls {
+        Some(settings) => Some(Tls::open(settings, surroundings.clock.clone())?),
+        None => None,
+    };
     let wechat = Client::new(&config.wechat)?;
     let halt = CancellationToken::new();
     // Should a later step fail, what the earlier ones started ends.
@@ -110,7 +119,7 @@ pub fn start(config: Config, surroundings: &Surroundings) -> Result<Running, Sta
     let mut threads = vec![spawn_control(
         control,
         Arc::clone(&shared),
-        (admin, readiness.clone()),
+        (admin, readiness.clone(), tls.clone()),
         halt.clone(),
     )?];
 
@@ -121,6 +130,7 @@ pub fn start(config: Config, surroundings: &Surroundings) -> Result<Running, Sta
         crew: crew.clone(),
         limits: config.server.limits.clone(),
         trusted: config.server.trusted_proxies.clone(),
+        tls: tls.clone(),
         drain: drain.clone(),
     };
     for (seat, sockets) in seats.into_iter().zip(listeners.per_worker) {
@@ -142,6 +152,7 @@ pub fn start(config: Config, surroundings: &Surroundings) -> Result<Running, Sta
         admin: admin_address,
         settings: config.server,
         readiness,
+        tls,
         crew,
         drain,
         halt,
@@ -203,7 +214,7 @@ fn share(
 fn spawn_control(
     control: Runtime,
     shared: Arc<Shared>,
-    (admin, readiness): (Option<std::net::TcpListener>, Readiness),
+    (admin, readiness, tls): (Option<std::net::TcpListener>, Readiness, Option<Tls>),
     halt: CancellationToken,
 ) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new()
@@ -213,6 +224,9 @@ fn spawn_control(
                 tokio::spawn(sweep(shared));
                 if let Some(listener) = admin {
                     tokio::spawn(admin::serve(listener, readiness, halt.clone()));
+                }
+                if let Some(tls) = tls {
+                    tokio::spawn(tls.watch());
                 }
                 halt.cancelled().await;
             });
@@ -258,6 +272,13 @@ fn spawn_worker(
 }
 
 impl Running {
+    /// Looks at the files of `[server.tls]` now, instead of in a moment.
+    pub fn look_at_certificates(&self) {
+        if let Some(tls) = &self.tls {
+            tls.look();
+        }
+    }
+
     /// Finishes what is under way and stops. `hurry` ends the wait early.
     pub async fn stop(mut self, hurry: impl Future<Output = ()>) {
         tracing::info!(

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use crate::config::key::Key;
 use crate::config::reader::Item;
-use crate::config::{address, value};
+use crate::config::{address, tls, value};
 use crate::domain::peer::TrustedProxies;
 use crate::server::{DEFAULT_PORT, Limits, Listen, Settings};
 
@@ -38,6 +38,7 @@ pub(super) fn read(table: &Key<'_>) -> Settings {
             .duration_or_off(None)
             .unwrap_or_default(),
         trusted_proxies: read_trusted(&table.key("trusted_proxies")),
+        tls: tls::read(&table.table("tls")),
         limits: read_limits(&table.table("limits")),
     }
 }
@@ -131,6 +132,9 @@ fn read_limits(table: &Key<'_>) -> Limits {
             .key("max_headers")
             .number(default.max_headers, 8..=1000),
         max_uri_bytes: uri.size(default.max_uri_bytes, URI_BYTES.0..=URI_BYTES.1),
+        tls_handshake_timeout: table
+            .key("tls_handshake_timeout")
+            .duration(default.tls_handshake_timeout),
         header_timeout: table.key("header_timeout").duration(default.header_timeout),
         idle_timeout: table.key("idle_timeout").duration(default.idle_timeout),
         body_idle_timeout: table

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -18,8 +19,10 @@ use crate::server::Limits;
 use crate::server::capacity::Capacity;
 use crate::server::connection::{self, Handler};
 use crate::server::crew::{Crew, HandedOn, Member, Seat};
+use crate::server::entrance::{Ends, Entry};
 use crate::server::listener::Bound;
 use crate::server::state::{Register, State};
+use crate::server::tls::Tls;
 use crate::server::watched::Watched;
 use crate::telemetry::event;
 
@@ -43,6 +46,8 @@ pub struct Context {
     pub limits: Limits,
     /// Whose `X-Forwarded-*` is believed.
     pub trusted: TrustedProxies,
+    /// How connections over IP are encrypted, if they are.
+    pub tls: Option<Tls>,
     /// Cancelled when no more connections are to be accepted.
     pub drain: CancellationToken,
 }
@@ -142,7 +147,7 @@ impl<H: Handler> Worker<H> {
     }
 
     async fn hand_on(
-        &self,
+        self: &Rc<Self>,
         other: &Member,
         socket: TcpStream,
         from: SocketAddr,
@@ -171,14 +176,19 @@ impl<H: Handler> Worker<H> {
         }
     }
 
-    async fn serve_handed_on(&self, handed_on: HandedOn) {
+    async fn serve_handed_on(self: &Rc<Self>, handed_on: HandedOn) {
         if let Ok(socket) = TcpStream::from_std(handed_on.socket) {
             self.serve_tcp(socket, handed_on.from, handed_on.local_port)
                 .await;
         }
     }
 
-    async fn serve_tcp(&self, socket: TcpStream, from: SocketAddr, local_port: Option<u16>) {
+    async fn serve_tcp(
+        self: &Rc<Self>,
+        socket: TcpStream,
+        from: SocketAddr,
+        local_port: Option<u16>,
+    ) {
         // Answers are written whole; waiting for more to send would only delay them. Keep-alive
         // finds clients that went away without a word during a long silence.
         let options = SockRef::from(&socket);
@@ -187,28 +197,73 @@ impl<H: Handler> Worker<H> {
             .with_time(KEEPALIVE)
             .with_interval(KEEPALIVE / 4);
         drop(options.set_tcp_keepalive(&keepalive));
-        self.serve(socket, Address::from(from.ip()), local_port)
-            .await;
+        let ends = Ends {
+            from: Address::from(from.ip()),
+            local_port,
+        };
+        let entry = self.enter().await;
+        let Some(tls) = self.context.tls.clone() else {
+            return self.speak(
+                socket,
+                ends.peer(Scheme::Http, &self.context.trusted),
+                entry,
+            );
+        };
+        // On its own: nobody waits for the handshake of somebody else.
+        let worker = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            let within = worker.limits.tls_handshake_timeout;
+            match entry.unless_asked_to_go(tls.accept(socket, within)).await {
+                Some(Ok(socket)) => {
+                    let peer = ends.peer(Scheme::Https, &worker.context.trusted);
+                    worker.speak(socket, peer, entry);
+                }
+                Some(Err(error)) => error.report(ends.from),
+                None => {}
+            }
+        });
     }
 
     async fn serve_unix(&self, socket: UnixStream) {
-        self.serve(socket, Address::Unix, None).await;
+        let ends = Ends {
+            from: Address::Unix,
+            local_port: None,
+        };
+        let entry = self.enter().await;
+        self.speak(
+            socket,
+            ends.peer(Scheme::Http, &self.context.trusted),
+            entry,
+        );
     }
 
-    /// Waits for a place, which holds up accepting, and starts the connection.
-    async fn serve<S>(&self, socket: S, from: Address, local_port: Option<u16>)
-    where
-        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
-    {
+    /// Waits for a place, which holds up accepting.
+    async fn enter(&self) -> Entry {
         let place = self.context.capacity.take().await;
         let state = State::new();
         let live = self.context.crew.enter(self.index);
-        let peer = Peer::new(from, Scheme::Http, local_port, &self.context.trusted);
-        let socket = Watched::new(socket, Arc::clone(&state), &self.limits, (place, live));
         let registration = self.register.add(Arc::clone(&state));
         if self.context.drain.is_cancelled() {
             state.drain();
         }
+        Entry {
+            state,
+            registration,
+            held: (place, live),
+        }
+    }
+
+    /// Speaks HTTP over a connection, as a task of its own.
+    fn speak<S>(&self, socket: S, peer: Peer, entry: Entry)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Entry {
+            state,
+            registration,
+            held,
+        } = entry;
+        let socket = Watched::new(socket, Arc::clone(&state), &self.limits, held);
         let shared = (Rc::clone(&self.handler), Rc::clone(&self.limits));
         tokio::task::spawn_local(async move {
             connection::serve(socket, peer, state, shared).await;

@@ -31,6 +31,7 @@ mod spoofing;
 mod streaming;
 mod support;
 mod tidy;
+mod tls;
 mod tokens;
 mod tutorial;
 mod websocket;

@@ -1,0 +1,60 @@
+//! What happens to a connection between its accepting and the first byte of HTTP: it takes a place,
+//! and becomes an encrypted one. Knows nothing of what is said over it afterwards.
+
+use std::sync::Arc;
+
+use crate::domain::peer::{Address, Peer, Scheme, TrustedProxies};
+use crate::server::capacity::Place;
+use crate::server::crew::LiveGuard;
+use crate::server::state::{Registration, State};
+
+/// A connection that has its place, before anything has been said on it. It gives all up when it is
+/// dropped.
+#[derive(Debug)]
+pub(in crate::server) struct Entry {
+    pub(in crate::server) state: Arc<State>,
+    pub(in crate::server) registration: Registration,
+    pub(in crate::server) held: (Place, LiveGuard),
+}
+
+impl Entry {
+    /// Does something before HTTP; `None` when the connection has to make room for another one
+    /// meanwhile. The end of the process is no reason to give up what was begun.
+    pub(in crate::server) async fn unless_asked_to_go<T>(
+        &self,
+        doing: impl Future<Output = T>,
+    ) -> Option<T> {
+        let done = tokio::select! {
+            biased;
+            done = doing => Some(done),
+            () = self.asked_to_go() => None,
+        };
+        if self.state.is_draining() {
+            // That was heard above, and is to be heard again by who speaks HTTP.
+            self.state.drain();
+        }
+        done
+    }
+
+    async fn asked_to_go(&self) {
+        self.state.retired().await;
+        while self.state.is_draining() {
+            self.state.retired().await;
+        }
+    }
+}
+
+/// Between whom a connection is, as far as it is known.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::server) struct Ends {
+    pub(in crate::server) from: Address,
+    /// The port that was connected to; none on a unix socket.
+    pub(in crate::server) local_port: Option<u16>,
+}
+
+impl Ends {
+    /// The peer of all requests.
+    pub(in crate::server) fn peer(&self, scheme: Scheme, trusted: &TrustedProxies) -> Peer {
+        Peer::new(self.from, scheme, self.local_port, trusted)
+    }
+}
