@@ -130,6 +130,7 @@ pub fn start(config: Config, surroundings: &Surroundings) -> Result<Running, Sta
         crew: crew.clone(),
         limits: config.server.limits.clone(),
         trusted: config.server.trusted_proxies.clone(),
+        proxy_protocol: config.server.proxy_protocol,
         tls: tls.clone(),
         drain: drain.clone(),
     };

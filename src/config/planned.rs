@@ -2,7 +2,7 @@
 //! it leaves this list.
 
 /// Tables and keys, the latter below any table of that name.
-const PLANNED: [&str; 26] = [
+const PLANNED: [&str; 25] = [
     "admin.token",
     "admin.token_env",
     "admin.token_file",
@@ -25,7 +25,6 @@ const PLANNED: [&str; 26] = [
     "paths.ticket",
     "phone",
     "push",
-    "server.proxy_protocol",
     "session.cookie",
     "store.redis",
     "tracing",

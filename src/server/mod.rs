@@ -9,6 +9,7 @@ mod entrance;
 pub mod listener;
 pub mod plain;
 pub mod problem;
+mod proxy_protocol;
 mod state;
 mod streams;
 pub mod tls;
@@ -59,6 +60,8 @@ pub struct Settings {
     pub drain_delay: Duration,
     /// Whose `X-Forwarded-*` is believed.
     pub trusted_proxies: TrustedProxies,
+    /// Whether every connection begins with a header of the PROXY protocol, from a trusted proxy.
+    pub proxy_protocol: bool,
     /// `[server.tls]`; `None` is clear text.
     pub tls: Option<tls::Settings>,
     /// `[server.limits]`.

@@ -21,6 +21,7 @@ use crate::server::connection::{self, Handler};
 use crate::server::crew::{Crew, HandedOn, Member, Seat};
 use crate::server::entrance::{Ends, Entry};
 use crate::server::listener::Bound;
+use crate::server::proxy_protocol;
 use crate::server::state::{Register, State};
 use crate::server::tls::Tls;
 use crate::server::watched::Watched;
@@ -46,6 +47,8 @@ pub struct Context {
     pub limits: Limits,
     /// Whose `X-Forwarded-*` is believed.
     pub trusted: TrustedProxies,
+    /// Whether trusted proxies, and nobody else, connect, and say whose connection it is.
+    pub proxy_protocol: bool,
     /// How connections over IP are encrypted, if they are.
     pub tls: Option<Tls>,
     /// Cancelled when no more connections are to be accepted.
@@ -197,44 +200,92 @@ impl<H: Handler> Worker<H> {
             .with_time(KEEPALIVE)
             .with_interval(KEEPALIVE / 4);
         drop(options.set_tcp_keepalive(&keepalive));
-        let ends = Ends {
-            from: Address::from(from.ip()),
-            local_port,
-        };
+        let ends = Ends::new(Address::from(from.ip()), local_port);
+        if !self.admits(ends) {
+            return;
+        }
         let entry = self.enter().await;
-        let Some(tls) = self.context.tls.clone() else {
-            return self.speak(
-                socket,
-                ends.peer(Scheme::Http, &self.context.trusted),
-                entry,
-            );
-        };
-        // On its own: nobody waits for the handshake of somebody else.
+        match self.context.tls.clone() {
+            Some(tls) => {
+                let worker = Rc::clone(self);
+                tokio::task::spawn_local(worker.speak_encrypted(tls, socket, ends, entry));
+            }
+            None => self.speak_clear(socket, ends, entry),
+        }
+    }
+
+    async fn serve_unix(self: &Rc<Self>, socket: UnixStream) {
+        let ends = Ends::new(Address::Unix, None);
+        if self.admits(ends) {
+            let entry = self.enter().await;
+            self.speak_clear(socket, ends, entry);
+        }
+    }
+
+    /// Where proxies say whose connection it is, nobody else may say anything.
+    fn admits(&self, ends: Ends) -> bool {
+        let admits = !self.context.proxy_protocol || self.context.trusted.trusts(&ends.from);
+        if !admits {
+            tracing::info!(message = event::NO_TRUSTED_PROXY, peer = %ends.from);
+        }
+        admits
+    }
+
+    fn speak_clear<S>(self: &Rc<Self>, mut socket: S, ends: Ends, entry: Entry)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        if !self.context.proxy_protocol {
+            return self.speak(socket, self.peer(ends, Scheme::Http), entry);
+        }
         let worker = Rc::clone(self);
         tokio::task::spawn_local(async move {
-            let within = worker.limits.tls_handshake_timeout;
-            match entry.unless_asked_to_go(tls.accept(socket, within)).await {
-                Some(Ok(socket)) => {
-                    let peer = ends.peer(Scheme::Https, &worker.context.trusted);
-                    worker.speak(socket, peer, entry);
-                }
-                Some(Err(error)) => error.report(ends.from),
-                None => {}
+            if let Some(ends) = worker.told(&mut socket, ends, &entry).await {
+                worker.speak(socket, worker.peer(ends, Scheme::Http), entry);
             }
         });
     }
 
-    async fn serve_unix(&self, socket: UnixStream) {
-        let ends = Ends {
-            from: Address::Unix,
-            local_port: None,
+    /// A task of its own: nobody waits for the handshake of somebody else.
+    async fn speak_encrypted(
+        self: Rc<Self>,
+        tls: Tls,
+        mut socket: TcpStream,
+        ends: Ends,
+        entry: Entry,
+    ) {
+        let Some(ends) = self.told(&mut socket, ends, &entry).await else {
+            return;
         };
-        let entry = self.enter().await;
-        self.speak(
-            socket,
-            ends.peer(Scheme::Http, &self.context.trusted),
-            entry,
-        );
+        let accept = tls.accept(socket, self.limits.tls_handshake_timeout);
+        match entry.unless_asked_to_go(accept).await {
+            Some(Ok(socket)) => self.speak(socket, self.peer(ends, Scheme::Https), entry),
+            Some(Err(error)) => error.report(ends.from),
+            None => {}
+        }
+    }
+
+    /// Between whom a connection is by the word of the proxy, where there is one; `None` when it is
+    /// over.
+    async fn told<S>(&self, socket: &mut S, ends: Ends, entry: &Entry) -> Option<Ends>
+    where
+        S: AsyncRead + Unpin,
+    {
+        if !self.context.proxy_protocol {
+            return Some(ends);
+        }
+        let header = proxy_protocol::read(socket, self.limits.header_timeout);
+        match entry.unless_asked_to_go(header).await? {
+            Ok(told) => Some(ends.told(told)),
+            Err(error) => {
+                error.report(ends.from);
+                None
+            }
+        }
+    }
+
+    fn peer(&self, ends: Ends, scheme: Scheme) -> Peer {
+        ends.peer(scheme, &self.context.trusted)
     }
 
     /// Waits for a place, which holds up accepting.

@@ -30,6 +30,10 @@ pub const LOGIN_REFUSED: &str = "login refused by wechat";
 pub const CONFIG_WARNING: &str = "configuration warning";
 /// What came over a connection was no HTTP; it was answered with a bare status and closed.
 pub const NOT_HTTP: &str = "not http";
+/// A trusted proxy did not say whose connection it passes on, as it must; it was closed.
+pub const NO_PROXY_HEADER: &str = "no proxy protocol header";
+/// Somebody connected who is no trusted proxy, to addresses for those alone; it was closed.
+pub const NO_TRUSTED_PROXY: &str = "closed a connection from outside trusted_proxies";
 /// What came over a connection that should be encrypted was no TLS; it was closed.
 pub const NOT_TLS: &str = "not tls";
 /// A connection did not become an encrypted one.

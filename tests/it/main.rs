@@ -23,6 +23,7 @@ mod paths;
 mod pool;
 mod process;
 mod proxies;
+mod proxy_protocol;
 mod refusals;
 mod rules;
 mod secrets;
