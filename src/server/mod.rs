@@ -6,6 +6,7 @@ pub mod capacity;
 pub mod connection;
 pub mod crew;
 mod entrance;
+pub mod inherited;
 pub mod listener;
 pub mod plain;
 pub mod problem;

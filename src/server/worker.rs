@@ -20,7 +20,7 @@ use crate::server::capacity::Capacity;
 use crate::server::connection::{self, Handler};
 use crate::server::crew::{Crew, HandedOn, Member, Seat};
 use crate::server::entrance::{Ends, Entry};
-use crate::server::listener::Bound;
+use crate::server::listener::{Bound, Listener, Owner};
 use crate::server::proxy_protocol;
 use crate::server::state::{Register, State};
 use crate::server::tls::Tls;
@@ -84,14 +84,15 @@ pub async fn run<H: Handler>(
     let mut accepting = tokio::task::JoinSet::new();
     for listener in listeners {
         let worker = Rc::clone(&worker);
-        match listener {
-            Bound::Tcp(listener) => {
+        let Bound { socket, owner } = listener;
+        match socket {
+            Listener::Tcp(listener) => {
                 let listener = TcpListener::from_std(listener)?;
-                accepting.spawn_local(worker.accept_tcp(listener));
+                accepting.spawn_local(worker.accept_tcp(listener, owner));
             }
-            Bound::Unix(listener) => {
+            Listener::Unix(listener) => {
                 let listener = UnixListener::from_std(listener)?;
-                accepting.spawn_local(worker.accept_unix(listener));
+                accepting.spawn_local(worker.accept_unix(listener, owner));
             }
         }
     }
@@ -106,9 +107,9 @@ pub async fn run<H: Handler>(
 }
 
 impl<H: Handler> Worker<H> {
-    async fn accept_tcp(self: Rc<Self>, listener: TcpListener) {
+    async fn accept_tcp(self: Rc<Self>, listener: TcpListener, owner: Owner) {
         let local_port = listener.local_addr().ok().map(|address| address.port());
-        while let Some((socket, from)) = self.next(|| listener.accept()).await {
+        while let Some((socket, from)) = self.next(owner, || listener.accept()).await {
             match self.context.crew.relief(self.index) {
                 Some(other) => self.hand_on(other, socket, from, local_port).await,
                 None => self.serve_tcp(socket, from, local_port).await,
@@ -116,23 +117,26 @@ impl<H: Handler> Worker<H> {
         }
     }
 
-    async fn accept_unix(self: Rc<Self>, listener: UnixListener) {
-        while let Some((socket, _from)) = self.next(|| listener.accept()).await {
+    async fn accept_unix(self: Rc<Self>, listener: UnixListener, owner: Owner) {
+        while let Some((socket, _from)) = self.next(owner, || listener.accept()).await {
             self.serve_unix(socket).await;
         }
     }
 
     /// The next connection; `None` when draining and nobody is waiting any more. Who already waits
-    /// when the order to stop comes is still served, up to a limit: closing the socket would reset
-    /// them.
+    /// when the order to stop comes is still served, up to a limit, where closing the socket would
+    /// reset them.
     async fn next<T, F: Future<Output = io::Result<T>>>(
         &self,
+        owner: Owner,
         accept: impl Fn() -> F,
     ) -> Option<T> {
         loop {
-            if self.context.drain.is_cancelled() {
-                self.late.set(self.late.get() + 1);
+            let draining = self.context.drain.is_cancelled();
+            if draining && owner == Owner::Starter {
+                return None;
             }
+            self.late.set(self.late.get() + usize::from(draining));
             let accepted = tokio::select! {
                 biased;
                 accepted = accept(), if self.late.get() < MAX_LATE => accepted,
@@ -174,8 +178,13 @@ impl<H: Handler> Worker<H> {
             tokio::select! {
                 biased;
                 Some(handed_on) = inbox.recv() => self.serve_handed_on(handed_on).await,
-                () = self.context.drain.cancelled() => return,
+                () = self.context.drain.cancelled() => break,
             }
+        }
+        // Nothing more gets in, and nothing that is in gets lost.
+        inbox.close();
+        while let Some(handed_on) = inbox.recv().await {
+            self.serve_handed_on(handed_on).await;
         }
     }
 

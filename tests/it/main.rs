@@ -9,6 +9,7 @@
     reason = "a test that meets the unexpected should end there"
 )]
 
+mod activation;
 mod apps;
 mod broken_app;
 mod connections;

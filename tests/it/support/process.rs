@@ -35,18 +35,32 @@ impl Drop for Program {
 
 impl Program {
     pub(crate) fn start(arguments: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_wxgate"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wxgate"));
+        command
             .args(arguments)
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+            .stderr(Stdio::piped());
+        Self::spawn(&mut command)
+    }
+
+    /// How to run it by way of a shell, whose lines have it as `"$@"`.
+    pub(crate) fn by_shell(lines: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", lines, "sh", env!("CARGO_BIN_EXE_wxgate")])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    pub(crate) fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let said = Arc::<Mutex<String>>::default();
-        let readers = vec![
-            listen(child.stdout.take().unwrap(), Arc::clone(&said)),
-            listen(child.stderr.take().unwrap(), Arc::clone(&said)),
-        ];
+        let mut readers = vec![listen(child.stdout.take().unwrap(), Arc::clone(&said))];
+        if let Some(errors) = child.stderr.take() {
+            readers.push(listen(errors, Arc::clone(&said)));
+        }
         Self {
             child,
             said,
@@ -101,9 +115,14 @@ impl Program {
             .unwrap_or_else(|| panic!("{status}: {}", self.said()))
     }
 
+    /// What the kernel tells of it in this file.
+    pub(crate) fn proc(&self, file: &str) -> String {
+        std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).unwrap()
+    }
+
     /// A field of the kernel's account of its memory, in KiB.
     pub(crate) fn memory(&self, field: &str) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let status = self.proc("status");
         let line = status.lines().find(|line| line.starts_with(field)).unwrap();
         let number = line.split_whitespace().nth(1).unwrap();
         number.parse().unwrap()
@@ -130,20 +149,25 @@ pub(crate) struct Gate {
     pub(crate) address: SocketAddr,
     /// Where its admin listener is.
     pub(crate) admin: SocketAddr,
-    _folder: TempDir,
+    folder: TempDir,
     stop: CancellationToken,
     _stopping: DropGuard,
 }
 
 impl Gate {
     pub(crate) async fn start(setup: Setup) -> Self {
+        Self::start_as(setup, |file| Program::start(&["run", "-c", file])).await
+    }
+
+    /// Starts the program, which is given the configuration file, in some other way.
+    pub(crate) async fn start_as(setup: Setup, start: impl FnOnce(&str) -> Program) -> Self {
         let stop = CancellationToken::new();
         let app = AppServer::start(stop.clone()).await;
         let (wechat, wechat_address) = start_wechat(Clock::System, stop.clone()).await;
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("gate.toml");
         std::fs::write(&file, setup.config(app.address, wechat_address)).unwrap();
-        let program = Program::start(&["run", "-c", file.to_str().unwrap()]);
+        let program = start(file.to_str().unwrap());
         let address = |line: String| {
             let line: Value = serde_json::from_str(&line).unwrap();
             line["address"].as_str().unwrap().parse().unwrap()
@@ -158,10 +182,15 @@ impl Gate {
             wechat,
             address,
             admin,
-            _folder: folder,
+            folder,
             stop: stop.clone(),
             _stopping: stop.drop_guard(),
         }
+    }
+
+    /// Its configuration file.
+    pub(crate) fn file(&self) -> String {
+        self.folder.path().join("gate.toml").display().to_string()
     }
 
     /// Takes app server and WeChat away.
