@@ -17,6 +17,7 @@ mod decrypt;
 mod drain;
 mod forwarding;
 mod http2;
+mod listening;
 mod login;
 mod login_races;
 mod login_wechat;
