@@ -35,6 +35,7 @@ use crate::server::capacity::Capacity;
 use crate::server::crew::{Crew, Seat};
 use crate::server::inherited::Inherited;
 use crate::server::listener::{BindError, Bound};
+use crate::server::starvation::Starvation;
 use crate::server::tls::{OpenError, Tls};
 use crate::server::worker::{self, Context};
 use crate::server::{Listen, Settings as ServerSettings};
@@ -148,6 +149,7 @@ pub fn start_on(
         capacity: Capacity::new(config.server.limits.max_connections),
         crew: crew.clone(),
         limits: config.server.limits.clone(),
+        starvation: Starvation::default(),
         trusted: config.server.trusted_proxies.clone(),
         proxy_protocol: config.server.proxy_protocol,
         tls: tls.clone(),

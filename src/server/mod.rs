@@ -11,6 +11,7 @@ pub mod listener;
 pub mod plain;
 pub mod problem;
 mod proxy_protocol;
+pub mod starvation;
 mod state;
 mod streams;
 pub mod tls;

@@ -22,6 +22,7 @@ use crate::server::crew::{Crew, HandedOn, Member, Seat};
 use crate::server::entrance::{Ends, Entry};
 use crate::server::listener::{Bound, Listener, Owner};
 use crate::server::proxy_protocol;
+use crate::server::starvation::{self, Starvation};
 use crate::server::state::{Register, State};
 use crate::server::tls::Tls;
 use crate::server::watched::Watched;
@@ -45,6 +46,8 @@ pub struct Context {
     pub crew: Crew,
     /// `[server.limits]`.
     pub limits: Limits,
+    /// What was said about connections that the system refuses.
+    pub starvation: Starvation,
     /// Whose `X-Forwarded-*` is believed.
     pub trusted: TrustedProxies,
     /// Whether trusted proxies, and nobody else, connect, and say whose connection it is.
@@ -145,12 +148,19 @@ impl<H: Handler> Worker<H> {
             match accepted {
                 Ok(accepted) => return Some(accepted),
                 Err(error) if is_about_one_connection(&error) => {}
-                Err(error) => {
-                    tracing::warn!(message = event::ACCEPT_FAILED, %error);
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
+                Err(error) => self.pause(&error).await,
             }
         }
+    }
+
+    /// The system refuses connections, and will go on to. For want of what connections take it helps
+    /// that one goes.
+    async fn pause(&self, error: &io::Error) {
+        self.context.starvation.report(error);
+        if starvation::is_for_want(error) {
+            self.register.retire_most_idle();
+        }
+        tokio::time::sleep(ACCEPT_PAUSE).await;
     }
 
     async fn hand_on(

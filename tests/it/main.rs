@@ -14,6 +14,7 @@ mod apps;
 mod broken_app;
 mod connections;
 mod decrypt;
+mod descriptors;
 mod drain;
 mod forwarding;
 mod http2;

@@ -115,6 +115,10 @@ impl Program {
             .unwrap_or_else(|| panic!("{status}: {}", self.said()))
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What the kernel tells of it in this file.
     pub(crate) fn proc(&self, file: &str) -> String {
         std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).unwrap()
