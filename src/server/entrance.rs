@@ -3,12 +3,17 @@
 //! afterwards.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::domain::peer::{Address, Peer, Scheme, TrustedProxies};
 use crate::server::capacity::Place;
 use crate::server::crew::LiveGuard;
 use crate::server::proxy_protocol::Told;
 use crate::server::state::{Registration, State};
+
+/// How long a connection may still take to come about when the process ends: some round trips of a
+/// phone. One that says nothing must not hold up the end.
+const LATE: Duration = Duration::from_secs(2);
 
 /// A connection that has its place, before anything has been said on it. It gives all up when it is
 /// dropped.
@@ -21,7 +26,7 @@ pub(in crate::server) struct Entry {
 
 impl Entry {
     /// Does something before HTTP; `None` when the connection has to make room for another one
-    /// meanwhile. The end of the process is no reason to give up what was begun.
+    /// meanwhile, or the process ends and it takes long.
     pub(in crate::server) async fn unless_asked_to_go<T>(
         &self,
         doing: impl Future<Output = T>,
@@ -40,8 +45,8 @@ impl Entry {
 
     async fn asked_to_go(&self) {
         self.state.retired().await;
-        while self.state.is_draining() {
-            self.state.retired().await;
+        if self.state.is_draining() {
+            tokio::time::sleep(LATE).await;
         }
     }
 }
