@@ -112,38 +112,50 @@ pub async fn run<H: Handler>(
 impl<H: Handler> Worker<H> {
     async fn accept_tcp(self: Rc<Self>, listener: TcpListener, owner: Owner) {
         let local_port = listener.local_addr().ok().map(|address| address.port());
-        while let Some((socket, from)) = self.next(owner, || listener.accept()).await {
+        while let Some((socket, from)) = self.next(|| listener.accept()).await {
             match self.context.crew.relief(self.index) {
                 Some(other) => self.hand_on(other, socket, from, local_port).await,
                 None => self.serve_tcp(socket, from, local_port).await,
             }
         }
-    }
-
-    async fn accept_unix(self: Rc<Self>, listener: UnixListener, owner: Owner) {
-        while let Some((socket, _from)) = self.next(owner, || listener.accept()).await {
-            self.serve_unix(socket).await;
+        let Some(listener) = late(owner, listener.into_std()) else {
+            return;
+        };
+        while let Some((socket, from)) = self.next_late(|| listener.accept()).await {
+            if socket.set_nonblocking(true).is_ok()
+                && let Ok(socket) = TcpStream::from_std(socket)
+            {
+                self.serve_tcp(socket, from, local_port).await;
+            }
         }
     }
 
-    /// The next connection; `None` when draining and nobody is waiting any more. Who already waits
-    /// when the order to stop comes is still served, up to a limit, where closing the socket would
-    /// reset them.
+    async fn accept_unix(self: Rc<Self>, listener: UnixListener, owner: Owner) {
+        while let Some((socket, _from)) = self.next(|| listener.accept()).await {
+            self.serve_unix(socket).await;
+        }
+        let Some(listener) = late(owner, listener.into_std()) else {
+            return;
+        };
+        while let Some((socket, _from)) = self.next_late(|| listener.accept()).await {
+            if socket.set_nonblocking(true).is_ok()
+                && let Ok(socket) = UnixStream::from_std(socket)
+            {
+                self.serve_unix(socket).await;
+            }
+        }
+    }
+
+    /// The next connection; `None` once the order to stop has come.
     async fn next<T, F: Future<Output = io::Result<T>>>(
         &self,
-        owner: Owner,
         accept: impl Fn() -> F,
     ) -> Option<T> {
         loop {
-            let draining = self.context.drain.is_cancelled();
-            if draining && owner == Owner::Starter {
-                return None;
-            }
-            self.late.set(self.late.get() + usize::from(draining));
             let accepted = tokio::select! {
                 biased;
-                accepted = accept(), if self.late.get() < MAX_LATE => accepted,
                 () = self.context.drain.cancelled() => return None,
+                accepted = accept() => accepted,
             };
             match accepted {
                 Ok(accepted) => return Some(accepted),
@@ -151,6 +163,21 @@ impl<H: Handler> Worker<H> {
                 Err(error) => self.pause(&error).await,
             }
         }
+    }
+
+    /// The next connection after the order to stop; `None` when nobody is waiting any more. The
+    /// system is asked: the runtime may not have heard yet of somebody who waits.
+    async fn next_late<T>(&self, accept: impl Fn() -> io::Result<T>) -> Option<T> {
+        while self.late.get() < MAX_LATE {
+            self.late.set(self.late.get() + 1);
+            match accept() {
+                Ok(accepted) => return Some(accepted),
+                Err(error) if is_about_one_connection(&error) => {}
+                Err(error) if starvation::is_for_want(&error) => self.pause(&error).await,
+                Err(_nobody) => return None,
+            }
+        }
+        None
     }
 
     /// The system refuses connections, and will go on to. For want of what connections take it helps
@@ -347,6 +374,15 @@ impl<H: Handler> Worker<H> {
             self.context.capacity.lacking().await;
             self.register.retire_most_idle();
         }
+    }
+}
+
+/// The socket at which somebody may still wait after the order to stop whom closing it would send
+/// away.
+fn late<L>(owner: Owner, listener: io::Result<L>) -> Option<L> {
+    match owner {
+        Owner::Gate => listener.ok(),
+        Owner::Starter => None,
     }
 }
 

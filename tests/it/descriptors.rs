@@ -34,6 +34,12 @@ fn time_used(gate: &Gate) -> u64 {
     ticks(14) + ticks(15)
 }
 
+/// The files that the program has open.
+fn open(gate: &Gate) -> usize {
+    let folder = format!("/proc/{}/fd", gate.program.id());
+    std::fs::read_dir(folder).unwrap().count()
+}
+
 fn complaints(gate: &Gate) -> usize {
     gate.program
         .said()
@@ -66,7 +72,9 @@ async fn a_gate_without_descriptors_waits_at_rest_and_serves_again() {
         assert_eq!(complaints(&gate), 1, "{}", gate.program.said());
 
         drop(holders);
-        assert_eq!(waiting.answer().await.status, 200);
+        // It may be served when there is one descriptor, and none yet towards the app server.
+        assert!([200, 502].contains(&waiting.answer().await.status));
+        until("descriptors are free", || open(&gate) < LIMIT / 2).await;
         for _ in 0..LIMIT * 2 {
             assert_eq!(gate.get("/page").send().await.status, 200);
         }
@@ -84,10 +92,6 @@ async fn connections_that_are_merely_kept_give_way_when_descriptors_lack() {
         kept.push(connection);
     }
     assert_eq!(complaints(&gate), 1, "{}", gate.program.said());
-    let open = || {
-        let folder = format!("/proc/{}/fd", gate.program.id());
-        std::fs::read_dir(folder).unwrap().count()
-    };
     drop(kept);
-    until("their descriptors are free", || open() < LIMIT / 2).await;
+    until("descriptors are free", || open(&gate) < LIMIT / 2).await;
 }
