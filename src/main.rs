@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use http::Method;
+use listenfd::ListenFd;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::layer::SubscriberExt;
@@ -17,6 +18,7 @@ use wxgate::admin::DEFAULT_PORT as DEFAULT_ADMIN_PORT;
 use wxgate::app::{self, Surroundings, dev, explain};
 use wxgate::config::{self, Loaded};
 use wxgate::domain::clock::Clock;
+use wxgate::server::inherited::{self, Inherited};
 use wxgate::telemetry::log::Log;
 use wxgate::telemetry::style::Style;
 use wxgate::telemetry::{Format, Level, Settings, UserField, event};
@@ -188,7 +190,20 @@ fn start_log(settings: &Settings) -> Result<Log, ExitCode> {
     Ok(log)
 }
 
+/// The listening sockets that this process was started with.
+fn inherited() -> Result<Vec<Inherited>, ExitCode> {
+    // Variables that are meant for somebody else are nothing to go by.
+    let passed = if std::env::var_os("LISTEN_PID").is_some() {
+        ListenFd::from_env()
+    } else {
+        ListenFd::empty()
+    };
+    inherited::take(passed).map_err(|error| failed(&error))
+}
+
 fn run(path: &Path) -> Result<(), ExitCode> {
+    // First of all: it changes the environment, which is safe only while there is one thread.
+    let inherited = inherited()?;
     let loaded = load(path)?;
     let log = start_log(&loaded.config.log)?;
     for warning in &loaded.warnings {
@@ -200,7 +215,8 @@ fn run(path: &Path) -> Result<(), ExitCode> {
     };
     let ran = runtime()?.block_on(async {
         let (stop, hurry) = orders().map_err(|error| failed(&error))?;
-        let gate = app::start(loaded.config, &surroundings).map_err(|error| failed(&error))?;
+        let gate = app::start_on(inherited, loaded.config, &surroundings)
+            .map_err(|error| failed(&error))?;
         stop.cancelled().await;
         gate.stop(hurry.cancelled()).await;
         Ok(())

@@ -6,9 +6,11 @@
 pub mod dev;
 pub mod explain;
 mod greeting;
+mod sockets;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -19,8 +21,11 @@ use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::admin::{self, Readiness};
+use crate::app::sockets::Sockets;
 use crate::config::Config;
 use crate::domain::clock::Clock;
 use crate::gateway::control::Control;
@@ -28,7 +33,10 @@ use crate::gateway::desk::Desk;
 use crate::gateway::{Gateway, Shared};
 use crate::server::capacity::Capacity;
 use crate::server::crew::{Crew, Seat};
-use crate::server::listener::{self, BindError, Bound};
+use crate::server::inherited::Inherited;
+use crate::server::listener::{BindError, Bound};
+use crate::server::starvation::Starvation;
+use crate::server::tls::{OpenError, Tls};
 use crate::server::worker::{self, Context};
 use crate::server::{Listen, Settings as ServerSettings};
 use crate::store::Store;
@@ -57,6 +65,9 @@ pub enum StartError {
     /// An address of `server.listen`.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// `[server.tls]`: its files have changed since they were checked.
+    #[error("cannot use [server.tls]")]
+    Tls(#[from] OpenError),
     /// No thread or no runtime to be had.
     #[error("cannot start a thread")]
     Thread(#[from] io::Error),
@@ -72,9 +83,14 @@ pub struct Running {
     pub addresses: Vec<Listen>,
     /// Where its admin listener is.
     pub admin: Option<SocketAddr>,
+    /// Unix sockets that are to go with it.
+    files: Vec<PathBuf>,
     settings: ServerSettings,
     readiness: Readiness,
+    tls: Option<Tls>,
     crew: Crew,
+    /// The workers that accept connections.
+    accepting: TaskTracker,
     /// Cancelled: accept no more connections.
     drain: CancellationToken,
     /// Cancelled: stop, whatever is under way.
@@ -93,12 +109,25 @@ pub struct Surroundings {
 
 /// Starts a gate. When this returns it accepts connections.
 pub fn start(config: Config, surroundings: &Surroundings) -> Result<Running, StartError> {
+    start_on(Vec::new(), config, surroundings)
+}
+
+/// Starts a gate on the sockets that the process was started with, if there are any.
+pub fn start_on(
+    inherited: Vec<Inherited>,
+    config: Config,
+    surroundings: &Surroundings,
+) -> Result<Running, StartError> {
     let workers = worker_count(config.server.workers);
-    let listeners = bind(&config.server, workers)?;
-    let admin = config.admin.listen.map(bind_admin).transpose()?;
+    let mut sockets = Sockets::open(&config, workers, inherited)?;
+    let admin = sockets.admin.take();
     let admin_address = admin
         .as_ref()
         .and_then(|listener| listener.local_addr().ok());
+    let tls = match &config.server.tls {
+        Some(settings) => Some(Tls::open(settings, surroundings.clock.clone())?),
+        None => None,
+    };
     let wechat = Client::new(&config.wechat)?;
     let halt = CancellationToken::new();
     // Should a later step fail, what the earlier ones started ends.
@@ -110,7 +139,7 @@ pub fn start(config: Config, surroundings: &Surroundings) -> Result<Running, Sta
     let mut threads = vec![spawn_control(
         control,
         Arc::clone(&shared),
-        (admin, readiness.clone()),
+        (admin, readiness.clone(), tls.clone()),
         halt.clone(),
     )?];
 
@@ -120,29 +149,39 @@ pub fn start(config: Config, surroundings: &Surroundings) -> Result<Running, Sta
         capacity: Capacity::new(config.server.limits.max_connections),
         crew: crew.clone(),
         limits: config.server.limits.clone(),
+        starvation: Starvation::default(),
         trusted: config.server.trusted_proxies.clone(),
+        proxy_protocol: config.server.proxy_protocol,
+        tls: tls.clone(),
         drain: drain.clone(),
     };
-    for (seat, sockets) in seats.into_iter().zip(listeners.per_worker) {
+    let files = sockets.files();
+    let accepting = TaskTracker::new();
+    for (seat, sockets) in seats.into_iter().zip(sockets.per_worker) {
         let gateway = (Arc::clone(&shared), surroundings.log.clone());
         threads.push(spawn_worker(
             context.clone(),
-            (seat, sockets),
+            (seat, sockets, accepting.token()),
             gateway,
             halt.clone(),
         )?);
     }
-    for address in &listeners.addresses {
-        tracing::info!(message = event::LISTENING, %address, workers);
+    accepting.close();
+    for address in &sockets.addresses {
+        let inherited = sockets.inherited;
+        tracing::info!(message = event::LISTENING, %address, workers, inherited);
     }
     readiness.set(true);
     unfinished.disarm();
     Ok(Running {
-        addresses: listeners.addresses,
+        addresses: sockets.addresses,
+        files,
         admin: admin_address,
         settings: config.server,
         readiness,
+        tls,
         crew,
+        accepting,
         drain,
         halt,
         threads,
@@ -154,23 +193,6 @@ fn worker_count(configured: usize) -> usize {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         workers => workers,
     }
-}
-
-fn bind(settings: &ServerSettings, workers: usize) -> Result<listener::Listeners, BindError> {
-    match listener::bind(&settings.listen, workers) {
-        Err(error) if settings.listen_fallback && error.is_about_ipv6() => {
-            let any = (Ipv4Addr::UNSPECIFIED, crate::server::DEFAULT_PORT);
-            listener::bind(&[Listen::Tcp(any.into())], workers)
-        }
-        bound => bound,
-    }
-}
-
-fn bind_admin(address: SocketAddr) -> Result<std::net::TcpListener, StartError> {
-    let failed = |source| StartError::Admin { address, source };
-    let listener = std::net::TcpListener::bind(address).map_err(failed)?;
-    listener.set_nonblocking(true).map_err(failed)?;
-    Ok(listener)
 }
 
 fn runtime() -> io::Result<Runtime> {
@@ -203,7 +225,7 @@ fn share(
 fn spawn_control(
     control: Runtime,
     shared: Arc<Shared>,
-    (admin, readiness): (Option<std::net::TcpListener>, Readiness),
+    (admin, readiness, tls): (Option<std::net::TcpListener>, Readiness, Option<Tls>),
     halt: CancellationToken,
 ) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new()
@@ -213,6 +235,9 @@ fn spawn_control(
                 tokio::spawn(sweep(shared));
                 if let Some(listener) = admin {
                     tokio::spawn(admin::serve(listener, readiness, halt.clone()));
+                }
+                if let Some(tls) = tls {
+                    tokio::spawn(tls.watch());
                 }
                 halt.cancelled().await;
             });
@@ -231,7 +256,7 @@ async fn sweep(shared: Arc<Shared>) {
 
 fn spawn_worker(
     context: Context,
-    (seat, sockets): (Seat, Vec<Bound>),
+    (seat, sockets, accepting): (Seat, Vec<Bound>, TaskTrackerToken),
     (shared, log): (Arc<Shared>, Option<Log>),
     halt: CancellationToken,
 ) -> io::Result<JoinHandle<()>> {
@@ -245,6 +270,7 @@ fn spawn_worker(
                 if let Err(error) = worker::run(context, seat, sockets, gateway).await {
                     tracing::error!(message = event::ACCEPT_FAILED, %error);
                 }
+                drop(accepting);
                 // What is under way goes on until it is over or the time is.
                 std::future::pending::<()>().await;
             };
@@ -258,6 +284,13 @@ fn spawn_worker(
 }
 
 impl Running {
+    /// Looks at the files of `[server.tls]` now, instead of in a moment.
+    pub fn look_at_certificates(&self) {
+        if let Some(tls) = &self.tls {
+            tls.look();
+        }
+    }
+
     /// Finishes what is under way and stops. `hurry` ends the wait early.
     pub async fn stop(mut self, hurry: impl Future<Output = ()>) {
         tracing::info!(
@@ -284,11 +317,9 @@ impl Running {
 
     /// Leaves no unix socket behind that nobody listens on.
     fn remove_sockets(&self) {
-        for address in &self.addresses {
-            if let Listen::Unix(path) = address {
-                // Somebody may have been quicker; then there is nothing to do.
-                drop(std::fs::remove_file(path));
-            }
+        for path in &self.files {
+            // Somebody may have been quicker; then there is nothing to do.
+            drop(std::fs::remove_file(path));
         }
     }
 
@@ -296,6 +327,9 @@ impl Running {
         tokio::time::sleep(self.settings.drain_delay).await;
         self.drain.cancel();
         let deadline = Instant::now() + self.settings.drain_timeout;
+        // Who was waiting to be accepted counts as a connection only after that.
+        let accepted = tokio::time::timeout_at(deadline, self.accepting.wait()).await;
+        drop(accepted);
         while self.crew.connections() > 0 && Instant::now() < deadline {
             tokio::time::sleep(LOOK_EVERY).await;
         }

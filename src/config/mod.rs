@@ -28,6 +28,7 @@ mod secret;
 mod server;
 mod session;
 mod store;
+mod tls;
 mod upstream;
 mod value;
 mod wechat;

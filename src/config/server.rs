@@ -7,8 +7,8 @@ use ipnet::IpNet;
 
 use crate::config::key::Key;
 use crate::config::reader::Item;
-use crate::config::{address, value};
-use crate::domain::peer::TrustedProxies;
+use crate::config::{address, tls, value};
+use crate::domain::peer::{Address, TrustedProxies};
 use crate::server::{DEFAULT_PORT, Limits, Listen, Settings};
 
 const MAX_WORKERS: usize = 1024;
@@ -28,6 +28,11 @@ fn default_listen() -> Listen {
 pub(super) fn read(table: &Key<'_>) -> Settings {
     let listen = read_listen(&table.key("listen"));
     let grace = Duration::from_secs(25);
+    let trusted_proxies = read_trusted(&table.key("trusted_proxies"));
+    let proxy_protocol = read_proxy_protocol(&table.key("proxy_protocol"), &trusted_proxies);
+    if proxy_protocol && !trusted_proxies.trusts(&Address::Unix) {
+        warn_of_closed_sockets(&table.key("listen"), &listen);
+    }
     Settings {
         listen_fallback: listen == [default_listen()],
         listen,
@@ -37,7 +42,9 @@ pub(super) fn read(table: &Key<'_>) -> Settings {
             .key("drain_delay")
             .duration_or_off(None)
             .unwrap_or_default(),
-        trusted_proxies: read_trusted(&table.key("trusted_proxies")),
+        trusted_proxies,
+        proxy_protocol,
+        tls: tls::read(&table.table("tls")),
         limits: read_limits(&table.table("limits")),
     }
 }
@@ -93,6 +100,30 @@ fn read_trusted(key: &Key<'_>) -> TrustedProxies {
     TrustedProxies::new(networks, unix)
 }
 
+fn read_proxy_protocol(key: &Key<'_>, trusted: &TrustedProxies) -> bool {
+    let on = key.flag(false);
+    if on && *trusted == TrustedProxies::default() {
+        key.fault(
+            "is true, and nobody may connect: server.trusted_proxies is empty, expected the proxies \
+             there that say whose connections they pass on",
+        );
+    }
+    on
+}
+
+/// Only trusted proxies may connect.
+fn warn_of_closed_sockets(key: &Key<'_>, listen: &[Listen]) {
+    let sockets = listen
+        .iter()
+        .filter(|listen| matches!(listen, Listen::Unix(_)));
+    for socket in sockets {
+        key.warn(format!(
+            "has {socket}, and nobody may connect to it: server.proxy_protocol is true, and \"unix\" \
+             is not in server.trusted_proxies"
+        ));
+    }
+}
+
 fn read_network(item: &Item<'_>) -> Option<IpNet> {
     let text = item.text.as_str();
     let network = text
@@ -131,6 +162,9 @@ fn read_limits(table: &Key<'_>) -> Limits {
             .key("max_headers")
             .number(default.max_headers, 8..=1000),
         max_uri_bytes: uri.size(default.max_uri_bytes, URI_BYTES.0..=URI_BYTES.1),
+        tls_handshake_timeout: table
+            .key("tls_handshake_timeout")
+            .duration(default.tls_handshake_timeout),
         header_timeout: table.key("header_timeout").duration(default.header_timeout),
         idle_timeout: table.key("idle_timeout").duration(default.idle_timeout),
         body_idle_timeout: table

@@ -1,5 +1,5 @@
-//! Listening sockets: bound once for each worker, so that the kernel spreads connections over
-//! them. Knows addresses and nothing of what is said over them.
+//! Listening sockets: bound once for each worker, so that the kernel spreads connections over them;
+//! or those that the process was started with. Knows addresses and nothing of what is said over them.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::server::Listen;
+use crate::server::inherited::Inherited;
 
 /// Connections that the kernel keeps waiting for the gate to accept them.
 const BACKLOG: i32 = 4096;
@@ -18,11 +19,28 @@ const EAFNOSUPPORT: i32 = 97;
 
 /// One listening socket, not yet part of a runtime.
 #[derive(Debug)]
-pub enum Bound {
+pub struct Bound {
+    pub(in crate::server) socket: Listener,
+    pub(in crate::server) owner: Owner,
+}
+
+/// A listening socket by its kind.
+#[derive(Debug)]
+pub enum Listener {
     /// Over IP.
     Tcp(std::net::TcpListener),
     /// On a unix socket.
     Unix(std::os::unix::net::UnixListener),
+}
+
+/// Whose a listening socket is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// The gate's: who waits at it when the gate stops is still taken, since closing it would send
+    /// them away.
+    Gate,
+    /// Whoever started the gate: who waits when the gate stops waits for the next gate.
+    Starter,
 }
 
 /// Why an address cannot be listened on.
@@ -66,6 +84,45 @@ pub fn bind(listen: &[Listen], workers: usize) -> Result<Listeners, BindError> {
     Ok(bound)
 }
 
+/// Gives every worker its share of the sockets that the process was started with.
+pub fn share(inherited: Vec<Inherited>, workers: usize) -> Result<Listeners, BindError> {
+    let mut bound = Listeners {
+        per_worker: Vec::new(),
+        addresses: Vec::new(),
+    };
+    bound.per_worker.resize_with(workers, Vec::new);
+    for Inherited { socket, address } in inherited {
+        socket
+            .share(&mut bound.per_worker, Owner::Starter)
+            .map_err(|source| BindError {
+                address: address.to_string(),
+                source,
+            })?;
+        bound.addresses.push(address);
+    }
+    Ok(bound)
+}
+
+impl Listener {
+    /// The same socket for every worker.
+    fn share(&self, workers: &mut [Vec<Bound>], owner: Owner) -> io::Result<()> {
+        for worker in workers {
+            let socket = match self {
+                Self::Tcp(socket) => {
+                    socket.set_nonblocking(true)?;
+                    Self::Tcp(socket.try_clone()?)
+                }
+                Self::Unix(socket) => {
+                    socket.set_nonblocking(true)?;
+                    Self::Unix(socket.try_clone()?)
+                }
+            };
+            worker.push(Bound { socket, owner });
+        }
+        Ok(())
+    }
+}
+
 impl BindError {
     /// Whether it is for want of IPv6 that the address cannot be listened on.
     pub fn is_about_ipv6(&self) -> bool {
@@ -83,7 +140,10 @@ fn bind_tcp(mut address: SocketAddr, workers: &mut [Vec<Bound>]) -> io::Result<L
         let socket = tcp_socket(address, Sharing::Allowed)?;
         socket.listen(BACKLOG)?;
         address = socket.local_addr()?.as_socket().unwrap_or(address);
-        worker.push(Bound::Tcp(socket.into()));
+        worker.push(Bound {
+            socket: Listener::Tcp(socket.into()),
+            owner: Owner::Gate,
+        });
     }
     Ok(Listen::Tcp(address))
 }
@@ -115,11 +175,8 @@ fn tcp_socket(address: SocketAddr, sharing: Sharing) -> io::Result<Socket> {
 
 fn bind_unix(path: &Path, workers: &mut [Vec<Bound>]) -> io::Result<Listen> {
     remove_stale(path)?;
-    let socket = std::os::unix::net::UnixListener::bind(path)?;
-    socket.set_nonblocking(true)?;
-    for worker in workers {
-        worker.push(Bound::Unix(socket.try_clone()?));
-    }
+    let socket = Listener::Unix(std::os::unix::net::UnixListener::bind(path)?);
+    socket.share(workers, Owner::Gate)?;
     Ok(Listen::Unix(PathBuf::from(path)))
 }
 

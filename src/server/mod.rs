@@ -5,11 +5,16 @@ pub mod body;
 pub mod capacity;
 pub mod connection;
 pub mod crew;
+mod entrance;
+pub mod inherited;
 pub mod listener;
 pub mod plain;
 pub mod problem;
+mod proxy_protocol;
+pub mod starvation;
 mod state;
 mod streams;
+pub mod tls;
 pub mod upgrade;
 mod watched;
 pub mod worker;
@@ -57,6 +62,10 @@ pub struct Settings {
     pub drain_delay: Duration,
     /// Whose `X-Forwarded-*` is believed.
     pub trusted_proxies: TrustedProxies,
+    /// Whether every connection begins with a header of the PROXY protocol, from a trusted proxy.
+    pub proxy_protocol: bool,
+    /// `[server.tls]`; `None` is clear text.
+    pub tls: Option<tls::Settings>,
     /// `[server.limits]`.
     pub limits: Limits,
 }
@@ -72,6 +81,8 @@ pub struct Limits {
     pub max_headers: usize,
     /// Length of a request target, in bytes.
     pub max_uri_bytes: usize,
+    /// From a connection to the end of its TLS handshake.
+    pub tls_handshake_timeout: Duration,
     /// From the first byte of a request head to its last.
     pub header_timeout: Duration,
     /// Between two requests of one connection.
@@ -89,6 +100,7 @@ impl Default for Limits {
             max_header_bytes: 32 * 1024,
             max_headers: 100,
             max_uri_bytes: 8 * 1024,
+            tls_handshake_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
             body_idle_timeout: Duration::from_mins(1),

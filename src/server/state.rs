@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -150,6 +151,19 @@ impl State {
     fn rest(&self) {
         self.rest_asked.store(true, Ordering::Relaxed);
         self.asked.wake();
+    }
+
+    /// Waits until somebody asks for the end.
+    pub(in crate::server) async fn retired(&self) {
+        poll_fn(|context| {
+            self.asked.register(context.waker());
+            if self.is_retired() {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
     }
 
     /// What is asked of the connection, each once.

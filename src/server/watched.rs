@@ -183,6 +183,19 @@ impl<S> Watched<S> {
         }
         self.poll_deadline(context).map(Err)
     }
+
+    /// Encryption holds back some of what was written. That waits for the client as well.
+    fn flushed(
+        &mut self,
+        polled: Poll<io::Result<()>>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        if polled.is_pending() {
+            return self.wrote(polled, context);
+        }
+        self.unread_since = None;
+        polled
+    }
 }
 
 impl<S: AsyncRead + Unpin> Watched<S> {
@@ -276,7 +289,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        ready!(Pin::new(&mut this.socket).poll_flush(context))?;
+        let polled = Pin::new(&mut this.socket).poll_flush(context);
+        ready!(this.flushed(polled, context))?;
         // That may have been the end of the last answer. hyper has asked for bytes long ago and
         // asks again only when some come; so the wait for them is timed from here.
         this.settle();
@@ -289,6 +303,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(context)
+        let polled = Pin::new(&mut self.socket).poll_shutdown(context);
+        self.flushed(polled, context)
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
@@ -19,8 +20,12 @@ use crate::server::Limits;
 use crate::server::capacity::Capacity;
 use crate::server::connection::{self, Handler};
 use crate::server::crew::{Crew, HandedOn, Member, Seat};
-use crate::server::listener::Bound;
+use crate::server::entrance::{Ends, Entry};
+use crate::server::listener::{Bound, Listener, Owner};
+use crate::server::proxy_protocol;
+use crate::server::starvation::{self, Starvation};
 use crate::server::state::{REST_AFTER, Register, State};
+use crate::server::tls::Tls;
 use crate::server::watched::Watched;
 use crate::telemetry::event;
 
@@ -42,8 +47,14 @@ pub struct Context {
     pub crew: Crew,
     /// `[server.limits]`.
     pub limits: Limits,
+    /// What was said about connections that the system refuses.
+    pub starvation: Starvation,
     /// Whose `X-Forwarded-*` is believed.
     pub trusted: TrustedProxies,
+    /// Whether trusted proxies, and nobody else, connect, and say whose connection it is.
+    pub proxy_protocol: bool,
+    /// How connections over IP are encrypted, if they are.
+    pub tls: Option<Tls>,
     /// Cancelled when no more connections are to be accepted.
     pub drain: CancellationToken,
 }
@@ -77,14 +88,15 @@ pub async fn run<H: Handler>(
     let mut accepting = tokio::task::JoinSet::new();
     for listener in listeners {
         let worker = Rc::clone(&worker);
-        match listener {
-            Bound::Tcp(listener) => {
+        let Bound { socket, owner } = listener;
+        match socket {
+            Listener::Tcp(listener) => {
                 let listener = TcpListener::from_std(listener)?;
-                accepting.spawn_local(worker.accept_tcp(listener));
+                accepting.spawn_local(worker.accept_tcp(listener, owner));
             }
-            Bound::Unix(listener) => {
+            Listener::Unix(listener) => {
                 let listener = UnixListener::from_std(listener)?;
-                accepting.spawn_local(worker.accept_unix(listener));
+                accepting.spawn_local(worker.accept_unix(listener, owner));
             }
         }
     }
@@ -101,7 +113,7 @@ pub async fn run<H: Handler>(
 }
 
 impl<H: Handler> Worker<H> {
-    async fn accept_tcp(self: Rc<Self>, listener: TcpListener) {
+    async fn accept_tcp(self: Rc<Self>, listener: TcpListener, owner: Owner) {
         let local_port = listener.local_addr().ok().map(|address| address.port());
         while let Some((socket, from)) = self.next(|| listener.accept()).await {
             match self.context.crew.relief(self.index) {
@@ -109,43 +121,80 @@ impl<H: Handler> Worker<H> {
                 None => self.serve_tcp(socket, from, local_port).await,
             }
         }
-    }
-
-    async fn accept_unix(self: Rc<Self>, listener: UnixListener) {
-        while let Some((socket, _from)) = self.next(|| listener.accept()).await {
-            self.serve_unix(socket).await;
+        let Some(listener) = late(owner, listener.into_std()) else {
+            return;
+        };
+        while let Some((socket, from)) = self.next_late(|| listener.accept()).await {
+            if socket.set_nonblocking(true).is_ok()
+                && let Ok(socket) = TcpStream::from_std(socket)
+            {
+                self.serve_tcp(socket, from, local_port).await;
+            }
         }
     }
 
-    /// The next connection; `None` when draining and nobody is waiting any more. Who already waits
-    /// when the order to stop comes is still served, up to a limit: closing the socket would reset
-    /// them.
+    async fn accept_unix(self: Rc<Self>, listener: UnixListener, owner: Owner) {
+        while let Some((socket, _from)) = self.next(|| listener.accept()).await {
+            self.serve_unix(socket).await;
+        }
+        let Some(listener) = late(owner, listener.into_std()) else {
+            return;
+        };
+        while let Some((socket, _from)) = self.next_late(|| listener.accept()).await {
+            if socket.set_nonblocking(true).is_ok()
+                && let Ok(socket) = UnixStream::from_std(socket)
+            {
+                self.serve_unix(socket).await;
+            }
+        }
+    }
+
+    /// The next connection; `None` once the order to stop has come.
     async fn next<T, F: Future<Output = io::Result<T>>>(
         &self,
         accept: impl Fn() -> F,
     ) -> Option<T> {
         loop {
-            if self.context.drain.is_cancelled() {
-                self.late.set(self.late.get() + 1);
-            }
             let accepted = tokio::select! {
                 biased;
-                accepted = accept(), if self.late.get() < MAX_LATE => accepted,
                 () = self.context.drain.cancelled() => return None,
+                accepted = accept() => accepted,
             };
             match accepted {
                 Ok(accepted) => return Some(accepted),
                 Err(error) if is_about_one_connection(&error) => {}
-                Err(error) => {
-                    tracing::warn!(message = event::ACCEPT_FAILED, %error);
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
+                Err(error) => self.pause(&error).await,
             }
         }
     }
 
+    /// The next connection after the order to stop; `None` when nobody is waiting any more. The
+    /// system is asked: the runtime may not have heard yet of somebody who waits.
+    async fn next_late<T>(&self, accept: impl Fn() -> io::Result<T>) -> Option<T> {
+        while self.late.get() < MAX_LATE {
+            self.late.set(self.late.get() + 1);
+            match accept() {
+                Ok(accepted) => return Some(accepted),
+                Err(error) if is_about_one_connection(&error) => {}
+                Err(error) if starvation::is_for_want(&error) => self.pause(&error).await,
+                Err(_nobody) => return None,
+            }
+        }
+        None
+    }
+
+    /// The system refuses connections, and will go on to. For want of what connections take it helps
+    /// that one goes.
+    async fn pause(&self, error: &io::Error) {
+        self.context.starvation.report(error);
+        if starvation::is_for_want(error) {
+            self.register.retire_most_idle();
+        }
+        tokio::time::sleep(ACCEPT_PAUSE).await;
+    }
+
     async fn hand_on(
-        &self,
+        self: &Rc<Self>,
         other: &Member,
         socket: TcpStream,
         from: SocketAddr,
@@ -169,19 +218,29 @@ impl<H: Handler> Worker<H> {
             tokio::select! {
                 biased;
                 Some(handed_on) = inbox.recv() => self.serve_handed_on(handed_on).await,
-                () = self.context.drain.cancelled() => return,
+                () = self.context.drain.cancelled() => break,
             }
+        }
+        // Nothing more gets in, and nothing that is in gets lost.
+        inbox.close();
+        while let Some(handed_on) = inbox.recv().await {
+            self.serve_handed_on(handed_on).await;
         }
     }
 
-    async fn serve_handed_on(&self, handed_on: HandedOn) {
+    async fn serve_handed_on(self: &Rc<Self>, handed_on: HandedOn) {
         if let Ok(socket) = TcpStream::from_std(handed_on.socket) {
             self.serve_tcp(socket, handed_on.from, handed_on.local_port)
                 .await;
         }
     }
 
-    async fn serve_tcp(&self, socket: TcpStream, from: SocketAddr, local_port: Option<u16>) {
+    async fn serve_tcp(
+        self: &Rc<Self>,
+        socket: TcpStream,
+        from: SocketAddr,
+        local_port: Option<u16>,
+    ) {
         // Answers are written whole; waiting for more to send would only delay them. Keep-alive
         // finds clients that went away without a word during a long silence.
         let options = SockRef::from(&socket);
@@ -190,28 +249,121 @@ impl<H: Handler> Worker<H> {
             .with_time(KEEPALIVE)
             .with_interval(KEEPALIVE / 4);
         drop(options.set_tcp_keepalive(&keepalive));
-        self.serve(socket, Address::from(from.ip()), local_port)
-            .await;
+        let ends = Ends::new(Address::from(from.ip()), local_port);
+        if !self.admits(ends) {
+            return;
+        }
+        let entry = self.enter().await;
+        match self.context.tls.clone() {
+            Some(tls) => {
+                let worker = Rc::clone(self);
+                tokio::task::spawn_local(worker.speak_encrypted(tls, socket, ends, entry));
+            }
+            None => self.speak_clear(socket, ends, entry),
+        }
     }
 
-    async fn serve_unix(&self, socket: UnixStream) {
-        self.serve(socket, Address::Unix, None).await;
+    async fn serve_unix(self: &Rc<Self>, socket: UnixStream) {
+        let ends = Ends::new(Address::Unix, None);
+        if self.admits(ends) {
+            let entry = self.enter().await;
+            self.speak_clear(socket, ends, entry);
+        }
     }
 
-    /// Waits for a place, which holds up accepting, and starts the connection.
-    async fn serve<S>(&self, socket: S, from: Address, local_port: Option<u16>)
+    /// Where proxies say whose connection it is, nobody else may say anything.
+    fn admits(&self, ends: Ends) -> bool {
+        let admits = !self.context.proxy_protocol || self.context.trusted.trusts(&ends.from);
+        if !admits {
+            tracing::info!(message = event::NO_TRUSTED_PROXY, peer = %ends.from);
+        }
+        admits
+    }
+
+    fn speak_clear<S>(self: &Rc<Self>, mut socket: S, ends: Ends, entry: Entry)
     where
-        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        if !self.context.proxy_protocol {
+            return self.speak(socket, self.peer(ends, Scheme::Http), entry);
+        }
+        let worker = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            if let Some(ends) = worker.told(&mut socket, ends, &entry).await {
+                worker.speak(socket, worker.peer(ends, Scheme::Http), entry);
+            }
+        });
+    }
+
+    /// A task of its own: nobody waits for the handshake of somebody else.
+    async fn speak_encrypted(
+        self: Rc<Self>,
+        tls: Tls,
+        mut socket: TcpStream,
+        ends: Ends,
+        entry: Entry,
+    ) {
+        let Some(ends) = self.told(&mut socket, ends, &entry).await else {
+            return;
+        };
+        let accept = tls.accept(socket, self.limits.tls_handshake_timeout);
+        match entry.unless_asked_to_go(accept).await {
+            Some(Ok(socket)) => self.speak(socket, self.peer(ends, Scheme::Https), entry),
+            Some(Err(error)) => error.report(ends.from),
+            None => {}
+        }
+    }
+
+    /// Between whom a connection is by the word of the proxy, where there is one; `None` when it is
+    /// over.
+    async fn told<S>(&self, socket: &mut S, ends: Ends, entry: &Entry) -> Option<Ends>
+    where
+        S: AsyncRead + Unpin,
+    {
+        if !self.context.proxy_protocol {
+            return Some(ends);
+        }
+        let header = proxy_protocol::read(socket, self.limits.header_timeout);
+        match entry.unless_asked_to_go(header).await? {
+            Ok(told) => Some(ends.told(told)),
+            Err(error) => {
+                error.report(ends.from);
+                None
+            }
+        }
+    }
+
+    fn peer(&self, ends: Ends, scheme: Scheme) -> Peer {
+        ends.peer(scheme, &self.context.trusted)
+    }
+
+    /// Waits for a place, which holds up accepting.
+    async fn enter(&self) -> Entry {
         let place = self.context.capacity.take().await;
         let state = State::new();
         let live = self.context.crew.enter(self.index);
-        let peer = Peer::new(from, Scheme::Http, local_port, &self.context.trusted);
-        let socket = Watched::new(socket, Arc::clone(&state), &self.limits, (place, live));
         let registration = self.register.add(Arc::clone(&state));
         if self.context.drain.is_cancelled() {
             state.drain();
         }
+        Entry {
+            state,
+            registration,
+            held: (place, live),
+        }
+    }
+
+    /// Speaks HTTP over a connection, as a task of its own.
+    fn speak<S>(&self, socket: S, peer: Peer, entry: Entry)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Entry {
+            state,
+            registration,
+            held,
+        } = entry;
+        let socket = Watched::new(socket, Arc::clone(&state), &self.limits, held);
         let shared = (Rc::clone(&self.handler), Rc::clone(&self.limits));
         tokio::task::spawn_local(async move {
             connection::serve(socket, peer, state, shared).await;
@@ -235,6 +387,15 @@ impl<H: Handler> Worker<H> {
             self.context.capacity.lacking().await;
             self.register.retire_most_idle();
         }
+    }
+}
+
+/// The socket at which somebody may still wait after the order to stop whom closing it would send
+/// away.
+fn late<L>(owner: Owner, listener: io::Result<L>) -> Option<L> {
+    match owner {
+        Owner::Gate => listener.ok(),
+        Owner::Starter => None,
     }
 }
 

@@ -4,6 +4,12 @@
 pub const ADMIN_LISTENING: &str = "admin listener is up";
 /// A connection could not be accepted: out of file descriptors, most likely.
 pub const ACCEPT_FAILED: &str = "cannot accept connections";
+/// Another certificate, key or client authority is in use for new connections.
+pub const CERTIFICATE_RELOADED: &str = "certificate reloaded";
+/// The files have changed and cannot be used; what was in use goes on.
+pub const CERTIFICATE_NOT_RELOADED: &str = "changed certificate files cannot be used";
+/// The certificate has expired, or is not valid yet.
+pub const CERTIFICATE_OUT_OF_DATE: &str = "certificate is out of date";
 /// A connection ended with a fault of the protocol; the client's doing, as a rule.
 pub const CONNECTION_FAILED: &str = "connection ended with an error";
 /// The order to stop came.
@@ -24,6 +30,14 @@ pub const LOGIN_REFUSED: &str = "login refused by wechat";
 pub const CONFIG_WARNING: &str = "configuration warning";
 /// What came over a connection was no HTTP; it was answered with a bare status and closed.
 pub const NOT_HTTP: &str = "not http";
+/// A trusted proxy did not say whose connection it passes on, as it must; it was closed.
+pub const NO_PROXY_HEADER: &str = "no proxy protocol header";
+/// Somebody connected who is no trusted proxy, to addresses for those alone; it was closed.
+pub const NO_TRUSTED_PROXY: &str = "closed a connection from outside trusted_proxies";
+/// What came over a connection that should be encrypted was no TLS; it was closed.
+pub const NOT_TLS: &str = "not tls";
+/// A connection did not become an encrypted one.
+pub const TLS_HANDSHAKE_FAILED: &str = "tls handshake failed";
 /// The process has stopped in order.
 pub const STOPPED: &str = "stopped";
 /// A client sends the session key, as old tutorials do: it should not have one.

@@ -9,6 +9,7 @@
     reason = "a test that meets the unexpected should end there"
 )]
 
+mod activation;
 mod apps;
 mod broken_app;
 mod connections;
@@ -21,6 +22,7 @@ mod forwarding;
 mod h2_conformance;
 mod hosts;
 mod http2;
+mod listening;
 mod login;
 mod login_races;
 mod login_wechat;
@@ -29,6 +31,7 @@ mod paths;
 mod pool;
 mod process;
 mod proxies;
+mod proxy_protocol;
 mod refusals;
 mod repeats;
 mod rules;
@@ -41,6 +44,7 @@ mod spoofing;
 mod streaming;
 mod support;
 mod tidy;
+mod tls;
 mod tokens;
 mod trailers;
 mod truncated;

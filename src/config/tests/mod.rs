@@ -17,6 +17,7 @@ mod faults;
 mod overrides;
 mod secrets;
 mod tables;
+mod tls;
 
 /// A secret that must turn up nowhere.
 const PLANTED: &str = "planted0planted0planted0planted0";

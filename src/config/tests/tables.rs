@@ -309,3 +309,32 @@ fn what_login_tells_is_one_of_two_things() {
         "2: login.expose[0]: is \"session_key\", expected \"openid\" or \"unionid\"",
     );
 }
+
+#[test]
+fn the_proxy_protocol_needs_proxies_that_are_trusted() {
+    check(
+        "[server]\nproxy_protocol = true",
+        "2: server.proxy_protocol: is true, and nobody may connect: server.trusted_proxies is \
+         empty, expected the proxies there that say whose connections they pass on",
+    );
+    check(
+        "[server]\nproxy_protocol = \"v2\"",
+        "2: server.proxy_protocol: is \"v2\", expected true or false",
+    );
+    let lines = |trusted: &str| {
+        format!(
+            "[server]\nlisten = [\"[::]:4180\", \"unix:/run/gate.sock\"]\nproxy_protocol = true\n\
+             trusted_proxies = [\"10.0.0.0/8\"{trusted}]\n"
+        )
+    };
+    assert_eq!(
+        warnings(&lines("")),
+        [
+            "wxgate.toml:2: server.listen: has unix:/run/gate.sock, and nobody may connect to it: \
+             server.proxy_protocol is true, and \"unix\" is not in server.trusted_proxies"
+        ]
+    );
+    assert_eq!(warnings(&lines(", \"unix\"")), [""; 0]);
+    assert!(shortest_with(&lines("")).server.proxy_protocol);
+    assert!(!config(SHORTEST).server.proxy_protocol);
+}

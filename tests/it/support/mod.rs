@@ -2,6 +2,7 @@
 //! sockets, with a clock that moves only when told to.
 
 pub(crate) mod app;
+pub(crate) mod certificates;
 pub(crate) mod events;
 pub(crate) mod frames;
 pub(crate) mod pattern;

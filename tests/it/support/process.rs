@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -38,28 +37,32 @@ impl Drop for Program {
 
 impl Program {
     pub(crate) fn start(arguments: &[&str]) -> Self {
-        Self::spawn(Command::new(PROGRAM).args(arguments))
-    }
-
-    /// Starts it with so many file descriptors at most.
-    fn start_with(descriptors: usize, arguments: &[&str]) -> Self {
-        let limited = format!("ulimit -n {descriptors}; exec \"$0\" \"$@\"");
-        let mut bash = Command::new("bash");
-        Self::spawn(bash.args(["-c", &limited, PROGRAM]).args(arguments))
-    }
-
-    fn spawn(command: &mut Command) -> Self {
-        let mut child = command
+        let mut command = Command::new(PROGRAM);
+        command
+            .args(arguments)
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+            .stderr(Stdio::piped());
+        Self::spawn(&mut command)
+    }
+
+    /// How to run it by way of a shell, whose lines have it as `"$@"`.
+    pub(crate) fn by_shell(lines: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", lines, "sh", env!("CARGO_BIN_EXE_wxgate")])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    pub(crate) fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let said = Arc::<Mutex<String>>::default();
-        let readers = vec![
-            listen(child.stdout.take().unwrap(), Arc::clone(&said)),
-            listen(child.stderr.take().unwrap(), Arc::clone(&said)),
-        ];
+        let mut readers = vec![listen(child.stdout.take().unwrap(), Arc::clone(&said))];
+        if let Some(errors) = child.stderr.take() {
+            readers.push(listen(errors, Arc::clone(&said)));
+        }
         Self {
             child,
             said,
@@ -123,19 +126,18 @@ impl Program {
             .count()
     }
 
-    /// What it has had of the processors, to the hundredth of a second.
-    pub(crate) fn processor_time(&self) -> Duration {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        let (_name, fields) = stat.rsplit_once(") ").unwrap();
-        // User and system time, in ticks.
-        let times = fields.split(' ').skip(11).take(2);
-        let ticks: u32 = times.map(|ticks| ticks.parse::<u32>().unwrap()).sum();
-        ticks * Duration::from_millis(10)
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What the kernel tells of it in this file.
+    pub(crate) fn proc(&self, file: &str) -> String {
+        std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).unwrap()
     }
 
     /// A field of the kernel's account of its memory, in KiB.
     pub(crate) fn memory(&self, field: &str) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let status = self.proc("status");
         let line = status.lines().find(|line| line.starts_with(field)).unwrap();
         let number = line.split_whitespace().nth(1).unwrap();
         number.parse().unwrap()
@@ -162,30 +164,25 @@ pub(crate) struct Gate {
     pub(crate) address: SocketAddr,
     /// Where its admin listener is.
     pub(crate) admin: SocketAddr,
-    _folder: TempDir,
+    folder: TempDir,
     stop: CancellationToken,
     _stopping: DropGuard,
 }
 
 impl Gate {
     pub(crate) async fn start(setup: Setup) -> Self {
-        Self::start_by(setup, Program::start).await
+        Self::start_as(setup, |file| Program::start(&["run", "-c", file])).await
     }
 
-    /// Starts it with so many file descriptors at most.
-    pub(crate) async fn start_with(setup: Setup, descriptors: usize) -> Self {
-        let start = |arguments: &[&str]| Program::start_with(descriptors, arguments);
-        Self::start_by(setup, start).await
-    }
-
-    async fn start_by(setup: Setup, start: impl Fn(&[&str]) -> Program) -> Self {
+    /// Starts the program, which is given the configuration file, in some other way.
+    pub(crate) async fn start_as(setup: Setup, start: impl FnOnce(&str) -> Program) -> Self {
         let stop = CancellationToken::new();
         let app = AppServer::start(stop.clone()).await;
         let (wechat, wechat_address) = start_wechat(Clock::System, stop.clone()).await;
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("gate.toml");
         std::fs::write(&file, setup.config(app.address, wechat_address)).unwrap();
-        let program = start(&["run", "-c", file.to_str().unwrap()]);
+        let program = start(file.to_str().unwrap());
         let address = |line: String| {
             let line: Value = serde_json::from_str(&line).unwrap();
             line["address"].as_str().unwrap().parse().unwrap()
@@ -200,10 +197,15 @@ impl Gate {
             wechat,
             address,
             admin,
-            _folder: folder,
+            folder,
             stop: stop.clone(),
             _stopping: stop.drop_guard(),
         }
+    }
+
+    /// Its configuration file.
+    pub(crate) fn file(&self) -> String {
+        self.folder.path().join("gate.toml").display().to_string()
     }
 
     /// Takes app server and WeChat away.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::support::STUCK;
@@ -184,8 +184,8 @@ impl Answer {
 
 /// A connection to the gate.
 #[derive(Debug)]
-pub(crate) struct Connection {
-    pub(crate) socket: TcpStream,
+pub(crate) struct Connection<S = TcpStream> {
+    pub(crate) socket: S,
     buffer: Vec<u8>,
 }
 
@@ -198,10 +198,17 @@ impl Connection {
     pub(crate) async fn try_open(to: SocketAddr) -> Option<Self> {
         let socket = TcpStream::connect(to).await.ok()?;
         socket.set_nodelay(true).unwrap();
-        Some(Self {
+        Some(Self::over(socket))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// Over whatever has come about already.
+    pub(crate) fn over(socket: S) -> Self {
+        Self {
             socket,
             buffer: Vec::new(),
-        })
+        }
     }
 
     pub(crate) async fn write(&mut self, bytes: &[u8]) {
