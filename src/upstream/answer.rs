@@ -11,9 +11,9 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::upstream::BoxError;
 use crate::upstream::http1::fault::Fault;
+use crate::upstream::http1::pool::{Connection, Pool};
+use crate::upstream::http1::relay::{self, Relayed};
 use crate::upstream::http1::{Broken, Reading, Sending};
-use crate::upstream::pool::{Connection, Pool};
-use crate::upstream::relay::{self, Relayed};
 
 /// Why an answer broke off. The client must not see a clean end.
 #[derive(Debug, thiserror::Error)]

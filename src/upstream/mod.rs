@@ -5,14 +5,13 @@ mod answer;
 mod connect;
 mod exchange;
 pub mod http1;
-mod pool;
-mod relay;
+mod shared;
 mod socket;
 mod tunnel;
 
 pub use answer::{AnswerBody, BrokenAnswer};
 pub use exchange::{Answered, Exchange};
-pub use pool::Shared;
+pub use shared::Shared;
 pub use tunnel::Tunnel;
 
 use std::fmt;

@@ -6,8 +6,11 @@
 //! is the next client's answer.
 
 pub mod body;
+pub(in crate::upstream) mod exchange;
 pub mod fault;
 pub mod head;
+pub(in crate::upstream) mod pool;
+pub(in crate::upstream) mod relay;
 mod request;
 mod sending;
 
