@@ -22,6 +22,7 @@ mod log;
 mod login;
 mod nearest;
 mod paths;
+mod pem;
 mod planned;
 mod reader;
 mod secret;
@@ -29,6 +30,7 @@ mod server;
 mod session;
 mod store;
 mod upstream;
+mod upstream_tls;
 mod value;
 mod wechat;
 

@@ -34,7 +34,7 @@ const PLANNED: [&str; 28] = [
 ];
 
 /// Keys of every app, app server and store, by their last part.
-const PLANNED_ANYWHERE: [&str; 9] = [
+const PLANNED_ANYWHERE: [&str; 8] = [
     "previous_secret",
     "previous_secret_env",
     "previous_secret_file",
@@ -43,7 +43,6 @@ const PLANNED_ANYWHERE: [&str; 9] = [
     "push",
     "seal_key",
     "snapshot_file",
-    "tls",
 ];
 
 /// Whether a later version has this key.
@@ -68,7 +67,7 @@ mod tests {
             "server.tls",
             "cors.allowed_origins",
             "apps[1].previous_secret_env",
-            "upstream.tls",
+            "store.snapshot_file",
         ] {
             assert!(is_planned(planned), "{planned}");
         }

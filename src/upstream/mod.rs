@@ -7,6 +7,7 @@ mod exchange;
 pub mod http1;
 mod shared;
 mod socket;
+pub mod tls;
 mod tunnel;
 
 pub use answer::{AnswerBody, BrokenAnswer};
@@ -22,6 +23,7 @@ use http::header::HOST;
 use http::{HeaderMap, HeaderValue};
 
 use crate::upstream::http1::fault::Fault;
+use crate::upstream::tls::Tls;
 
 /// Whatever went wrong with a request body while it was being sent.
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -46,7 +48,7 @@ impl Index {
 }
 
 /// `[upstream]` or `[upstreams.NAME]`: one app server.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// Where it listens.
     pub target: Target,
@@ -70,10 +72,19 @@ pub struct Settings {
     pub preserve_host: bool,
 }
 
+/// The version of HTTP that an app server speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1, and what answers to it.
+    Http1,
+    /// HTTP/2, known beforehand or chosen by ALPN.
+    Http2,
+}
+
 /// Where an app server listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Target {
-    /// `http://host:port`; the name is looked up for every new connection.
+    /// `http://host:port`, `https://host:port`; the name is looked up for every new connection.
     Http {
         /// Name or address.
         host: String,
@@ -81,6 +92,8 @@ pub enum Target {
         port: u16,
         /// Host and port as a `Host` header says them.
         authority: HeaderValue,
+        /// How TLS is spoken to it; clear text otherwise.
+        tls: Option<Tls>,
     },
     /// `unix:/path`.
     Unix(PathBuf),
@@ -89,7 +102,12 @@ pub enum Target {
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Http { host, port, .. } => write!(f, "http://{host}:{port}"),
+            Self::Http {
+                host, port, tls, ..
+            } => {
+                let scheme = if tls.is_some() { "https" } else { "http" };
+                write!(f, "{scheme}://{host}:{port}")
+            }
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }

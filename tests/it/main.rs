@@ -33,4 +33,5 @@ mod support;
 mod tidy;
 mod tokens;
 mod tutorial;
+mod upstream_tls;
 mod websocket;

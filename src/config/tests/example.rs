@@ -85,6 +85,8 @@ fn what_the_example_shows_as_a_comment_works_when_uncommented() {
     };
     let secret = file("secret", PLANTED);
     let pem = file("ca.pem", "-----BEGIN CERTIFICATE-----");
+    let (cert, key) = upstream_tls::pair();
+    let (cert, key) = (file("app-cert.pem", &cert), file("app-key.pem", &key));
     let is_code = |number: usize| EXAMPLE.lines().nth(number).and_then(uncommented).is_some();
     let rules = |number: usize| {
         let line = EXAMPLE.lines().nth(number).unwrap();
@@ -107,7 +109,11 @@ fn what_the_example_shows_as_a_comment_works_when_uncommented() {
         let text = text
             .replace("/run/secrets/wx_app_secret", &secret)
             .replace("/run/secrets/wxgate_user_key", &secret)
-            .replace("/etc/wxgate/ca.pem", &pem);
+            .replace("/etc/wxgate/ca.pem", &pem)
+            .replace("http://127.0.0.1:3000", "https://127.0.0.1:3000")
+            .replace("/etc/wxgate/app/ca.pem", &cert)
+            .replace("/etc/wxgate/app/cert.pem", &cert)
+            .replace("/etc/wxgate/app/key.pem", &key);
         let loaded = parse_with(&text, &[("WXGATE_USER_KEY", PLANTED)]);
         assert!(loaded.is_ok(), "{}", loaded.unwrap_err());
     }

@@ -9,10 +9,10 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 
-use crate::upstream::Error;
 use crate::upstream::connect::connect;
 use crate::upstream::http1::Wire;
 use crate::upstream::shared::{Pending, Shared};
+use crate::upstream::{Error, Protocol};
 
 /// How often a request that waits for a connection asks the other workers for an idle one's place.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
@@ -129,7 +129,7 @@ impl Pool {
     }
 
     async fn open(&self, place: OwnedSemaphorePermit) -> Result<Connection, Error> {
-        let socket = connect(self.shared.settings()).await?;
+        let socket = connect(self.shared.settings(), Protocol::Http1).await?;
         Ok(Connection {
             wire: Wire::new(socket),
             reused: false,

@@ -3,6 +3,7 @@
 
 pub(crate) mod app;
 pub(crate) mod events;
+pub(crate) mod front;
 pub(crate) mod pattern;
 pub(crate) mod process;
 pub(crate) mod raw;
