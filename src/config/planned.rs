@@ -34,12 +34,11 @@ const PLANNED: [&str; 28] = [
 ];
 
 /// Keys of every app, app server and store, by their last part.
-const PLANNED_ANYWHERE: [&str; 8] = [
+const PLANNED_ANYWHERE: [&str; 7] = [
     "previous_secret",
     "previous_secret_env",
     "previous_secret_file",
     "previous_seal_key",
-    "protocol",
     "push",
     "seal_key",
     "snapshot_file",

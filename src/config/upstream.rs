@@ -6,7 +6,7 @@ use crate::config::address::{self, Origin};
 use crate::config::key::Key;
 use crate::config::upstream_tls;
 use crate::server::Listen;
-use crate::upstream::{Index, Settings, Target};
+use crate::upstream::{Index, Protocol, Settings, Target};
 
 const HTTP_PORT: u16 = 80;
 const HTTPS_PORT: u16 = 443;
@@ -93,7 +93,9 @@ fn read_one(table: &Key<'_>, listen: &[Listen]) -> Option<Settings> {
     let number = |name: &str, default: usize, least: usize| {
         table.key(name).number(default, least..=MAX_CONNECTIONS)
     };
+    let protocols = [("http1", Protocol::Http1), ("http2", Protocol::Http2)];
     let settings = Settings {
+        protocol: table.key("protocol").choice(default.protocol, &protocols),
         connect_timeout: table
             .key("connect_timeout")
             .duration(default.connect_timeout),

@@ -18,7 +18,8 @@ pub(in crate::upstream) async fn connect(
     connected.map_err(Error::Connect)
 }
 
-async fn open(target: &Target, protocol: Protocol) -> io::Result<Socket> {
+/// The same, in whatever time it takes.
+pub(in crate::upstream) async fn open(target: &Target, protocol: Protocol) -> io::Result<Socket> {
     match target {
         Target::Http {
             host, port, tls, ..

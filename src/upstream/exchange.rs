@@ -11,14 +11,23 @@ use tokio::time::Instant;
 
 use crate::domain::identity::Outbound;
 use crate::upstream::answer::AnswerBody;
-use crate::upstream::http1;
 use crate::upstream::shared::Shared;
 use crate::upstream::tunnel::Tunnel;
-use crate::upstream::{BoxError, Error, Index};
+use crate::upstream::{BoxError, Error, Index, Protocol, http1, http2};
 
 /// Sends requests to the app servers, from one worker.
 pub struct Exchange {
-    pools: Vec<Rc<http1::pool::Pool>>,
+    ways: Vec<Way>,
+}
+
+/// The connections to one app server.
+enum Way {
+    Http1(Rc<http1::pool::Pool>),
+    Http2 {
+        streams: Rc<http2::pool::Pool>,
+        /// WebSockets are opened over HTTP/1.1, each on a connection of its own.
+        websockets: Rc<http1::pool::Pool>,
+    },
 }
 
 /// What an app server answered.
@@ -34,10 +43,7 @@ impl Exchange {
     /// For these app servers. Must be made on the thread that uses it, inside a local task set.
     pub fn new(upstreams: &[Arc<Shared>]) -> Self {
         Self {
-            pools: upstreams
-                .iter()
-                .map(|shared| http1::pool::Pool::new(Arc::clone(shared)))
-                .collect(),
+            ways: upstreams.iter().map(Way::to).collect(),
         }
     }
 
@@ -52,8 +58,33 @@ impl Exchange {
     where
         B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin + 'static,
     {
-        let pool = self.pools.get(upstream.get()).ok_or(Error::Overloaded)?;
-        http1::exchange::send(pool, request.into_parts(), now).await
+        let way = self.ways.get(upstream.get()).ok_or(Error::Overloaded)?;
+        let request = request.into_parts();
+        let pool = match way {
+            Way::Http2 { streams, .. } if request.websocket.is_none() => {
+                // Apart, so that a request over HTTP/1.1 is no larger for it.
+                let answer = Box::pin(http2::exchange::send(streams, request, now)).await;
+                return answer.map(Answered::Answer);
+            }
+            Way::Http1(pool)
+            | Way::Http2 {
+                websockets: pool, ..
+            } => pool,
+        };
+        http1::exchange::send(pool, request, now).await
+    }
+}
+
+impl Way {
+    fn to(shared: &Arc<Shared>) -> Self {
+        let http1 = http1::pool::Pool::new(Arc::clone(shared));
+        match shared.settings().protocol {
+            Protocol::Http1 => Self::Http1(http1),
+            Protocol::Http2 => Self::Http2 {
+                streams: http2::pool::Pool::new(Arc::clone(shared)),
+                websockets: http1,
+            },
+        }
     }
 }
 

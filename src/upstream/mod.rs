@@ -4,10 +4,13 @@
 mod answer;
 mod connect;
 mod exchange;
+pub mod fault;
 pub mod http1;
+pub mod http2;
 mod shared;
 mod socket;
 pub mod tls;
+mod trailers;
 mod tunnel;
 
 pub use answer::{AnswerBody, BrokenAnswer};
@@ -22,7 +25,7 @@ use std::time::Duration;
 use http::header::HOST;
 use http::{HeaderMap, HeaderValue};
 
-use crate::upstream::http1::fault::Fault;
+use crate::upstream::fault::Fault;
 use crate::upstream::tls::Tls;
 
 /// Whatever went wrong with a request body while it was being sent.
@@ -52,6 +55,8 @@ impl Index {
 pub struct Settings {
     /// Where it listens.
     pub target: Target,
+    /// What it speaks.
+    pub protocol: Protocol,
     /// To a connection.
     pub connect_timeout: Duration,
     /// From the last byte of a request to the head of its answer.
@@ -60,7 +65,8 @@ pub struct Settings {
     pub stream_idle_timeout: Option<Duration>,
     /// How long a connection is kept for the next request.
     pub idle_timeout: Duration,
-    /// Connections at once, over all workers; tunnels apart.
+    /// Connections at once, over all workers; tunnels apart. With HTTP/2 never fewer than one for
+    /// each worker, and one more.
     pub max_connections: usize,
     /// Tunnels at once, over all workers.
     pub max_tunnels: usize,
@@ -129,6 +135,7 @@ impl Settings {
     pub fn at(target: Target) -> Self {
         Self {
             target,
+            protocol: Protocol::Http1,
             connect_timeout: Duration::from_secs(2),
             response_timeout: Duration::from_secs(55),
             stream_idle_timeout: None,
@@ -154,6 +161,9 @@ pub enum Error {
     /// It did not take the connection in time.
     #[error("the app server did not take the connection in time")]
     ConnectTimeout,
+    /// The request has no form in HTTP/2, which is stricter. The client's fault.
+    #[error("the request cannot be written as HTTP/2")]
+    Http2(#[source] http::Error),
     /// Too many requests or tunnels at once. Nobody's fault but the load's.
     #[error("too many requests to the app server at once")]
     Overloaded,
@@ -166,4 +176,16 @@ pub enum Error {
     /// It switched protocols in a way that was not asked for.
     #[error("the app server switched protocols unasked, or to another one")]
     UnaskedUpgrade,
+}
+
+impl From<http1::fault::Fault> for Error {
+    fn from(fault: http1::fault::Fault) -> Self {
+        Self::Broken(fault.into())
+    }
+}
+
+impl From<http2::fault::Fault> for Error {
+    fn from(fault: http2::fault::Fault) -> Self {
+        Self::Broken(fault.into())
+    }
 }

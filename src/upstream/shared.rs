@@ -4,10 +4,14 @@
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-use crate::upstream::{Error, Settings};
+use crate::upstream::{Error, Protocol, Settings};
+
+/// How often a request that waits for a connection asks the other workers for an idle one's place.
+pub(in crate::upstream) const ASK_AGAIN: Duration = Duration::from_millis(50);
 
 /// What the workers share of one app server.
 #[derive(Debug)]
@@ -26,7 +30,7 @@ impl Shared {
     pub fn new(settings: Settings, workers: usize) -> Arc<Self> {
         let permits = |count: usize| Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)));
         Arc::new(Self {
-            connections: permits(settings.max_connections),
+            connections: permits(places(&settings, workers)),
             tunnels: permits(settings.max_tunnels),
             pending: AtomicUsize::new(0),
             pressure: Notify::new(),
@@ -79,9 +83,19 @@ impl Shared {
     }
 }
 
+/// Places for connections that any worker may take. With HTTP/2 each worker has one of its own: it
+/// needs one connection to serve at all, and cannot use another worker's. One more is for WebSockets.
+fn places(settings: &Settings, workers: usize) -> usize {
+    match settings.protocol {
+        Protocol::Http1 => settings.max_connections,
+        Protocol::Http2 => settings.max_connections.saturating_sub(workers).max(1),
+    }
+}
+
 /// One request that waits for a connection.
 pub(in crate::upstream) struct Pending<'a> {
-    shared: &'a Shared,
+    /// Where it is counted; nowhere when what it waits for is on its way.
+    shared: Option<&'a Shared>,
     /// How many wait on this worker.
     here: &'a Cell<usize>,
 }
@@ -94,18 +108,29 @@ impl<'a> Pending<'a> {
     ) -> Result<Self, Error> {
         let before = shared.pending.fetch_add(1, Ordering::Relaxed);
         here.set(here.get() + 1);
-        let pending = Self { shared, here };
+        let pending = Self {
+            shared: Some(shared),
+            here,
+        };
         if before >= shared.settings.max_pending {
             Err(Error::Overloaded)
         } else {
             Ok(pending)
         }
     }
+
+    /// Waits from now on for a connection that is being made.
+    pub(in crate::upstream) fn expect(here: &'a Cell<usize>) -> Self {
+        here.set(here.get() + 1);
+        Self { shared: None, here }
+    }
 }
 
 impl Drop for Pending<'_> {
     fn drop(&mut self) {
-        self.shared.pending.fetch_sub(1, Ordering::Relaxed);
+        if let Some(shared) = self.shared {
+            shared.pending.fetch_sub(1, Ordering::Relaxed);
+        }
         self.here.set(self.here.get() - 1);
     }
 }

@@ -33,5 +33,6 @@ mod support;
 mod tidy;
 mod tokens;
 mod tutorial;
+mod upstream_http2;
 mod upstream_tls;
 mod websocket;

@@ -96,7 +96,6 @@ fn a_key_of_a_later_version_is_said_to_be_one() {
     for lines in [
         "[server]\nproxy_protocol = true",
         "[server.tls]\ncert_file = \"x\"",
-        "[upstreams.x]\nurl = \"http://x\"\nprotocol = \"http2\"",
         "[paths]\nphone = \"/wx/phone\"",
         "[login]\nhook = \"/x\"",
         "[decrypt]\ndeliver = \"upstream\"",

@@ -9,8 +9,7 @@ use super::*;
 use crate::gateway::route::{Endpoint, Require};
 use crate::server::Listen;
 use crate::telemetry::UserField;
-use crate::upstream::Index;
-use crate::upstream::Target;
+use crate::upstream::{Index, Protocol, Target};
 
 mod example;
 mod faults;
@@ -119,6 +118,7 @@ trusted_proxies = ["10.0.0.0/8", "192.0.2.1", "unix"]
 max_body_bytes = "1MiB"
 [upstreams.b]
 url = "unix:/run/b.sock"
+protocol = "http2"
 [upstreams.a]
 url = "http://[::1]"
 stream_idle_timeout = "1m"
@@ -165,6 +165,11 @@ user = "openid"
         .iter()
         .map(|upstream| &upstream.target)
         .collect();
+    let protocols: Vec<_> = config.upstreams.iter().map(|it| it.protocol).collect();
+    assert_eq!(
+        protocols,
+        [Protocol::Http1, Protocol::Http2, Protocol::Http1]
+    );
     assert!(matches!(targets[1], Target::Unix(path) if path == "/run/b.sock"));
     assert!(
         matches!(targets[2], Target::Http { host, port: 80, authority, tls: None }

@@ -23,6 +23,14 @@ fn addresses_and_limits_of_the_server_are_checked() {
 }
 
 #[test]
+fn an_app_server_speaks_one_of_two_versions() {
+    check(
+        "[upstreams.a]\nurl = \"http://a\"\nprotocol = \"h2c\"",
+        "3: upstreams.a.protocol: is \"h2c\", expected one of \"http1\", \"http2\"",
+    );
+}
+
+#[test]
 fn the_url_of_an_app_server_is_scheme_host_and_port() {
     const EXPECTED: &str = "expected \"http://host:port\", \"https://host:port\" or \"unix:/path\", \
                             without a path on the app server";

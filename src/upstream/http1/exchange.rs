@@ -27,7 +27,7 @@ use crate::upstream::http1::{
     Framing, Outgoing, Reading, Sending, Terms, Waiting, Wire, write_head,
 };
 use crate::upstream::tunnel::{self, Tunnel};
-use crate::upstream::{BoxError, Error, Settings};
+use crate::upstream::{BoxError, Error, Settings, fault};
 
 /// Interim answers before the final one. Each says only that work goes on.
 const MAX_INTERIM: usize = 16;
@@ -178,7 +178,10 @@ where
 
     /// Whether the request may be sent again, after it failed on this connection.
     fn may_repeat(&self, connection: &Connection, failed: &Failed) -> bool {
-        let ended = matches!(failed.error, Error::Broken(Fault::Closed | Fault::Io(_)));
+        let ended = matches!(
+            failed.error,
+            Error::Broken(fault::Fault::Http1(Fault::Closed | Fault::Io(_)))
+        );
         let harmless = self.repeatable || self.sending.is_untouched();
         connection.reused && ended && !failed.heard && harmless
     }

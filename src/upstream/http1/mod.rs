@@ -15,7 +15,7 @@ mod request;
 mod sending;
 
 pub(in crate::upstream) use request::{Framing, Terms, write_head};
-pub(in crate::upstream) use sending::{Outgoing, Sending, Waiting};
+pub(in crate::upstream) use sending::{Outgoing, Sending, Waiting, WrongLength};
 
 use std::io;
 use std::pin::Pin;

@@ -11,11 +11,8 @@ use tokio::time::Instant;
 
 use crate::upstream::connect::connect;
 use crate::upstream::http1::Wire;
-use crate::upstream::shared::{Pending, Shared};
+use crate::upstream::shared::{ASK_AGAIN, Pending, Shared};
 use crate::upstream::{Error, Protocol};
-
-/// How often a request that waits for a connection asks the other workers for an idle one's place.
-const ASK_AGAIN: Duration = Duration::from_millis(50);
 
 /// While other workers wait, every so many-th returned connection is given up for them.
 const GIVE_UP_EVERY: usize = 4;

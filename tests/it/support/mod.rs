@@ -4,6 +4,8 @@
 pub(crate) mod app;
 pub(crate) mod events;
 pub(crate) mod front;
+pub(crate) mod h2_app;
+pub(crate) mod h2_played;
 pub(crate) mod pattern;
 pub(crate) mod process;
 pub(crate) mod raw;
