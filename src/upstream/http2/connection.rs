@@ -31,6 +31,14 @@ const CONNECTION_WINDOW_BYTES: u32 = 100 * STREAM_WINDOW_BYTES;
 /// As much of one request waits for the connection to take it, in bytes.
 const SEND_BUFFER_BYTES: usize = 128 * 1024;
 
+/// Requests that were given up and whose late answers are still let pass by. They pile up when
+/// clients leave, for as long as the app server takes to notice.
+const MAX_GIVEN_UP: usize = 10 * MAX_STREAMS;
+
+/// Memory that small pieces of answers may take beside what is in them, in bytes. Beyond, the
+/// connection is closed; so there must be more than clients who take nothing can use up.
+const SMALL_PIECES_BYTES: usize = 64 * 1024 * 1024;
+
 /// What moves a connection's bytes.
 pub(in crate::upstream::http2) type Driver = client::Connection<Socket, Bytes>;
 
@@ -79,12 +87,17 @@ pub(in crate::upstream::http2) async fn open(
 
 async fn begin(socket: Socket) -> Result<(SendRequest<Bytes>, Driver), Fault> {
     let begun = client::Builder::new()
+        .data_frame_budget(SMALL_PIECES_BYTES)
         .enable_push(false)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         // Until the app server has said how many there may be.
         .initial_max_send_streams(0)
         .initial_window_size(STREAM_WINDOW_BYTES)
+        .max_concurrent_reset_streams(MAX_GIVEN_UP)
         .max_header_list_size(u32::try_from(MAX_HEAD_BYTES).unwrap_or(u32::MAX))
+        // Every late piece of an answer that is forgotten counts as an error of the app server's,
+        // and those pile up when clients leave: none of them may cost the others the connection.
+        .max_local_error_reset_streams(None)
         .max_send_buffer_size(SEND_BUFFER_BYTES)
         .handshake(socket)
         .await;

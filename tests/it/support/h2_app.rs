@@ -39,9 +39,10 @@ impl Seen {
 ///
 /// - `/bytes/N`: N bytes with a length · `/pattern/N`: N bytes of the pattern, without one
 /// - `/status/N`: that status, without a body
+/// - `/drops/N`: N pieces of 50 bytes
 /// - `/events`: an event stream; an event for each call of [`H2App::emit`]
 /// - `/slow`: never answers
-/// - `/short`: fewer bytes than announced · `/two-lengths`: announces twice
+/// - `/large-head`: a head of 100 000 bytes · `/short`: fewer bytes than announced · `/two-lengths`: announces twice
 /// - `/trailers`: trailers, fit and unfit · `/only-trailers`: as gRPC refuses
 /// - `/interim/N`: sends 103 so many times first
 /// - anything else: 200 with what it saw of the request as text
@@ -266,6 +267,16 @@ impl H2App {
                 let mut stream = begin(&mut respond, response.body(()).unwrap());
                 self.stream(&mut stream, number()).await;
             }
+            _ if path.starts_with("/drops/") => {
+                let mut stream = begin(&mut respond, Response::new(()));
+                drops(&mut stream, number()).await;
+            }
+            "/large-head" => {
+                let response = builder.header("x-large", "x".repeat(100_000));
+                respond
+                    .send_response(response.body(()).unwrap(), true)
+                    .unwrap();
+            }
             "/short" => {
                 let response = builder.header("content-length", "10").body(()).unwrap();
                 let mut stream = begin(&mut respond, response);
@@ -365,6 +376,17 @@ async fn has_room(stream: &mut SendStream<Bytes>) -> bool {
     }
     let room = std::future::poll_fn(|context| stream.poll_capacity(context));
     matches!(room.await, Some(Ok(_)))
+}
+
+/// Sends so many small pieces, as the gate takes them.
+async fn drops(stream: &mut SendStream<Bytes>, number: usize) {
+    for left in (0..number).rev() {
+        stream.reserve_capacity(1);
+        if !has_room(stream).await {
+            return;
+        }
+        drop(stream.send_data(Bytes::from_static(&[b'x'; 50]), left == 0));
+    }
 }
 
 fn begin(respond: &mut SendResponse<Bytes>, response: Response<()>) -> SendStream<Bytes> {

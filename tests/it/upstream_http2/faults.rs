@@ -184,6 +184,7 @@ async fn an_answer_that_is_unclear_about_its_length_is_not_passed_on() {
 async fn a_head_that_is_too_large_or_never_final_is_not_taken() {
     let (world, app) = start("").await;
     has_failed(&world.get("/interim/100").send().await);
+    has_failed(&world.get("/large-head").send().await);
     assert_eq!(world.get("/a").send().await.status, 200);
     assert_eq!(app.connections(), 1);
 }

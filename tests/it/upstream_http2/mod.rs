@@ -61,8 +61,15 @@ struct Client {
 
 impl Client {
     async fn connect(world: &World) -> Self {
+        Self::connect_taking(world, 65_535).await
+    }
+
+    /// Connects; so many bytes of each answer may come before any of them is read.
+    async fn connect_taking(world: &World, window: u32) -> Self {
         let socket = TcpStream::connect(world.address()).await.unwrap();
-        let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(socket))
+        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+            .initial_stream_window_size(window)
+            .handshake(TokioIo::new(socket))
             .await
             .unwrap();
         tokio::spawn(connection);
@@ -415,6 +422,38 @@ async fn clients_that_take_nothing_hold_up_nobody_else() {
     for _ in 0..3 {
         let answer = world.get("/bytes/1000000").send().await;
         assert_eq!((answer.whole, answer.body.len()), (true, 1_000_000));
+    }
+    assert_eq!(app.connections(), 1);
+}
+
+#[tokio::test]
+async fn clients_that_come_and_leave_do_not_cost_others_their_connection() {
+    let (world, app) = start("").await;
+    let mut other = world.get("/events").begin().await;
+    assert_eq!(other.head().await.unwrap().0, 200);
+    for _ in 0..20 {
+        // Each leaves while much of its answer is on its way.
+        let leaving = (0..30).map(|_| async {
+            let mut leaving = world.get("/pattern/1000000").begin().await;
+            assert_eq!(leaving.head().await.unwrap().0, 200);
+        });
+        join_all(leaving).await;
+    }
+    app.emit("still there");
+    let piece = String::from_utf8(other.piece().await).unwrap();
+    assert!(piece.contains("still there"), "{piece:?}");
+    assert_eq!(app.connections(), 1);
+}
+
+#[tokio::test]
+async fn small_pieces_that_nobody_takes_do_not_cost_others_their_connection() {
+    let (world, app) = start("").await;
+    let client = Client::connect_taking(&world, 0).await;
+    let idle = join_all((0..60).map(|_| client.get("/drops/3000"))).await;
+    assert!(idle.iter().all(|answer| answer.status() == 200));
+    for _ in 0..3 {
+        let answer = world.get("/drops/3000").send().await;
+        assert_eq!((answer.whole, answer.body.len()), (true, 150_000));
     }
     assert_eq!(app.connections(), 1);
 }
