@@ -22,6 +22,7 @@ mod log;
 mod login;
 mod nearest;
 mod paths;
+mod pem;
 mod planned;
 mod reader;
 mod secret;
@@ -30,6 +31,7 @@ mod session;
 mod store;
 mod tls;
 mod upstream;
+mod upstream_tls;
 mod value;
 mod wechat;
 

@@ -31,16 +31,14 @@ const PLANNED: [&str; 25] = [
 ];
 
 /// Keys of every app, app server and store, by their last part.
-const PLANNED_ANYWHERE: [&str; 9] = [
+const PLANNED_ANYWHERE: [&str; 7] = [
     "previous_secret",
     "previous_secret_env",
     "previous_secret_file",
     "previous_seal_key",
-    "protocol",
     "push",
     "seal_key",
     "snapshot_file",
-    "tls",
 ];
 
 /// Whether a later version has this key.
@@ -65,7 +63,7 @@ mod tests {
             "errors",
             "cors.allowed_origins",
             "apps[1].previous_secret_env",
-            "upstream.tls",
+            "store.snapshot_file",
         ] {
             assert!(is_planned(planned), "{planned}");
         }

@@ -149,13 +149,13 @@ fn drop_line_break(bytes: &mut Vec<u8>) {
 }
 
 #[cfg(unix)]
-fn others_may_write(metadata: &Metadata) -> bool {
+pub(super) fn others_may_write(metadata: &Metadata) -> bool {
     use std::os::unix::fs::PermissionsExt;
     metadata.permissions().mode() & 0o022 != 0
 }
 
 /// Access lists of other systems are not looked at.
 #[cfg(not(unix))]
-fn others_may_write(_metadata: &Metadata) -> bool {
+pub(super) fn others_may_write(_metadata: &Metadata) -> bool {
     false
 }

@@ -4,14 +4,16 @@ use http::HeaderValue;
 
 use crate::config::address::{self, Origin};
 use crate::config::key::Key;
+use crate::config::upstream_tls;
 use crate::server::Listen;
-use crate::upstream::{Index, Settings, Target};
+use crate::upstream::{Index, Protocol, Settings, Target};
 
 const HTTP_PORT: u16 = 80;
+const HTTPS_PORT: u16 = 443;
 const MAX_CONNECTIONS: usize = 1_000_000;
 const MAX_NAME_CHARS: usize = 64;
-const EXPECTED: &str =
-    "expected \"http://host:port\" or \"unix:/path\", without a path on the app server";
+const EXPECTED: &str = "expected \"http://host:port\", \"https://host:port\" or \"unix:/path\", \
+                        without a path on the app server";
 
 /// What was read of all app servers.
 pub(super) struct Upstreams<'a> {
@@ -84,14 +86,16 @@ fn check_name(name: &str, table: &Key<'_>) {
 }
 
 fn read_one(table: &Key<'_>, listen: &[Listen]) -> Option<Settings> {
-    let target = read_target(&table.key("url"), listen);
+    let target = read_target(table, listen);
     // Its defaults are the same at every target.
     let unknown = || Target::Unix(std::path::PathBuf::new());
     let default = Settings::at(target.clone().unwrap_or_else(unknown));
     let number = |name: &str, default: usize, least: usize| {
         table.key(name).number(default, least..=MAX_CONNECTIONS)
     };
+    let protocols = [("http1", Protocol::Http1), ("http2", Protocol::Http2)];
     let settings = Settings {
+        protocol: table.key("protocol").choice(default.protocol, &protocols),
         connect_timeout: table
             .key("connect_timeout")
             .duration(default.connect_timeout),
@@ -112,45 +116,67 @@ fn read_one(table: &Key<'_>, listen: &[Listen]) -> Option<Settings> {
     target.map(|_known| settings)
 }
 
-fn read_target(key: &Key<'_>, listen: &[Listen]) -> Option<Target> {
+/// Where an app server is, and how it is met there.
+fn read_target(table: &Key<'_>, listen: &[Listen]) -> Option<Target> {
+    let key = table.key("url");
+    let Some(Url { mut target, https }) = read_url(&key) else {
+        upstream_tls::check(table);
+        return None;
+    };
+    match &mut target {
+        Target::Http { host, tls, .. } if https => {
+            *tls = Some(upstream_tls::read(table, host)?);
+        }
+        _ => upstream_tls::refuse(table),
+    }
+    if listen.iter().any(|address| is_gate(&target, address)) {
+        key.fault("is the gate's own address (server.listen), expected that of the app server");
+        return None;
+    }
+    Some(target)
+}
+
+/// A url, before its files have been looked at.
+struct Url {
+    /// Without TLS.
+    target: Target,
+    https: bool,
+}
+
+fn read_url(key: &Key<'_>) -> Option<Url> {
     let url =
         key.required_text("the address of the app server such as \"http://127.0.0.1:3000\"")?;
-    match parse_target(url) {
-        Ok(target) if listen.iter().any(|address| is_gate(&target, address)) => {
-            key.fault("is the gate's own address (server.listen), expected that of the app server");
-            None
-        }
-        Ok(target) => Some(target),
+    match parse_url(url) {
+        Ok(url) => Some(url),
         Err(wrong) => {
-            key.fault(wrong);
+            key.fault(format!("{wrong}, {EXPECTED}"));
             None
         }
     }
 }
 
-fn parse_target(url: &str) -> Result<Target, String> {
+fn parse_url(url: &str) -> Result<Url, &'static str> {
     if let Some(socket) = address::unix_socket(url) {
-        return socket
-            .map(Target::Unix)
-            .map_err(|wrong| format!("{wrong}, {EXPECTED}"));
+        return socket.map(|path| Url {
+            target: Target::Unix(path),
+            https: false,
+        });
     }
-    let origin = Origin::parse(url).map_err(|wrong| format!("{wrong}, {EXPECTED}"))?;
-    match origin.scheme.as_str() {
-        "http" => {}
-        "https" => {
-            return Err(format!(
-                "is https, but this version speaks clear text to the app server, {EXPECTED}"
-            ));
-        }
-        _ => return Err(format!("has an unknown scheme, {EXPECTED}")),
-    }
-    let authority = HeaderValue::try_from(origin.authority(HTTP_PORT))
-        .map_err(|_odd| format!("has an odd host, {EXPECTED}"))?;
-    Ok(Target::Http {
-        port: origin.port.unwrap_or(HTTP_PORT),
+    let origin = Origin::parse(url)?;
+    let (https, default_port) = match origin.scheme.as_str() {
+        "http" => (false, HTTP_PORT),
+        "https" => (true, HTTPS_PORT),
+        _ => return Err("has an unknown scheme"),
+    };
+    let authority =
+        HeaderValue::try_from(origin.authority(default_port)).map_err(|_odd| "has an odd host")?;
+    let target = Target::Http {
+        port: origin.port.unwrap_or(default_port),
         host: origin.host,
         authority,
-    })
+        tls: None,
+    };
+    Ok(Url { target, https })
 }
 
 /// Whether a request to the target would come back to the gate.

@@ -10,10 +10,11 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use crate::upstream::BoxError;
-use crate::upstream::http1::fault::Fault;
+use crate::upstream::fault::Fault;
+use crate::upstream::http1::pool::{Connection, Pool};
+use crate::upstream::http1::relay::{self, Relayed};
 use crate::upstream::http1::{Broken, Reading, Sending};
-use crate::upstream::pool::{Connection, Pool};
-use crate::upstream::relay::{self, Relayed};
+use crate::upstream::http2::receiving::Receiving;
 
 /// Why an answer broke off. The client must not see a clean end.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +33,7 @@ pub enum BrokenAnswer {
 impl From<Broken> for BrokenAnswer {
     fn from(broken: Broken) -> Self {
         match broken {
-            Broken::Fault(fault) => Self::Broken(fault),
+            Broken::Fault(fault) => Self::Broken(fault.into()),
             Broken::Idle => Self::Idle,
         }
     }
@@ -48,6 +49,8 @@ pub struct AnswerBody {
 enum Source {
     /// Read by whoever asks for it.
     Direct(Direct),
+    /// Comes beside others over HTTP/2. Apart, so that the others are no larger for it.
+    Multiplexed(Box<Receiving>),
     /// Read by a task of its own, because the request is still being sent as well.
     Relayed(Relayed),
 }
@@ -123,6 +126,11 @@ impl AnswerBody {
         Self::new(Source::Relayed(relayed))
     }
 
+    /// An answer over HTTP/2.
+    pub(in crate::upstream) fn multiplexed(receiving: Receiving) -> Self {
+        Self::new(Source::Multiplexed(Box::new(receiving)))
+    }
+
     fn new(source: Source) -> Self {
         Self {
             source,
@@ -136,6 +144,7 @@ impl AnswerBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenAnswer>>> {
         match &mut self.source {
             Source::Direct(direct) => direct.poll_frame(context),
+            Source::Multiplexed(receiving) => receiving.poll_frame(context),
             Source::Relayed(relayed) => relayed.poll_frame(context),
         }
     }
@@ -167,6 +176,7 @@ impl Body for AnswerBody {
     fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Direct(direct) => direct.reading.decoder.is_done(),
+            Source::Multiplexed(receiving) => receiving.is_over(),
             Source::Relayed(relayed) => relayed.remaining() == Some(0),
         }
     }
@@ -174,6 +184,7 @@ impl Body for AnswerBody {
     fn size_hint(&self) -> SizeHint {
         let remaining = match &self.source {
             Source::Direct(direct) => direct.reading.decoder.remaining(),
+            Source::Multiplexed(receiving) => receiving.remaining(),
             Source::Relayed(relayed) => relayed.remaining(),
         };
         remaining.map_or_else(SizeHint::default, SizeHint::with_exact)

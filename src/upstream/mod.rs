@@ -4,15 +4,18 @@
 mod answer;
 mod connect;
 mod exchange;
+pub mod fault;
 pub mod http1;
-mod pool;
-mod relay;
+pub mod http2;
+mod shared;
 mod socket;
+pub mod tls;
+mod trailers;
 mod tunnel;
 
 pub use answer::{AnswerBody, BrokenAnswer};
 pub use exchange::{Answered, Exchange};
-pub use pool::Shared;
+pub use shared::Shared;
 pub use tunnel::Tunnel;
 
 use std::fmt;
@@ -22,7 +25,8 @@ use std::time::Duration;
 use http::header::HOST;
 use http::{HeaderMap, HeaderValue};
 
-use crate::upstream::http1::fault::Fault;
+use crate::upstream::fault::Fault;
+use crate::upstream::tls::Tls;
 
 /// Whatever went wrong with a request body while it was being sent.
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -47,10 +51,12 @@ impl Index {
 }
 
 /// `[upstream]` or `[upstreams.NAME]`: one app server.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// Where it listens.
     pub target: Target,
+    /// What it speaks.
+    pub protocol: Protocol,
     /// To a connection.
     pub connect_timeout: Duration,
     /// From the last byte of a request to the head of its answer.
@@ -59,7 +65,8 @@ pub struct Settings {
     pub stream_idle_timeout: Option<Duration>,
     /// How long a connection is kept for the next request.
     pub idle_timeout: Duration,
-    /// Connections at once, over all workers; tunnels apart.
+    /// Connections at once, over all workers; tunnels apart. With HTTP/2 never fewer than one for
+    /// each worker, and one more.
     pub max_connections: usize,
     /// Tunnels at once, over all workers.
     pub max_tunnels: usize,
@@ -71,10 +78,19 @@ pub struct Settings {
     pub preserve_host: bool,
 }
 
+/// The version of HTTP that an app server speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1, and what answers to it.
+    Http1,
+    /// HTTP/2, known beforehand or chosen by ALPN.
+    Http2,
+}
+
 /// Where an app server listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Target {
-    /// `http://host:port`; the name is looked up for every new connection.
+    /// `http://host:port`, `https://host:port`; the name is looked up for every new connection.
     Http {
         /// Name or address.
         host: String,
@@ -82,6 +98,8 @@ pub enum Target {
         port: u16,
         /// Host and port as a `Host` header says them.
         authority: HeaderValue,
+        /// How TLS is spoken to it; clear text otherwise.
+        tls: Option<Tls>,
     },
     /// `unix:/path`.
     Unix(PathBuf),
@@ -90,7 +108,12 @@ pub enum Target {
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Http { host, port, .. } => write!(f, "http://{host}:{port}"),
+            Self::Http {
+                host, port, tls, ..
+            } => {
+                let scheme = if tls.is_some() { "https" } else { "http" };
+                write!(f, "{scheme}://{host}:{port}")
+            }
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -112,6 +135,7 @@ impl Settings {
     pub fn at(target: Target) -> Self {
         Self {
             target,
+            protocol: Protocol::Http1,
             connect_timeout: Duration::from_secs(2),
             response_timeout: Duration::from_secs(55),
             stream_idle_timeout: None,
@@ -137,6 +161,9 @@ pub enum Error {
     /// It did not take the connection in time.
     #[error("the app server did not take the connection in time")]
     ConnectTimeout,
+    /// The request has no form in HTTP/2, which is stricter. The client's fault.
+    #[error("the request cannot be written as HTTP/2")]
+    Http2(#[source] http::Error),
     /// Too many requests or tunnels at once. Nobody's fault but the load's.
     #[error("too many requests to the app server at once")]
     Overloaded,
@@ -149,4 +176,16 @@ pub enum Error {
     /// It switched protocols in a way that was not asked for.
     #[error("the app server switched protocols unasked, or to another one")]
     UnaskedUpgrade,
+}
+
+impl From<http1::fault::Fault> for Error {
+    fn from(fault: http1::fault::Fault) -> Self {
+        Self::Broken(fault.into())
+    }
+}
+
+impl From<http2::fault::Fault> for Error {
+    fn from(fault: http2::fault::Fault) -> Self {
+        Self::Broken(fault.into())
+    }
 }

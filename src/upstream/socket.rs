@@ -16,6 +16,16 @@ pub(in crate::upstream) enum Socket {
     Unix(UnixStream),
 }
 
+impl Socket {
+    /// Whether HTTP/2 was chosen when TLS began; in clear text it is known beforehand.
+    pub(in crate::upstream) fn may_speak_http2(&self) -> bool {
+        match self {
+            Self::Tls(tls) => tls.get_ref().1.alpn_protocol() == Some(b"h2"),
+            Self::Tcp(_) | Self::Unix(_) => true,
+        }
+    }
+}
+
 /// Does the same with whichever socket it is.
 macro_rules! whichever {
     ($socket:expr, $it:ident => $act:expr) => {

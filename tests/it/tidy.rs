@@ -183,11 +183,11 @@ fn no_file_is_too_long_to_be_read_at_once() {
 }
 
 #[test]
-fn nothing_outside_upstream_names_a_client_type_of_hyper() {
+fn nothing_outside_upstream_names_a_client_type_of_hyper_or_h2() {
     let wrong: Vec<_> = sources("src")
         .into_iter()
         .filter(|(path, _)| module(path) != "upstream")
-        .filter(|(_, text)| text.contains("hyper::client"))
+        .filter(|(_, text)| text.contains("hyper::client") || text.contains("h2::client"))
         .map(|(path, _)| path)
         .collect();
     assert_eq!(wrong, [""; 0].map(PathBuf::from));

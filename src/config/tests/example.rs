@@ -87,6 +87,11 @@ fn what_the_example_shows_as_a_comment_works_when_uncommented() {
     let pem = file("ca.pem", "-----BEGIN CERTIFICATE-----");
     let (cert, key) = tls::pair(|_params| {});
     let (cert, key) = (file("cert.pem", &cert), file("key.pem", &key));
+    let (app_cert, app_key) = upstream_tls::pair();
+    let (app_cert, app_key) = (
+        file("app-cert.pem", &app_cert),
+        file("app-key.pem", &app_key),
+    );
     let is_code = |number: usize| EXAMPLE.lines().nth(number).and_then(uncommented).is_some();
     let rules = |number: usize| {
         let line = EXAMPLE.lines().nth(number).unwrap();
@@ -112,7 +117,11 @@ fn what_the_example_shows_as_a_comment_works_when_uncommented() {
             .replace("/etc/wxgate/ca.pem", &pem)
             .replace("/etc/wxgate/tls/cert.pem", &cert)
             .replace("/etc/wxgate/tls/key.pem", &key)
-            .replace("/etc/wxgate/tls/clients.pem", &cert);
+            .replace("/etc/wxgate/tls/clients.pem", &cert)
+            .replace("http://127.0.0.1:3000", "https://127.0.0.1:3000")
+            .replace("/etc/wxgate/app/ca.pem", &app_cert)
+            .replace("/etc/wxgate/app/cert.pem", &app_cert)
+            .replace("/etc/wxgate/app/key.pem", &app_key);
         let loaded = parse_with(&text, &[("WXGATE_USER_KEY", PLANTED)]);
         assert!(loaded.is_ok(), "{}", loaded.unwrap_err());
     }

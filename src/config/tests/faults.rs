@@ -94,7 +94,6 @@ fn an_unknown_key_names_the_nearest_known_one() {
 #[test]
 fn a_key_of_a_later_version_is_said_to_be_one() {
     for lines in [
-        "[upstreams.x]\nurl = \"http://x\"\nprotocol = \"http2\"",
         "[paths]\nphone = \"/wx/phone\"",
         "[login]\nhook = \"/x\"",
         "[decrypt]\ndeliver = \"upstream\"",

@@ -9,8 +9,7 @@ use super::*;
 use crate::gateway::route::{Endpoint, Require};
 use crate::server::Listen;
 use crate::telemetry::UserField;
-use crate::upstream::Index;
-use crate::upstream::Target;
+use crate::upstream::{Index, Protocol, Target};
 
 mod example;
 mod faults;
@@ -18,6 +17,7 @@ mod overrides;
 mod secrets;
 mod tables;
 mod tls;
+mod upstream_tls;
 
 /// A secret that must turn up nowhere.
 const PLANTED: &str = "planted0planted0planted0planted0";
@@ -119,6 +119,7 @@ trusted_proxies = ["10.0.0.0/8", "192.0.2.1", "unix"]
 max_body_bytes = "1MiB"
 [upstreams.b]
 url = "unix:/run/b.sock"
+protocol = "http2"
 [upstreams.a]
 url = "http://[::1]"
 stream_idle_timeout = "1m"
@@ -165,9 +166,14 @@ user = "openid"
         .iter()
         .map(|upstream| &upstream.target)
         .collect();
-    assert_eq!(*targets[1], Target::Unix(PathBuf::from("/run/b.sock")));
+    let protocols: Vec<_> = config.upstreams.iter().map(|it| it.protocol).collect();
+    assert_eq!(
+        protocols,
+        [Protocol::Http1, Protocol::Http2, Protocol::Http1]
+    );
+    assert!(matches!(targets[1], Target::Unix(path) if path == "/run/b.sock"));
     assert!(
-        matches!(targets[2], Target::Http { host, port: 80, authority }
+        matches!(targets[2], Target::Http { host, port: 80, authority, tls: None }
         if host == "::1" && authority == "[::1]")
     );
     assert_eq!(config.wechat.base_url, "http://127.0.0.1:4190");

@@ -23,14 +23,18 @@ fn addresses_and_limits_of_the_server_are_checked() {
 }
 
 #[test]
+fn an_app_server_speaks_one_of_two_versions() {
+    check(
+        "[upstreams.a]\nurl = \"http://a\"\nprotocol = \"h2c\"",
+        "3: upstreams.a.protocol: is \"h2c\", expected one of \"http1\", \"http2\"",
+    );
+}
+
+#[test]
 fn the_url_of_an_app_server_is_scheme_host_and_port() {
-    const EXPECTED: &str =
-        "expected \"http://host:port\" or \"unix:/path\", without a path on the app server";
+    const EXPECTED: &str = "expected \"http://host:port\", \"https://host:port\" or \"unix:/path\", \
+                            without a path on the app server";
     for (url, wrong) in [
-        (
-            "https://app",
-            format!("is https, but this version speaks clear text to the app server, {EXPECTED}"),
-        ),
         ("http://app/api", format!("has a path, {EXPECTED}")),
         (
             "http://user:planted0planted0planted0planted0@app",
@@ -48,6 +52,10 @@ fn the_url_of_an_app_server_is_scheme_host_and_port() {
         ),
         (
             "http://localhost:4180",
+            "is the gate's own address (server.listen), expected that of the app server".to_owned(),
+        ),
+        (
+            "https://localhost:4180",
             "is the gate's own address (server.listen), expected that of the app server".to_owned(),
         ),
         (

@@ -2,12 +2,11 @@
 //! connection. Pure; bytes are split off, never copied.
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, SET_COOKIE, TRAILER};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::Frame;
 
-use crate::domain::hop;
 use crate::upstream::http1::fault::Fault;
+use crate::upstream::trailers::fits_trailers;
 
 /// Longest line that says the size of a chunk, in bytes. Extensions are legal and nobody sends them.
 const MAX_SIZE_LINE_BYTES: usize = 256;
@@ -23,16 +22,6 @@ const MAX_SIZE_DIGITS: usize = 15;
 
 /// How a body in chunks ends, after its last data, when there are no trailers.
 const LAST_CHUNK: &[u8] = b"\r\n0\r\n\r\n";
-
-/// Never in trailers: what frames a message, says who asks, or sets state (RFC 9110 §6.5.1).
-static NEVER_TRAILERS: [HeaderName; 6] = [
-    AUTHORIZATION,
-    CONTENT_LENGTH,
-    CONTENT_TYPE,
-    HOST,
-    SET_COOKIE,
-    TRAILER,
-];
 
 /// Reads one body. `Done` when it has come to its end.
 #[derive(Debug)]
@@ -252,7 +241,7 @@ fn take_trailers(buffer: &mut BytesMut) -> Result<Option<HeaderMap>, Fault> {
         let (Ok(name), Ok(value)) = (name, value) else {
             return Err(Fault::Trailers);
         };
-        if !hop::is_hop_by_hop(&name) && !NEVER_TRAILERS.contains(&name) {
+        if fits_trailers(&name) {
             trailers.append(name, value);
         }
     }

@@ -6,13 +6,16 @@
 //! is the next client's answer.
 
 pub mod body;
+pub(in crate::upstream) mod exchange;
 pub mod fault;
 pub mod head;
+pub(in crate::upstream) mod pool;
+pub(in crate::upstream) mod relay;
 mod request;
 mod sending;
 
-pub(in crate::upstream) use request::{Framing, Terms, write_head};
-pub(in crate::upstream) use sending::{Outgoing, Sending, Waiting};
+pub(in crate::upstream) use request::{Framing, SpareHeads, Terms, write_head};
+pub(in crate::upstream) use sending::{Outgoing, Sending, Waiting, WrongLength};
 
 use std::io;
 use std::pin::Pin;

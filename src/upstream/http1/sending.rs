@@ -39,7 +39,7 @@ enum Unsent {
 /// A body that is shorter or longer than was announced.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the request body is not as long as announced")]
-struct WrongLength;
+pub(in crate::upstream) struct WrongLength;
 
 /// What waits to be written: bytes of the gate's own, then a piece of the body, then a line end.
 #[derive(Debug, Default)]

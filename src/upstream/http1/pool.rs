@@ -1,67 +1,21 @@
-//! The connections of one worker to one app server. They stay on the thread that made them; what
-//! the workers share is only how many there may be.
+//! The HTTP/1.1 connections of one worker to one app server. They stay on the thread that made them.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 
 use crate::upstream::connect::connect;
-use crate::upstream::http1::Wire;
-use crate::upstream::{Error, Settings};
-
-/// How often a request that waits for a connection asks the other workers for an idle one's place.
-const ASK_AGAIN: Duration = Duration::from_millis(50);
+use crate::upstream::http1::{SpareHeads, Wire};
+use crate::upstream::shared::{ASK_AGAIN, Pending, Shared};
+use crate::upstream::{Error, Protocol};
 
 /// While other workers wait, every so many-th returned connection is given up for them.
 const GIVE_UP_EVERY: usize = 4;
-
-/// What the workers share of one app server.
-#[derive(Debug)]
-pub struct Shared {
-    settings: Settings,
-    connections: Arc<Semaphore>,
-    tunnels: Arc<Semaphore>,
-    pending: AtomicUsize,
-    pressure: Notify,
-    /// Connections that one worker may keep.
-    max_idle_each: usize,
-}
-
-impl Shared {
-    /// For this many workers.
-    pub fn new(settings: Settings, workers: usize) -> Arc<Self> {
-        let permits = |count: usize| Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)));
-        Arc::new(Self {
-            connections: permits(settings.max_connections),
-            tunnels: permits(settings.max_tunnels),
-            pending: AtomicUsize::new(0),
-            pressure: Notify::new(),
-            max_idle_each: settings.max_idle.div_ceil(workers.max(1)),
-            settings,
-        })
-    }
-
-    pub(in crate::upstream) fn settings(&self) -> &Settings {
-        &self.settings
-    }
-
-    /// A place for a tunnel.
-    pub(in crate::upstream) fn tunnel(&self) -> Result<OwnedSemaphorePermit, Error> {
-        Arc::clone(&self.tunnels)
-            .try_acquire_owned()
-            .map_err(|_none| Error::Overloaded)
-    }
-
-    fn somebody_waits(&self) -> bool {
-        self.pending.load(Ordering::Relaxed) > 0
-    }
-}
 
 /// One connection, while somebody has it.
 #[derive(Debug)]
@@ -90,6 +44,7 @@ pub(in crate::upstream) struct Pool {
     waiting: Cell<usize>,
     /// Connections that have come back.
     returned: Cell<usize>,
+    heads: SpareHeads,
     /// Whether the task that closes kept connections is running.
     reaping: Cell<bool>,
 }
@@ -103,6 +58,7 @@ impl Pool {
             waiters: RefCell::default(),
             waiting: Cell::default(),
             returned: Cell::default(),
+            heads: SpareHeads::default(),
             reaping: Cell::default(),
         });
         tokio::task::spawn_local(give_way(Rc::downgrade(&pool)));
@@ -111,6 +67,11 @@ impl Pool {
 
     pub(in crate::upstream) fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    /// Memory for the heads of requests.
+    pub(in crate::upstream) fn heads(&self) -> &SpareHeads {
+        &self.heads
     }
 
     /// A kept connection, or a new one.
@@ -125,9 +86,9 @@ impl Pool {
 
     /// A new connection: nothing that an app server may have closed already.
     pub(in crate::upstream) async fn take_new(&self) -> Result<Connection, Error> {
-        let place = match Arc::clone(&self.shared.connections).try_acquire_owned() {
-            Ok(place) => place,
-            Err(_none) => self.wait_for_place().await?,
+        let place = match self.shared.place() {
+            Some(place) => place,
+            None => self.wait_for_place().await?,
         };
         self.open(place).await
     }
@@ -153,7 +114,7 @@ impl Pool {
     }
 
     async fn take_new_or_returned(&self) -> Result<Connection, Error> {
-        if let Ok(place) = Arc::clone(&self.shared.connections).try_acquire_owned() {
+        if let Some(place) = self.shared.place() {
             return self.open(place).await;
         }
         let pending = Pending::enter(&self.shared, &self.waiting)?;
@@ -174,11 +135,11 @@ impl Pool {
     }
 
     async fn open(&self, place: OwnedSemaphorePermit) -> Result<Connection, Error> {
-        let socket = connect(&self.shared.settings).await?;
+        let socket = connect(self.shared.settings(), Protocol::Http1).await?;
         Ok(Connection {
             wire: Wire::new(socket),
             reused: false,
-            keep: self.shared.settings.idle_timeout,
+            keep: self.shared.settings().idle_timeout,
             _place: place,
         })
     }
@@ -190,20 +151,19 @@ impl Pool {
         mut returned: oneshot::Receiver<Connection>,
         _pending: Pending<'_>,
     ) -> Result<Granted, Error> {
-        let mut place = std::pin::pin!(Arc::clone(&self.shared.connections).acquire_owned());
-        let mut too_long = std::pin::pin!(tokio::time::sleep(self.shared.settings.connect_timeout));
+        let mut place = std::pin::pin!(self.shared.next_place());
+        let mut too_long =
+            std::pin::pin!(tokio::time::sleep(self.shared.settings().connect_timeout));
         let mut returns = true;
         loop {
-            self.shared.pressure.notify_waiters();
+            self.shared.ask_for_place();
             tokio::select! {
                 biased;
                 connection = &mut returned, if returns => match connection {
                     Ok(connection) => return Ok(Granted::Returned(Box::new(connection))),
                     Err(_nobody_will) => returns = false,
                 },
-                place = &mut place => {
-                    return place.map(Granted::Place).map_err(|_closed| Error::Overloaded);
-                }
+                place = &mut place => return place.map(Granted::Place),
                 () = &mut too_long => return Err(Error::Overloaded),
                 () = tokio::time::sleep(ASK_AGAIN) => {}
             }
@@ -228,7 +188,7 @@ impl Pool {
             }
         }
         let mut idle = self.idle.borrow_mut();
-        if self.shared.somebody_waits() || idle.len() >= self.shared.max_idle_each {
+        if self.shared.pending() > 0 || idle.len() >= self.shared.max_idle_each() {
             return;
         }
         if !self.reaping.replace(true) {
@@ -241,7 +201,7 @@ impl Pool {
     /// Whether a returned connection should be given up for another worker. Handing all of them to
     /// the waiters of this one would leave the others none for as long as the rush lasts.
     fn is_turn_of_others(&self) -> bool {
-        let waiting = self.shared.pending.load(Ordering::Relaxed);
+        let waiting = self.shared.pending();
         let returned = self.returned.get().wrapping_add(1);
         self.returned.set(returned);
         waiting > self.waiting.get() && returned.is_multiple_of(GIVE_UP_EVERY)
@@ -283,36 +243,9 @@ async fn give_way(pool: Weak<Pool>) {
         let Some(shared) = pool.upgrade().map(|pool| Arc::clone(&pool.shared)) else {
             return;
         };
-        shared.pressure.notified().await;
+        shared.asked_for_place().await;
         if let Some(pool) = pool.upgrade() {
             pool.idle.borrow_mut().pop_front();
         }
-    }
-}
-
-/// One request that waits for a connection.
-struct Pending<'a> {
-    shared: &'a Shared,
-    /// How many wait on this worker.
-    here: &'a Cell<usize>,
-}
-
-impl<'a> Pending<'a> {
-    fn enter(shared: &'a Shared, here: &'a Cell<usize>) -> Result<Self, Error> {
-        let before = shared.pending.fetch_add(1, Ordering::Relaxed);
-        here.set(here.get() + 1);
-        let pending = Self { shared, here };
-        if before >= shared.settings.max_pending {
-            Err(Error::Overloaded)
-        } else {
-            Ok(pending)
-        }
-    }
-}
-
-impl Drop for Pending<'_> {
-    fn drop(&mut self) {
-        self.shared.pending.fetch_sub(1, Ordering::Relaxed);
-        self.here.set(self.here.get() - 1);
     }
 }

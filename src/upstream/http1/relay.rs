@@ -13,8 +13,8 @@ use tokio::sync::mpsc;
 
 use crate::upstream::BoxError;
 use crate::upstream::answer::BrokenAnswer;
+use crate::upstream::http1::pool::{Connection, Pool};
 use crate::upstream::http1::{Reading, Sending};
-use crate::upstream::pool::{Connection, Pool};
 
 /// Pieces of an answer that wait for the client.
 const MAX_WAITING: usize = 1;
