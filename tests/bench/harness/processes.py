@@ -28,15 +28,15 @@ class Process:
     def __init__(self, name, argv, log, core=None):
         self.name = name
         self.log = log
-        pin = [] if core is None else ["taskset", "--cpu-list", str(core)]
         Path(log).write_bytes(b"")
         with open(log, "ab") as sink:  # appended to, so that it can be emptied meanwhile
             self.child = subprocess.Popen(
-                pin + [str(word) for word in argv],
+                [str(word) for word in argv],
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=sink,
                 start_new_session=True,
+                preexec_fn=pin(core),
             )
 
     def family(self):
@@ -65,15 +65,8 @@ class Process:
         return ticks / TICKS_A_SECOND
 
     def resident_bytes(self):
-        """Memory of its own and its share of what it shares with its children."""
-        kib = 0
-        for pid in self.family():
-            try:
-                lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-            except OSError:
-                continue
-            kib += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-        return kib * 1024
+        """Memory of the largest of its processes: the one that serves, where there are two."""
+        return max(resident_bytes(pid) for pid in self.family())
 
     def said(self):
         return Path(self.log).read_text(errors="replace")
@@ -96,6 +89,26 @@ class Process:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass  # ended with its parent
+
+
+def pin(core):
+    """What a child does first, to stay on this core."""
+    return None if core is None else lambda: os.sched_setaffinity(0, {core})
+
+
+def resident_bytes(pid):
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0  # ended meanwhile
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:"))
+
+
+def machine_busy_seconds():
+    """Processor time that anything at all has used since the machine was started."""
+    fields = [int(field) for field in Path("/proc/stat").read_text().split(None, 9)[1:9]]
+    idle = fields[3] + fields[4]
+    return (sum(fields) - idle) / TICKS_A_SECOND
 
 
 class Processes:

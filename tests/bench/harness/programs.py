@@ -5,7 +5,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from harness.processes import Failed, free_port, wait_for_line, wait_until_listening
+from harness.processes import Failed, free_port, pin, wait_for_line, wait_until_listening
 
 BENCH = Path(__file__).resolve().parent.parent
 ROOT = BENCH.parent.parent
@@ -77,12 +77,13 @@ def first_line(*argv):
 
 
 def start_upstream(processes, core=None):
+    """Gives the process and its port."""
     port = free_port()
     upstream = processes.start(
         "upstream", [tool("bench-upstream"), "--listen", f"127.0.0.1:{port}"], core
     )
     wait_until_listening(upstream, port)
-    return port
+    return upstream, port
 
 
 def start_wechat(processes, gate, core=None):
@@ -108,23 +109,41 @@ def write_configuration(folder, port, upstream, wechat, workers=1, tls="", more=
     return file
 
 
-def load(*arguments):
-    """Runs the load generator to its end."""
-    argv = [tool("bench-load"), *arguments]
-    return subprocess.run(
-        [str(word) for word in argv], capture_output=True, text=True, check=False
-    )
+def load_command(*arguments):
+    return [str(word) for word in (tool("bench-load"), *arguments)]
 
 
-def log_in(folder, port, users, first=0, connections=32):
-    """Logs users in at a gate, and gives the file of their tokens."""
-    done = load(
-        "login", "--target", f"127.0.0.1:{port}", "--connections", connections,
-        "--users", users, "--first", first,
+def load(*arguments, core=None):
+    """Runs the load generator to its end, and gives what it found out."""
+    argv = load_command(*arguments)
+    done = subprocess.run(
+        argv, capture_output=True, text=True, check=False, preexec_fn=pin(core)
     )
     if done.returncode != 0:
-        raise Failed(f"nobody can log in: {done.stderr.strip()}")
+        raise Failed(f"{' '.join(argv)}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def log_in(folder, port, users, connections=32, core=None, tls=False):
+    """Logs users in at a gate, and gives the file of their tokens."""
+    said = load(
+        "login", "--target", f"127.0.0.1:{port}", "--connections", connections,
+        "--users", users, *(["--tls"] if tls else []), core=core,
+    )
     tokens = Path(folder) / f"tokens-{port}"
-    with open(tokens, "a") as sink:
-        sink.write(done.stdout)
+    tokens.write_text(said)
     return tokens
+
+
+def make_certificate(folder):
+    """A key and a certificate of its own, as P-256, which all proxies are fast with. Gives the
+    files of both, and of the two together."""
+    key, certificate, both = (Path(folder) / name for name in ("key.pem", "cert.pem", "both.pem"))
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+         "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext",
+         "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key, "-out", certificate],
+        check=True, capture_output=True,
+    )
+    both.write_text(certificate.read_text() + key.read_text())
+    return certificate, key, both

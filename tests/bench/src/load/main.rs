@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::connect::{Plain, Tls};
+use crate::connect::{Connect, Plain, Tls};
 use crate::run::{Limit, Run};
 
 /// How long the last answers may take once no more requests are sent.
@@ -44,11 +44,14 @@ enum Command {
 #[derive(Args)]
 struct Target {
     /// Where the proxy listens
-    #[arg(long, value_name = "ADDR")]
-    target: SocketAddr,
+    #[arg(long = "target", value_name = "ADDR")]
+    address: SocketAddr,
     /// Connections
     #[arg(long, default_value_t = 32)]
     connections: usize,
+    /// TLS, with whatever certificate, never resumed
+    #[arg(long)]
+    tls: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -85,9 +88,6 @@ struct Ask {
     /// Requests on their way at once on a connection of HTTP/2
     #[arg(long, default_value_t = 8)]
     streams: usize,
-    /// TLS, with whatever certificate, never resumed
-    #[arg(long)]
-    tls: bool,
     /// End after so many requests
     #[arg(long, conflicts_with = "seconds")]
     requests: Option<u64>,
@@ -139,17 +139,18 @@ async fn ask(arguments: Ask) -> io::Result<()> {
         },
     };
     let run = Run::new(limit, run::read_tokens(&arguments.tokens)?);
-    if arguments.tls {
-        let connect = Tls::new(arguments.target.target, arguments.manner == Manner::Http2);
-        ask_over(&run, connect, &arguments).await;
+    let address = arguments.target.address;
+    if arguments.target.tls {
+        let http2 = arguments.manner == Manner::Http2;
+        ask_over(&run, Tls::new(address, http2), &arguments).await;
     } else {
-        ask_over(&run, Plain(arguments.target.target), &arguments).await;
+        ask_over(&run, Plain(address), &arguments).await;
     }
     say(&run.report())
 }
 
 /// Runs all connections to their end.
-async fn ask_over<C: connect::Connect>(run: &Rc<Run>, connect: C, arguments: &Ask) {
+async fn ask_over<C: Connect>(run: &Rc<Run>, connect: C, arguments: &Ask) {
     let tasks: Vec<_> = (0..arguments.target.connections)
         .map(|_number| {
             let (run, connect) = (Rc::clone(run), connect.clone());
@@ -182,12 +183,17 @@ async fn ask_over<C: connect::Connect>(run: &Rc<Run>, connect: C, arguments: &As
 
 async fn hold(arguments: Idle) -> io::Result<()> {
     let tokens = run::read_tokens(&arguments.tokens)?;
-    let Target {
-        target,
-        connections,
-    } = arguments.target;
     let run = Run::new(Limit::Requests(u64::MAX), tokens);
-    let held = idle::open(&run, Plain(target), connections).await;
+    let address = arguments.target.address;
+    if arguments.target.tls {
+        hold_over(&run, Tls::new(address, false), &arguments).await
+    } else {
+        hold_over(&run, Plain(address), &arguments).await
+    }
+}
+
+async fn hold_over<C: Connect>(run: &Rc<Run>, connect: C, arguments: &Idle) -> io::Result<()> {
+    let held = idle::open(run, connect, arguments.target.connections).await;
     say(&run.report())?;
     // Whoever started this closes the pipe when it has seen enough.
     tokio::task::spawn_blocking(|| io::copy(&mut io::stdin(), &mut io::sink()))
@@ -199,14 +205,17 @@ async fn hold(arguments: Idle) -> io::Result<()> {
 
 async fn log_in(arguments: Login) -> io::Result<()> {
     let Target {
-        target,
+        address,
         connections,
+        tls,
     } = arguments.target;
     let users = arguments.first..arguments.first + arguments.users;
-    for token in login::all(Plain(target), connections, users).await? {
-        say(&token)?;
-    }
-    Ok(())
+    let tokens = if tls {
+        login::all(Tls::new(address, false), connections, users).await?
+    } else {
+        login::all(Plain(address), connections, users).await?
+    };
+    say(&tokens.join("\n"))
 }
 
 fn say(line: &impl std::fmt::Display) -> io::Result<()> {
