@@ -38,6 +38,11 @@ def versions(gate):
     return found
 
 
+def accepted_instructions():
+    """Instructions of a request by scene, as they were counted last."""
+    return load(programs.BENCH / "instructions.json")["instructions"]
+
+
 def rounds(results, scene, proxy):
     return results["scenes"].get(scene, {}).get(proxy, [])
 
@@ -93,4 +98,26 @@ def load(file):
 
 
 def save(results, file):
-    Path(file).write_text(json.dumps(results, indent=1) + "\n")
+    Path(file).write_text(written(results, depth=3) + "\n")
+
+
+def written(value, depth):
+    """As JSON, so that a round of a proxy is a line."""
+    if depth == 0 or not isinstance(value, (dict, list)) or not value:
+        return json.dumps(rounded(value))
+    pad = " " * (4 - depth)
+    if isinstance(value, dict):
+        items = [f"{json.dumps(key)}: {written(item, depth - 1)}" for key, item in value.items()]
+        return "{\n" + ",\n".join(pad + item for item in items) + "}"
+    return "[\n" + ",\n".join(pad + written(item, depth - 1) for item in value) + "]"
+
+
+def rounded(value):
+    """To as many digits as mean something."""
+    if isinstance(value, float):
+        return round(value, 4)
+    if isinstance(value, list):
+        return [rounded(item) for item in value]
+    if isinstance(value, dict):
+        return {key: rounded(item) for key, item in value.items()}
+    return value
