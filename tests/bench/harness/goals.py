@@ -31,8 +31,14 @@ class Goal:
 def by_nginx(title, scene, *limits):
     return Goal(
         f"{title}, by nginx", limits, "{:.2f}".format,
-        lambda found: results.ratio(found, scene, GATE, "nginx"), scene,
+        lambda found: ratio(found, scene, "nginx"), scene,
     )
+
+
+def ratio(found, scene, other):
+    """To the digits that are shown, of which the last is not certain."""
+    value = results.ratio(found, scene, GATE, other)
+    return None if value is None else round(value, 2)
 
 
 def thousands(value):
@@ -44,14 +50,14 @@ def per_cent(value):
 
 
 def unit(name):
-    return lambda value: f"{value:.0f} {name}" if value >= 10 else f"{value:.1f} {name}"
+    return lambda value: f"{float(f'{value:.3g}'):g} {name}"
 
 
 GOALS = [
     by_nginx("CPU per small request, one worker", "small", 1.00, 0.90, 0.80),
     Goal(
         "the same, by HAProxy with a map of tokens", (1.00, 0.90, 0.78), "{:.2f}".format,
-        lambda found: results.ratio(found, "small", GATE, "haproxy-map"),
+        lambda found: ratio(found, "small", "haproxy-map"),
     ),
     by_nginx("CPU per small request, two workers on any core", "small-2", 1.10, 1.00, 0.85),
     Goal(

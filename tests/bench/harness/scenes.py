@@ -6,7 +6,7 @@ import resource
 import time
 
 from harness import programs
-from harness.processes import machine_busy_seconds
+from harness.processes import Failed, machine_busy_seconds
 from harness.stage import DIRECT, PROXIES
 
 
@@ -65,11 +65,13 @@ def measure(stage, door, scene, seconds, warm):
     os.truncate(door.process.log, 0)
     report = json.loads(said)
     requests = report["good"] + report["wrong"] + report["failed"]
+    if requests == 0 or report["seconds"] == 0:
+        raise Failed(f"nothing was answered on port {door.port}: {said}")
     return {
         "requests": requests,
         "bad": report["wrong"] + report["failed"],
-        "cpu_us": used["proxy"] / max(requests, 1) * 1e6,
-        "per_second": report["measured"] / max(report["seconds"], 1e-9),
+        "cpu_us": used["proxy"] / requests * 1e6,
+        "per_second": report["measured"] / report["seconds"],
         "p50_us": report["p50_us"],
         "p99_us": report["p99_us"],
         "busy": used["proxy"] / used["wall"],
