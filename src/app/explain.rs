@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use http::Method;
 
 use crate::config::Config;
+use crate::domain::field::FieldName;
 use crate::domain::path::Matching;
 use crate::domain::readings;
 use crate::gateway::route::{Decision, Line, Require};
@@ -93,7 +94,7 @@ fn injected(config: &Config, require: Require) -> String {
     }
     let always = always
         .into_iter()
-        .map(http::HeaderName::as_str)
+        .map(FieldName::spelling)
         .collect::<Vec<_>>()
         .join(", ");
     let always = format!("{always}, and {} when known", names.unionid);

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use http::HeaderName;
 
 use crate::config::value;
+use crate::domain::field::FieldName;
 use crate::domain::fold::{Folded, NameSet};
 use crate::domain::forwarded;
 use crate::domain::identity;
@@ -104,6 +105,13 @@ pub(super) fn parse(text: &str) -> Result<HeaderName, String> {
             value::quoted(text)
         )),
     }
+}
+
+/// The same, in the operator's spelling: for a header that the gate writes.
+pub(super) fn parse_field(text: &str) -> Result<FieldName, String> {
+    parse(text)?;
+    // Fit for a name, so fit for a spelling of it.
+    FieldName::parse(text).map_err(|invalid| format!("is {}: {invalid}", value::quoted(text)))
 }
 
 /// A name that every request needs and that is under the prefix.

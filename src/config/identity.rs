@@ -6,6 +6,7 @@ use http::{HeaderName, HeaderValue};
 use crate::config::header;
 use crate::config::key::Key;
 use crate::config::value;
+use crate::domain::field::FieldName;
 use crate::domain::fold::Folded;
 use crate::domain::identity::{IdentityNames, IdentityRules, Stripping, TokenPlace};
 use crate::domain::peer::TrustedProxies;
@@ -65,10 +66,10 @@ fn read_names(headers: &Key<'_>, preset: Preset) -> Option<IdentityNames> {
         "X-WX-SOURCE",
         "X-WX-ENV",
     ];
-    let mut found: Vec<(&Key<'_>, HeaderName)> = Vec::new();
+    let mut found: Vec<(&Key<'_>, FieldName)> = Vec::new();
     for (key, default) in keys.iter().zip(defaults) {
         let written = key.text();
-        match header::parse(written.unwrap_or(default)) {
+        match header::parse_field(written.unwrap_or(default)) {
             Err(wrong) => key.fault(wrong),
             Ok(name) => {
                 refuse_same(&found, key, &name);
@@ -87,9 +88,9 @@ fn read_names(headers: &Key<'_>, preset: Preset) -> Option<IdentityNames> {
     })
 }
 
-fn refuse_same(found: &[(&Key<'_>, HeaderName)], key: &Key<'_>, name: &HeaderName) {
-    let folded = Folded::new(name.as_str());
-    if let Some((first, _)) = found.iter().find(|(_, other)| folded.is(other.as_str())) {
+fn refuse_same(found: &[(&Key<'_>, FieldName)], key: &Key<'_>, name: &FieldName) {
+    let folded = Folded::new(name.spelling());
+    if let Some((first, _)) = found.iter().find(|(_, other)| folded.is(other.spelling())) {
         // At whichever of the two was written: the other is a default.
         let (at, other) = if key.is_present() {
             (key, *first)
@@ -143,7 +144,7 @@ fn read_keep(key: &Key<'_>, names: Option<&IdentityNames>, prefixes: &[String]) 
             names
                 .all()
                 .into_iter()
-                .find(|name| folded.is(name.as_str()))
+                .find(|name| folded.is(name.spelling()))
         });
         if HeaderName::from_bytes(item.text.as_bytes()).is_err() {
             item.key

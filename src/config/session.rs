@@ -12,7 +12,8 @@ use crate::gateway::Session;
 const DEFAULT_TTL: Duration = Duration::from_hours(7 * 24);
 const DEFAULT_PER_USER: usize = 10;
 const MAX_PER_USER: usize = 10_000;
-const EXPECTED: &str = "expected \"authorization\" or \"header:NAME\"";
+const EXPECTED: &str = "expected \"authorization\", \"header:NAME\", \"query:NAME\" or \
+                        \"websocket-protocol\"";
 
 /// Reads `[session]`: the settings, and the places of tokens in their order.
 pub(super) fn read(table: &Key<'_>) -> (Session, Vec<TokenPlace>) {
@@ -57,6 +58,12 @@ fn read_places(key: &Key<'_>) -> Vec<TokenPlace> {
             Ok(place) => places.push(place),
         }
     }
+    if !places.is_empty() && places.iter().all(TokenPlace::is_for_websockets_only) {
+        key.warn(
+            "names places in WebSocket handshakes only, so no other request can show a token; \
+             most want \"authorization\" as well",
+        );
+    }
     places
 }
 
@@ -68,12 +75,20 @@ fn parse_place(text: &str) -> Result<TokenPlace, String> {
             "is {shown}, expected \"authorization\", which takes Bearer tokens there"
         )),
         Some(("header", name)) => header::parse(name).map(TokenPlace::Header),
-        Some(("cookie" | "query", _)) => Err(format!(
-            "is {shown}, which is not in this version, {EXPECTED}"
+        Some(("query", name)) if is_plain(name) => Ok(TokenPlace::Query(name.into())),
+        Some(("query", _)) => Err(format!(
+            "is {shown}, expected the name of a parameter, of letters, digits and - . _ ~"
         )),
-        None if text == "websocket-protocol" => Err(format!(
+        None if text == "websocket-protocol" => Ok(TokenPlace::WebSocketProtocol),
+        Some(("cookie", _)) => Err(format!(
             "is {shown}, which is not in this version, {EXPECTED}"
         )),
         _ => Err(format!("is {shown}, {EXPECTED}")),
     }
+}
+
+/// Whether a name reads the same in every query, encoded or not (RFC 3986 §2.3).
+fn is_plain(name: &str) -> bool {
+    let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    !name.is_empty() && name.bytes().all(unreserved)
 }

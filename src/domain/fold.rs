@@ -13,6 +13,11 @@ const fn fold(byte: u8) -> u8 {
     }
 }
 
+/// The bit of a folded byte, which is always ASCII.
+const fn bit(folded: u8) -> u128 {
+    1 << (folded & 0x7f)
+}
+
 /// A name or prefix, folded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Folded(Box<[u8]>);
@@ -21,6 +26,11 @@ impl Folded {
     /// Folds a name.
     pub fn new(name: &str) -> Self {
         Self(name.bytes().map(fold).collect())
+    }
+
+    /// The bit of its first byte; all bits when there is none, as everything begins with nothing.
+    fn first_bit(&self) -> u128 {
+        self.0.first().map_or(u128::MAX, |&byte| bit(byte))
     }
 
     /// Whether the name folds onto this one.
@@ -40,6 +50,9 @@ pub struct NameSet {
     names: Vec<Folded>,
     prefixes: Vec<Folded>,
     kept: Vec<Folded>,
+    /// The first bytes of all names and prefixes, a bit for each: most names of a request are told
+    /// to be in no set by their first letter.
+    firsts: u128,
 }
 
 impl NameSet {
@@ -50,10 +63,15 @@ impl NameSet {
         prefixes: impl IntoIterator<Item = &'a str>,
         kept: impl IntoIterator<Item = &'a str>,
     ) -> Self {
-        let fold_all = |names: &mut dyn Iterator<Item = &'a str>| names.map(Folded::new).collect();
+        let fold_all =
+            |names: &mut dyn Iterator<Item = &'a str>| names.map(Folded::new).collect::<Vec<_>>();
+        let names = fold_all(&mut names.into_iter());
+        let prefixes = fold_all(&mut prefixes.into_iter());
+        let firsts = names.iter().chain(&prefixes).map(Folded::first_bit);
         Self {
-            names: fold_all(&mut names.into_iter()),
-            prefixes: fold_all(&mut prefixes.into_iter()),
+            firsts: firsts.fold(0, |all, bit| all | bit),
+            names,
+            prefixes,
             kept: fold_all(&mut kept.into_iter()),
         }
     }
@@ -61,6 +79,10 @@ impl NameSet {
     /// Whether the name is in the set, in any spelling that folds onto it.
     pub fn has(&self, name: &HeaderName) -> bool {
         let name = name.as_str();
+        let first = name.bytes().next().map_or(0, |byte| bit(fold(byte)));
+        if self.firsts & first == 0 {
+            return false;
+        }
         self.names.iter().any(|folded| folded.is(name))
             || (self.prefixes.iter().any(|folded| folded.begins(name))
                 && !self.kept.iter().any(|folded| folded.is(name)))

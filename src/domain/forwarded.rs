@@ -1,24 +1,34 @@
-//! What proxies say about clients: `X-Forwarded-*` and its kin. Believed from trusted proxies only;
-//! from anybody else all of it is dropped. Writes the same headers anew for the app server.
+//! What proxies say about clients: `X-Forwarded-*` and its kin, or `Forwarded`. Believed from trusted
+//! proxies only; from anybody else all of it is dropped. Writes `X-Forwarded-*` anew for the app
+//! server.
 
 use std::net::IpAddr;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
-use http::header::HOST;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::domain::field::FieldName;
 use crate::domain::fold::NameSet;
 use crate::domain::limits;
 use crate::domain::peer::{self, Address, Peer, TrustedProxies};
+use crate::domain::rfc7239;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_ORIGINAL_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-original-forwarded-for");
-const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 /// The name of the request id, towards the app server and on every answer.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+static FORWARDED_FOR: FieldName = FieldName::fixed(X_FORWARDED_FOR, "X-Forwarded-For");
+static FORWARDED_HOST: FieldName = FieldName::fixed(X_FORWARDED_HOST, "X-Forwarded-Host");
+static FORWARDED_PORT: FieldName = FieldName::fixed(X_FORWARDED_PORT, "X-Forwarded-Port");
+static FORWARDED_PROTO: FieldName = FieldName::fixed(X_FORWARDED_PROTO, "X-Forwarded-Proto");
+static ORIGINAL_FORWARDED_FOR: FieldName = FieldName::fixed(
+    HeaderName::from_static("x-original-forwarded-for"),
+    "X-Original-Forwarded-For",
+);
+static REAL_IP: FieldName = FieldName::fixed(HeaderName::from_static("x-real-ip"), "X-Real-IP");
 
 /// Everything by which a proxy says something about a request that it passes on.
 static FORWARDING: LazyLock<NameSet> = LazyLock::new(|| {
@@ -34,89 +44,136 @@ pub fn is_forwarding(name: &HeaderName) -> bool {
 /// Where a request came from: what a trusted proxy said, or what the connection shows.
 #[derive(Clone, Debug)]
 pub struct Origin {
-    client: Address,
-    client_header: HeaderValue,
-    chain: HeaderValue,
-    told: Told,
+    peer: Arc<Peer>,
+    /// What a trusted proxy said; nothing is believed of any other peer.
+    told: Option<Box<Told>>,
 }
 
-/// What a trusted proxy said. Empty for any other peer.
-#[derive(Clone, Debug, Default)]
+/// What a trusted proxy said.
+#[derive(Clone, Debug)]
 struct Told {
+    /// When it named a client.
+    client: Option<Client>,
     proto: Option<HeaderValue>,
     host: Option<HeaderValue>,
     port: Option<HeaderValue>,
     request_id: Option<HeaderValue>,
 }
 
+/// The client as a trusted proxy named it.
+#[derive(Clone, Debug)]
+struct Client {
+    address: Address,
+    header: HeaderValue,
+    /// The whole list of `X-Forwarded-For`, the proxy included.
+    chain: HeaderValue,
+}
+
 impl Origin {
-    /// Takes the forwarding headers out of a request. What remains of them afterwards is what a
-    /// trusted proxy said that the gate does not say itself.
+    /// Reads what a trusted proxy said. What nobody vouches for is left to [`Origin::disbelieves`].
     pub(in crate::domain) fn take(
         headers: &mut HeaderMap,
-        peer: &Peer,
+        peer: &Arc<Peer>,
         trusted: &TrustedProxies,
     ) -> Self {
-        let chain = peer.is_trusted().then(|| chain(headers)).flatten();
-        let told = if peer.is_trusted() {
-            Told::take(headers)
-        } else {
-            Told::default()
-        };
-        drop_unbelieved(headers, peer.is_trusted());
-        let Some(chain) = chain else {
-            return Self::of_peer(peer, told);
-        };
-        let client = rightmost_untrusted(&chain, peer.address(), trusted);
-        let whole = format!("{chain}, {}", peer.address());
+        let told = peer
+            .is_trusted()
+            .then(|| Box::new(Told::take(headers, peer, trusted)));
         Self {
-            client,
-            client_header: peer::as_header(&client),
-            chain: HeaderValue::try_from(whole).unwrap_or_else(|_| peer.address_header().clone()),
+            peer: Arc::clone(peer),
             told,
         }
     }
 
-    fn of_peer(peer: &Peer, told: Told) -> Self {
-        let address = peer.address_header().clone();
-        Self {
-            client: peer.address(),
-            client_header: address.clone(),
-            chain: address,
-            told,
-        }
+    /// Whether nobody vouches for a header of this name. From a peer that is not trusted that is
+    /// all that only a proxy may say. From a trusted one it is what the gate writes itself, the
+    /// spellings that only fold onto a forwarding name, and everything outside `X-Forwarded-*`:
+    /// proxies pass those on as a client sent them, and some app servers take `X-Original-URL` for
+    /// the path.
+    pub(in crate::domain) fn disbelieves(&self, name: &HeaderName) -> bool {
+        is_forwarding(name)
+            && (self.told.is_none() || *name == X_FORWARDED_FOR || !is_plainly_forwarded(name))
+    }
+
+    fn named(&self) -> Option<&Client> {
+        self.told.as_ref()?.client.as_ref()
     }
 
     /// The client: the rightmost address that is not a trusted proxy's.
     pub fn client(&self) -> Address {
-        self.client
+        self.named()
+            .map_or_else(|| self.peer.address(), |client| client.address)
     }
 
     /// The request id that a trusted proxy gave.
     pub fn request_id(&self) -> Option<&HeaderValue> {
-        self.told.request_id.as_ref()
+        self.told.as_ref()?.request_id.as_ref()
     }
 
-    /// Writes the forwarding headers for the app server.
-    pub(in crate::domain) fn write(self, headers: &mut HeaderMap, peer: &Peer) {
-        let host = self.told.host.or_else(|| headers.get(HOST).cloned());
-        let port = self.told.port.or_else(|| peer.local_port().cloned());
-        let proto = self.told.proto.unwrap_or_else(|| peer.scheme().as_header());
-        headers.insert(X_FORWARDED_FOR, self.chain);
-        headers.insert(X_FORWARDED_PROTO, proto);
-        headers.insert(X_REAL_IP, self.client_header.clone());
-        headers.insert(X_ORIGINAL_FORWARDED_FOR, self.client_header);
-        if let Some(host) = host {
-            headers.insert(X_FORWARDED_HOST, host);
+    /// Shows the forwarding headers for the app server, each once. `host` is the request's own.
+    pub(in crate::domain) fn fields(
+        &self,
+        host: Option<&HeaderValue>,
+        write: &mut impl FnMut(&FieldName, &HeaderValue),
+    ) {
+        let peer = &*self.peer;
+        let told = self.told.as_deref();
+        let (client, chain) = self.named().map_or_else(
+            || (peer.address_header(), peer.address_header()),
+            |named| (&named.header, &named.chain),
+        );
+        write(&FORWARDED_FOR, chain);
+        write(&REAL_IP, client);
+        write(&ORIGINAL_FORWARDED_FOR, client);
+        let proto = told.and_then(|told| told.proto.as_ref());
+        write(
+            &FORWARDED_PROTO,
+            proto.unwrap_or_else(|| peer.scheme_header()),
+        );
+        if let Some(host) = told.and_then(|told| told.host.as_ref()).or(host) {
+            write(&FORWARDED_HOST, host);
         }
-        if let Some(port) = port {
-            headers.insert(X_FORWARDED_PORT, port);
+        let port = told.and_then(|told| told.port.as_ref());
+        if let Some(port) = port.or_else(|| peer.local_port()) {
+            write(&FORWARDED_PORT, port);
         }
     }
 }
 
 impl Told {
-    fn take(headers: &mut HeaderMap) -> Self {
+    /// What a trusted proxy says. A proxy that writes `X-Forwarded-For`
+    /// may not know of `Forwarded`, and then passes on what a client says there; so one that has
+    /// both is believed in the former only.
+    fn take(headers: &mut HeaderMap, peer: &Peer, trusted: &TrustedProxies) -> Self {
+        if headers.contains_key(X_FORWARDED_FOR) {
+            let client = chain(headers).map(|chain| Client::of(&chain, peer, trusted));
+            return Self::take_plain(client, headers);
+        }
+        let said: Vec<_> = rfc7239::from_the_end(headers).collect();
+        let is_silent =
+            [X_FORWARDED_PROTO, X_FORWARDED_HOST].map(|name| !headers.contains_key(name));
+        let mut told = Self::take_plain(None, headers);
+        if let (Some(last), [no_proto, no_host]) = (said.first(), is_silent) {
+            let plain = |text: &Option<String>| {
+                let value = HeaderValue::from_str(text.as_ref()?).ok();
+                value.filter(is_plain)
+            };
+            told.proto = told
+                .proto
+                .or_else(|| plain(&last.proto).filter(|_| no_proto));
+            told.host = told.host.or_else(|| plain(&last.host).filter(|_| no_host));
+        }
+        // What stands before one that hides its address was checked by nobody.
+        let clients = said.iter().map_while(|element| element.client);
+        let mut chain: Vec<_> = clients.map(|client| client.to_string()).collect();
+        chain.reverse();
+        if !chain.is_empty() {
+            told.client = Some(Client::of(&chain.join(", "), peer, trusted));
+        }
+        told
+    }
+
+    fn take_plain(client: Option<Client>, headers: &mut HeaderMap) -> Self {
         // Of two values, one may be the client's own; then neither counts.
         let mut single = |name: &HeaderName| {
             let twice = headers.get_all(name).iter().nth(1).is_some();
@@ -125,10 +182,23 @@ impl Told {
                 .filter(|value| !twice && is_plain(value))
         };
         Self {
+            client,
             proto: single(&X_FORWARDED_PROTO),
             host: single(&X_FORWARDED_HOST),
             port: single(&X_FORWARDED_PORT),
             request_id: single(&X_REQUEST_ID),
+        }
+    }
+}
+
+impl Client {
+    fn of(chain: &str, peer: &Peer, trusted: &TrustedProxies) -> Self {
+        let address = rightmost_untrusted(chain, peer.address(), trusted);
+        let whole = format!("{chain}, {}", peer.address());
+        Self {
+            address,
+            header: peer::as_header(&address),
+            chain: HeaderValue::try_from(whole).unwrap_or_else(|_| peer.address_header().clone()),
         }
     }
 }
@@ -155,30 +225,10 @@ fn chain(headers: &HeaderMap) -> Option<String> {
     (!lines.is_empty()).then(|| lines.join(", "))
 }
 
-/// Drops what nobody vouches for. From a peer that is not trusted that is all of it. From a trusted
-/// one it is what the gate writes itself, the spellings that only fold onto a forwarding name, and
-/// everything outside `X-Forwarded-*`: proxies pass those on as a client sent them, and some app
-/// servers take `X-Original-URL` for the path.
-fn drop_unbelieved(headers: &mut HeaderMap, trusted: bool) {
-    let dropped: Vec<_> = headers
-        .keys()
-        .filter(|name| is_forwarding(name))
-        .filter(|name| !trusted || is_written_here(name) || !is_plainly_forwarded(name))
-        .cloned()
-        .collect();
-    for name in dropped {
-        headers.remove(name);
-    }
-}
-
 fn is_plainly_forwarded(name: &HeaderName) -> bool {
     let name = name.as_str();
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     name.starts_with("x-forwarded-") && name.bytes().all(plain)
-}
-
-fn is_written_here(name: &HeaderName) -> bool {
-    *name == X_FORWARDED_FOR
 }
 
 /// Walks the list from the right, past trusted proxies, to the first address that is not one. An
@@ -186,7 +236,7 @@ fn is_written_here(name: &HeaderName) -> bool {
 fn rightmost_untrusted(chain: &str, peer: Address, trusted: &TrustedProxies) -> Address {
     let mut client = peer;
     for entry in chain.rsplit(',') {
-        let Some(ip) = parse_entry(entry.trim()) else {
+        let Some(ip) = parse_address(entry.trim()) else {
             return client;
         };
         client = Address::from(ip);
@@ -198,7 +248,7 @@ fn rightmost_untrusted(chain: &str, peer: Address, trusted: &TrustedProxies) -> 
 }
 
 /// An address with or without a port, an IPv6 one with or without brackets.
-fn parse_entry(entry: &str) -> Option<IpAddr> {
+pub(in crate::domain) fn parse_address(entry: &str) -> Option<IpAddr> {
     if let Ok(ip) = entry.parse() {
         return Some(ip);
     }
@@ -219,7 +269,7 @@ mod tests {
 
     fn pass(peer: &str, request: &[(&'static str, &'static str)]) -> (HeaderMap, Address) {
         let address = Address::from(peer.parse::<IpAddr>().unwrap());
-        let peer = Peer::new(address, Scheme::Http, Some(4180), &trusted());
+        let peer = Arc::new(Peer::new(address, Scheme::Http, Some(4180), &trusted()));
         let mut headers: HeaderMap = request
             .iter()
             .map(|&(name, value)| {
@@ -230,8 +280,18 @@ mod tests {
             })
             .collect();
         let origin = Origin::take(&mut headers, &peer, &trusted());
+        let names: Vec<_> = headers.keys().cloned().collect();
+        for name in names.iter().filter(|name| origin.disbelieves(name)) {
+            headers.remove(name);
+        }
         let client = origin.client();
-        origin.write(&mut headers, &peer);
+        origin.fields(None, &mut |name, value| {
+            assert!(name.spelling().eq_ignore_ascii_case(name.name().as_str()));
+            assert!(
+                headers.insert(name.name(), value.clone()).is_none(),
+                "{name}"
+            );
+        });
         (headers, client)
     }
 
@@ -300,15 +360,93 @@ mod tests {
                 ("x-original-forwarded-for", "1.2.3.4"),
                 ("x-original-url", "/admin"),
                 ("x-rewrite-url", "/admin"),
-                ("forwarded", "for=1.2.3.4"),
+                ("x_forwarded_for", "1.2.3.4"),
             ],
         );
         assert_eq!(headers["x-forwarded-proto"], "https");
         assert_eq!(headers["x-forwarded-prefix"], "/x");
         assert_eq!(headers["x-original-forwarded-for"], "10.0.0.1");
         assert!(!headers.contains_key("x_forwarded_proto"));
-        for gone in ["x_real_ip", "x-original-url", "x-rewrite-url", "forwarded"] {
+        for gone in [
+            "x_real_ip",
+            "x-original-url",
+            "x-rewrite-url",
+            "x_forwarded_for",
+        ] {
             assert!(!headers.contains_key(gone), "{gone}");
         }
+    }
+
+    #[test]
+    fn forwarded_counts_for_nothing_beside_the_list_that_the_proxy_writes() {
+        for list in ["198.51.100.7", "unknown", ""] {
+            let lie = "for=6.6.6.6;proto=https;host=evil";
+            let request = [("x-forwarded-for", list), ("forwarded", lie)];
+            let (headers, _) = pass("10.0.0.1", &request);
+            let seen = format!("{headers:?}");
+            for lie in ["6.6.6.6", "https", "evil", "forwarded\": \"for"] {
+                assert!(!seen.contains(lie), "{list}: {seen}");
+            }
+        }
+    }
+
+    #[test]
+    fn forwarded_is_believed_as_far_as_it_was_checked_and_goes_no_further() {
+        for (forwarded, client, chain) in [
+            (
+                "for=6.6.6.6, for=198.51.100.7",
+                "198.51.100.7",
+                "6.6.6.6, 198.51.100.7, ",
+            ),
+            (
+                "for=198.51.100.7, for=10.9.9.9",
+                "198.51.100.7",
+                "198.51.100.7, 10.9.9.9, ",
+            ),
+            (
+                "for=6.6.6.6, for=unknown, for=10.9.9.9",
+                "10.9.9.9",
+                "10.9.9.9, ",
+            ),
+            (
+                "for=6.6.6.6, proto=http, for=10.9.9.9",
+                "10.9.9.9",
+                "10.9.9.9, ",
+            ),
+            ("for=6.6.6.6, for=\"10.9.9.9", "10.0.0.1", ""),
+            ("for=6.6.6.6, for=_hidden", "10.0.0.1", ""),
+            ("for=\"[2001:db8::1]:443\"", "2001:db8::1", "2001:db8::1, "),
+            ("for=\"[::ffff:10.9.9.9]\"", "10.9.9.9", "::ffff:10.9.9.9, "),
+        ] {
+            let (headers, found) = pass("10.0.0.1", &[("forwarded", forwarded)]);
+            assert_eq!(found.to_string(), client, "{forwarded}");
+            assert_eq!(headers["x-real-ip"], client);
+            assert_eq!(headers["x-forwarded-for"], format!("{chain}10.0.0.1"));
+            assert!(!headers.contains_key("forwarded"));
+        }
+    }
+
+    #[test]
+    fn scheme_and_host_are_those_of_the_last_proxy_where_no_plainer_header_says_them() {
+        let last = (
+            "forwarded",
+            "for=1.1.1.1;proto=ftp, for=2.2.2.2;proto=https;host=\"a:8\"",
+        );
+        let check = |more: &[(&'static str, &'static str)], proto, host: Option<&str>| {
+            let request = [&[last], more].concat();
+            let (headers, _) = pass("10.0.0.1", &request);
+            assert_eq!(headers["x-forwarded-proto"], proto, "{more:?}");
+            let found = headers
+                .get("x-forwarded-host")
+                .map(|host| host.to_str().unwrap());
+            assert_eq!(found, host, "{more:?}");
+        };
+        check(&[], "https", Some("a:8"));
+        check(&[("x-forwarded-proto", "wss")], "wss", Some("a:8"));
+        check(&[("x-forwarded-host", "b")], "https", Some("b"));
+        // One that is there and not believed is there all the same.
+        check(&[("x-forwarded-proto", "a b")], "http", Some("a:8"));
+        check(&[("forwarded", "for=3.3.3.3")], "http", None);
+        check(&[("forwarded", "for=3.3.3.3;proto=\"a b\"")], "http", None);
     }
 }

@@ -12,7 +12,7 @@ const PROXY_AUTHORIZATION: HeaderName = HeaderName::from_static("proxy-authoriza
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
 /// Always of one connection, listed or not.
-const HOP_BY_HOP: [HeaderName; 8] = [
+static HOP_BY_HOP: [HeaderName; 8] = [
     CONNECTION,
     KEEP_ALIVE,
     PROXY_AUTHENTICATE,
@@ -25,7 +25,7 @@ const HOP_BY_HOP: [HeaderName; 8] = [
 
 /// Never of one connection, even when a `Connection` header lists them: the message could not be
 /// read without them.
-const END_TO_END: [HeaderName; 2] = [CONTENT_LENGTH, HOST];
+static END_TO_END: [HeaderName; 2] = [CONTENT_LENGTH, HOST];
 
 /// Takes out what belongs to this connection, with everything its `Connection` headers list.
 pub fn remove(headers: &mut HeaderMap) {
@@ -37,8 +37,13 @@ pub fn remove(headers: &mut HeaderMap) {
     }
 }
 
+/// Whether a header of this name is always of one connection.
+pub fn is_hop_by_hop(name: &HeaderName) -> bool {
+    HOP_BY_HOP.contains(name)
+}
+
 /// The names that the `Connection` headers list and that may be removed for it.
-fn listed(headers: &HeaderMap) -> Vec<HeaderName> {
+pub fn listed(headers: &HeaderMap) -> Vec<HeaderName> {
     headers
         .get_all(CONNECTION)
         .iter()

@@ -5,6 +5,7 @@
 //! name the types of `http` and `http_body`, and knows no other module of this crate.
 
 pub mod clock;
+pub mod field;
 pub mod fold;
 pub mod forwarded;
 pub mod hop;
@@ -15,6 +16,7 @@ pub mod path;
 pub mod peer;
 pub mod readings;
 pub mod referer;
+mod rfc7239;
 pub mod secret;
 pub mod session;
 pub mod token;

@@ -32,6 +32,8 @@ pub struct PathPattern {
     text: Box<str>,
     segments: Vec<Segment>,
     subtree: bool,
+    /// Whether it names exactly one path.
+    exact: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,8 +62,10 @@ impl PathPattern {
                 .map(Segment::parse)
                 .collect::<Result<_, _>>()?,
         };
+        let literal = |segment: &Segment| matches!(segment, Segment::Literal(_));
         Ok(Self {
             text: text.into(),
+            exact: !subtree && segments.iter().all(literal),
             segments,
             subtree,
         })
@@ -74,15 +78,20 @@ impl PathPattern {
 
     /// Whether the pattern names exactly one path.
     pub fn is_exact(&self) -> bool {
-        !self.subtree
-            && self
-                .segments
-                .iter()
-                .all(|segment| matches!(segment, Segment::Literal(_)))
+        self.exact
     }
 
     /// Whether the path, given without its query, falls under the pattern.
     pub fn matches(&self, path: &[u8], matching: Matching) -> bool {
+        if self.exact {
+            let text = self.text.as_bytes();
+            return match matching {
+                Matching::Strict => text == path,
+                Matching::Loose => {
+                    without_trailing_slash(text).eq_ignore_ascii_case(without_trailing_slash(path))
+                }
+            };
+        }
         let Some(path) = path.strip_prefix(b"/") else {
             return false;
         };

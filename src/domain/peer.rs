@@ -77,7 +77,7 @@ impl fmt::Display for Address {
 pub struct Peer {
     address: Address,
     trusted: bool,
-    scheme: Scheme,
+    scheme: HeaderValue,
     address_header: HeaderValue,
     local_port: Option<HeaderValue>,
 }
@@ -94,7 +94,7 @@ impl Peer {
         Self {
             address,
             trusted: trusted.trusts(&address),
-            scheme,
+            scheme: scheme.as_header(),
             address_header: as_header(&address),
             local_port: local_port.map(HeaderValue::from),
         }
@@ -115,9 +115,9 @@ impl Peer {
         self.trusted
     }
 
-    /// Whether its connection is encrypted.
-    pub fn scheme(&self) -> Scheme {
-        self.scheme
+    /// Whether its connection is encrypted, as `X-Forwarded-Proto` says it.
+    pub fn scheme_header(&self) -> &HeaderValue {
+        &self.scheme
     }
 
     /// The port it connected to, as a header value; none on a unix socket.

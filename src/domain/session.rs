@@ -45,6 +45,8 @@ pub struct Session {
     cut: AtomicU64,
     /// The last use, known to within [`SEEN_RESOLUTION`]. Milliseconds.
     seen: AtomicU64,
+    /// The last use again, as the store counts: see [`Session::stamp`].
+    stamp: AtomicU64,
 }
 
 impl Session {
@@ -56,6 +58,7 @@ impl Session {
             created: now,
             cut: AtomicU64::new(Timestamp::NEVER.as_millis()),
             seen: AtomicU64::new(now.as_millis()),
+            stamp: AtomicU64::new(0),
         }
     }
 
@@ -83,6 +86,11 @@ impl Session {
     /// Whether it was ended or replaced, as opposed to having run out.
     pub fn is_cut(&self) -> bool {
         self.cut.load(Ordering::Acquire) != Timestamp::NEVER.as_millis()
+    }
+
+    /// Whether it was ended, as opposed to having been replaced or having run out.
+    pub fn is_ended(&self) -> bool {
+        self.cut.load(Ordering::Acquire) == Timestamp::EPOCH.as_millis()
     }
 
     /// Whether a token for it would still be taken at this moment.
@@ -114,6 +122,20 @@ impl Session {
             self.seen.fetch_max(now.as_millis(), Ordering::Relaxed);
         }
     }
+
+    /// What the store counted when it last wrote the session down or found it. When there is no
+    /// room, a session of lower stamp goes first. Says nothing about whether it is live.
+    pub fn stamp(&self) -> u64 {
+        self.stamp.load(Ordering::Relaxed)
+    }
+
+    /// Notes where the store's count is.
+    pub fn set_stamp(&self, count: u64) {
+        // A cache line that is only read can be in every core's cache.
+        if self.stamp() != count {
+            self.stamp.store(count, Ordering::Relaxed);
+        }
+    }
 }
 
 /// A session that was live when it was looked at: the proof that a request may be identified. It
@@ -122,13 +144,17 @@ impl Session {
 pub struct Live(Arc<Session>);
 
 impl Live {
-    /// Looks whether the session is live, and notes the use.
-    pub fn of(session: Arc<Session>, now: Timestamp, lifetimes: &Lifetimes) -> Option<Self> {
+    /// Looks whether the session is live, and notes the use. Gives back one that is not.
+    pub fn of(
+        session: Arc<Session>,
+        now: Timestamp,
+        lifetimes: &Lifetimes,
+    ) -> Result<Self, Arc<Session>> {
         if !session.is_live(now, lifetimes) {
-            return None;
+            return Err(session);
         }
         session.touch(now, lifetimes);
-        Some(Self(session))
+        Ok(Self(session))
     }
 
     /// The session.
@@ -159,7 +185,13 @@ mod tests {
     }
 
     fn live(session: &Arc<Session>, after: Duration, lifetimes: Lifetimes) -> bool {
-        Live::of(Arc::clone(session), NOW.plus(after), &lifetimes).is_some()
+        Live::of(Arc::clone(session), NOW.plus(after), &lifetimes).is_ok()
+    }
+
+    #[test]
+    fn a_session_is_small_for_there_are_a_million_of_them() {
+        // With two counts of references and what the allocator needs, 144 bytes.
+        assert!(size_of::<Session>() <= 120, "{}", size_of::<Session>());
     }
 
     #[test]

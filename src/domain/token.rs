@@ -12,25 +12,36 @@ pub const PREFIX: &str = "wxg_";
 /// Characters after the prefix: 256 bits in base64url without padding.
 pub const BODY_CHARS: usize = 43;
 
+/// The whole token, in bytes.
+const TOKEN_BYTES: usize = PREFIX.len() + BODY_CHARS;
+
 /// Characters after the prefix from which on a text is taken for a token or much of one.
 const TELLING_CHARS: usize = 16;
 
 /// An opaque session token of exact shape: `wxg_` and 43 base64url characters. That it has the
 /// shape says nothing about a session behind it.
 #[derive(Clone)]
-pub struct SessionToken(Zeroizing<String>);
+pub struct SessionToken(Zeroizing<[u8; TOKEN_BYTES]>);
 
 impl SessionToken {
     /// Takes a text of exact shape.
     pub fn parse(text: &str) -> Option<Self> {
-        let body = text.strip_prefix(PREFIX)?;
-        let exact = body.len() == BODY_CHARS && body.chars().all(is_body_char);
-        exact.then(|| Self(Zeroizing::new(text.to_owned())))
+        Self::from_bytes(text.as_bytes())
+    }
+
+    /// Takes bytes of exact shape.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let bytes: [u8; TOKEN_BYTES] = bytes.try_into().ok()?;
+        let body = bytes.strip_prefix(PREFIX.as_bytes())?;
+        body.iter()
+            .all(|&byte| is_body_byte(byte))
+            .then(|| Self(Zeroizing::new(bytes)))
     }
 
     /// The token as text.
     pub fn expose(&self) -> &str {
-        &self.0
+        // Invariant of the type: ASCII and nothing else.
+        std::str::from_utf8(&*self.0).unwrap_or_default()
     }
 }
 
@@ -40,17 +51,21 @@ impl fmt::Debug for SessionToken {
     }
 }
 
-fn is_body_char(char: char) -> bool {
-    char.is_ascii_alphanumeric() || char == '-' || char == '_'
+fn is_body_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
 }
 
 /// The text without the tokens in it, whole or in large part. For what is written down of a
 /// request: a client can put its token anywhere, also into a path.
 pub fn mask(text: &str) -> Cow<'_, str> {
+    let has_one = |text: &str| text.as_bytes().windows(4).any(|four| four == b"wxg_");
+    if !has_one(text) {
+        return Cow::Borrowed(text);
+    }
     let mut masked = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once(PREFIX) {
-        rest = after.trim_start_matches(is_body_char);
+        rest = after.trim_start_matches(|char| u8::try_from(char).is_ok_and(is_body_byte));
         let body = after.strip_suffix(rest).unwrap_or(after);
         let told = if body.len() < TELLING_CHARS {
             body
@@ -60,9 +75,6 @@ pub fn mask(text: &str) -> Cow<'_, str> {
         for part in [before, PREFIX, told] {
             masked.push_str(part);
         }
-    }
-    if masked.is_empty() {
-        return Cow::Borrowed(text);
     }
     masked.push_str(rest);
     Cow::Owned(masked)

@@ -9,11 +9,17 @@ use http::{Method, Version, request};
 
 use crate::domain::hop;
 
+/// The subprotocol that the gate itself can choose: it means nothing, and is offered by clients
+/// whose every other offer is for the gate alone. Browsers and `wx.connectSocket` give a socket up
+/// when they offered subprotocols and none was chosen.
+pub const OWN_SUBPROTOCOL: &str = "wxgate";
+
 /// A request for a WebSocket, found to be well formed. The headers that make up the handshake stay
 /// with the request, but for `Connection` and `Upgrade`, which this value stands for.
 #[derive(Clone, Debug)]
 pub struct WebSocketRequest {
     key: HeaderValue,
+    own_subprotocol: bool,
 }
 
 /// Why a request that asks for a WebSocket cannot have one.
@@ -62,7 +68,10 @@ impl WebSocketRequest {
         }
         let mut keys = headers.get_all(SEC_WEBSOCKET_KEY).iter();
         match (keys.next(), keys.next()) {
-            (Some(key), None) if is_nonce(key) => Ok(Some(Self { key: key.clone() })),
+            (Some(key), None) if is_nonce(key) => Ok(Some(Self {
+                key: key.clone(),
+                own_subprotocol: false,
+            })),
             _ => Err(BadHandshake::Key),
         }
     }
@@ -70,6 +79,17 @@ impl WebSocketRequest {
     /// The client's key, to which the app server's answer must fit.
     pub fn key(&self) -> &HeaderValue {
         &self.key
+    }
+
+    /// Notes that the client offered the gate's own subprotocol.
+    pub(in crate::domain) fn offer_own_subprotocol(&mut self) {
+        self.own_subprotocol = true;
+    }
+
+    /// The subprotocol to answer with when the app server chooses none, if the client offered it.
+    pub fn own_subprotocol(&self) -> Option<HeaderValue> {
+        self.own_subprotocol
+            .then_some(HeaderValue::from_static(OWN_SUBPROTOCOL))
     }
 }
 

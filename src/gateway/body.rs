@@ -12,7 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use crate::domain::session::{Lifetimes, Live};
 use crate::gateway::Shared;
 use crate::gateway::entry::Entry;
-use crate::server::body::{Progress, RequestBody};
+use crate::server::body::Progress;
 use crate::telemetry::access::Flag;
 use crate::upstream::{self, BrokenAnswer};
 
@@ -49,7 +49,7 @@ impl Hang {
 
 enum Source {
     Whole(Option<Bytes>),
-    Streamed(upstream::AnswerBody<RequestBody>),
+    Streamed(upstream::AnswerBody),
 }
 
 enum Hanging {
@@ -100,10 +100,7 @@ impl AnswerBody {
 
     /// A body that is still coming. One whose end is not announced may be an event stream, and
     /// then hangs on its session.
-    pub(in crate::gateway) fn streamed(
-        body: upstream::AnswerBody<RequestBody>,
-        hang: Option<Hang>,
-    ) -> Self {
+    pub(in crate::gateway) fn streamed(body: upstream::AnswerBody, hang: Option<Hang>) -> Self {
         let endless = body.size_hint().exact().is_none();
         let hanging = hang
             .filter(|_| endless)

@@ -18,7 +18,7 @@ use crate::telemetry::access::{Flag, Record, Ring, Route, Who};
 #[derive(Debug)]
 pub(in crate::gateway) struct Entry {
     /// `None` once it has been handed over.
-    record: Option<Record>,
+    record: Option<Box<Record>>,
     request_id: HeaderValue,
     begun: Instant,
     ring: Option<Ring>,
@@ -37,7 +37,7 @@ impl Entry {
             request_id: request_id.clone(),
             traceparent: None,
             method: request.method().clone(),
-            uri: request.uri().clone(),
+            path: request.uri().path().into(),
             route: Route::None,
             status: 0,
             duration: Duration::ZERO,
@@ -50,7 +50,7 @@ impl Entry {
             flag: None,
         };
         Self {
-            record: Some(record),
+            record: Some(Box::new(record)),
             request_id,
             begun: Instant::now(),
             ring,

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use http::Response;
+use http::header::SEC_WEBSOCKET_PROTOCOL;
+use http::{HeaderValue, Response};
 use tokio::time::Instant;
 
 use crate::domain::identity::{Clean, Identity, Presented};
 use crate::domain::session::Live;
+use crate::domain::websocket::WebSocketRequest;
 use crate::gateway::body::{AnswerBody, Hang};
 use crate::gateway::entry::Entry;
 use crate::gateway::ids::is_traceparent;
@@ -31,15 +33,17 @@ impl Gateway {
             .is_some()
             .then(|| ClientUpgrade::take(request.extensions_mut()))
             .flatten();
+        let own_subprotocol = request
+            .websocket()
+            .and_then(WebSocketRequest::own_subprotocol);
         let hang = session.as_ref().and_then(|live| self.hang(visit, live));
         let identity = session.map_or(Identity::Anonymous, Identity::Session);
-        let mut outbound = request.identify(&identity);
-        outbound.set_origin(presented.into_origin(), visit.peer);
-        outbound.set_request_id(visit.entry.request_id().clone());
+        let request_id = visit.entry.request_id().clone();
+        let mut outbound = request.identify(identity, presented.into_origin(), request_id);
         let trace = outbound
             .traceparent()
             .filter(|trace| is_traceparent(trace))
-            .cloned();
+            .and_then(|trace| HeaderValue::from_bytes(trace.as_bytes()).ok());
         let trace = trace.unwrap_or_else(|| {
             let trace = self.ids.borrow_mut().traceparent();
             outbound.start_trace(trace.clone());
@@ -47,13 +51,17 @@ impl Gateway {
         });
         visit.entry.traced(trace);
         let begun = Instant::now();
-        let answered = self.exchange.send(upstream, outbound).await;
+        let answered = self.exchange.send(upstream, outbound, begun).await;
         visit.entry.app_server_answered(begun.elapsed());
         match answered {
             Ok(Answered::Answer(response)) => {
                 Ok(response.map(|body| AnswerBody::streamed(body, hang)))
             }
-            Ok(Answered::Tunnel(response, tunnel)) => {
+            Ok(Answered::Tunnel(mut response, tunnel)) => {
+                if let Some(own) = own_subprotocol {
+                    let chosen = response.headers_mut().entry(SEC_WEBSOCKET_PROTOCOL);
+                    chosen.or_insert(own);
+                }
                 let upgrade = upgrade.ok_or(Refusal::Internal)?;
                 let entry = visit.entry.hand_over();
                 tokio::task::spawn_local(run_tunnel(upgrade, tunnel, hang, entry));

@@ -29,8 +29,21 @@ impl Ids {
     pub(in crate::gateway) fn traceparent(&mut self) -> HeaderValue {
         // Neither id may be zero.
         let (trace, parent): (u128, u64) = (self.0.random(), self.0.random());
-        let text = format!("00-{:032x}-{:016x}-00", trace.max(1), parent.max(1));
-        HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
+        let mut text = *b"00-................................-................-00";
+        write_hex(&mut text[3..35], &trace.max(1).to_be_bytes());
+        write_hex(&mut text[36..52], &parent.max(1).to_be_bytes());
+        // Hexadecimal digits and dashes, always.
+        HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static(""))
+    }
+}
+
+/// Writes two digits for each byte.
+fn write_hex(digits: &mut [u8], bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+        let (high, low) = (usize::from(byte >> 4), usize::from(byte & 15));
+        let digit = |nibble: usize| DIGITS.get(nibble).copied().unwrap_or(b'0');
+        pair.copy_from_slice(&[digit(high), digit(low)]);
     }
 }
 

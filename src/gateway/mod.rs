@@ -63,7 +63,7 @@ pub struct Shared {
 #[derive(Debug)]
 pub struct Gateway {
     shared: Arc<Shared>,
-    exchange: Exchange<RequestBody>,
+    exchange: Exchange,
     access_log: Option<Ring>,
     ids: RefCell<Ids>,
 }
@@ -71,7 +71,7 @@ pub struct Gateway {
 /// One request on its way: what the steps of the path pass along.
 struct Visit<'a> {
     settings: Arc<Settings>,
-    peer: &'a Peer,
+    peer: &'a Arc<Peer>,
     entry: Entry,
     progress: Progress,
 }
@@ -140,7 +140,11 @@ impl Gateway {
 impl Handler for Gateway {
     type Body = AnswerBody;
 
-    async fn answer(&self, request: Request<RequestBody>, peer: &Peer) -> Response<AnswerBody> {
+    async fn answer(
+        &self,
+        request: Request<RequestBody>,
+        peer: &Arc<Peer>,
+    ) -> Response<AnswerBody> {
         let now = self.shared.clock.now();
         let id = self.ids.borrow_mut().request_id(now);
         let mut visit = Visit {

@@ -268,6 +268,7 @@ fn upstream_kind(error: &upstream::Error) -> Kind {
             problems::UPSTREAM_UNREACHABLE
         }
         upstream::Error::Overloaded => problems::OVERLOADED,
+        upstream::Error::Request(_) => problems::BAD_REQUEST,
         upstream::Error::ResponseTimeout => problems::UPSTREAM_TIMEOUT,
     }
 }

@@ -1,9 +1,16 @@
 //! One connection from its first byte to its last: HTTP/1 or HTTP/2, whichever the client speaks.
+//!
+//! An HTTP/1 connection without a request has no buffers: after a while without one it is taken
+//! back from the HTTP library, and given to it again when the next bytes come. Most connections of
+//! a mini program are idle most of the time.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,19 +19,25 @@ use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::rt::Executor;
-use hyper::service::service_fn;
+use hyper::server::conn::{http1, http2};
+use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, Sleep};
 
 use crate::domain::peer::{Address, Peer};
 use crate::server::Limits;
 use crate::server::body::RequestBody;
-use crate::server::state::{RequestGuard, State};
+use crate::server::state::{Asked, RequestGuard, State};
 use crate::server::streams::{Sent, Streams};
 use crate::server::watched::Watched;
 use crate::telemetry::event;
+
+/// How an HTTP/2 connection begins (RFC 9113 §3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// The head of a frame (RFC 9113 §4.1).
+const FRAME_HEAD_BYTES: usize = 9;
 
 /// Streams of one HTTP/2 connection at once. Mini programs have ten requests under way at most.
 const MAX_STREAMS: u32 = 128;
@@ -36,6 +49,9 @@ const LOOKS: u32 = 4;
 /// How long an HTTP/1 connection that is about to end may still bring the request that was already
 /// on its way. Its answer says `Connection: close`.
 const LINGER: Duration = Duration::from_millis(500);
+
+/// How long a connection that is at rest may take to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Least size of a connection's buffer, in bytes: below, large bodies come in small pieces.
 const MIN_BUFFER_BYTES: usize = 64 * 1024;
@@ -55,14 +71,14 @@ pub trait Handler: 'static {
     fn answer(
         &self,
         request: Request<RequestBody>,
-        peer: &Peer,
+        peer: &Arc<Peer>,
     ) -> impl Future<Output = Response<Self::Body>>;
 }
 
 /// What all requests of one connection share.
 struct Shared<H: Handler> {
     handler: Rc<H>,
-    peer: Peer,
+    peer: Arc<Peer>,
     state: Arc<State>,
     limits: Rc<Limits>,
     streams: Streams<H::Body>,
@@ -70,7 +86,7 @@ struct Shared<H: Handler> {
 
 /// Serves one connection until it ends.
 pub(in crate::server) async fn serve<S, H>(
-    socket: Watched<S>,
+    mut socket: Watched<S>,
     peer: Peer,
     state: Arc<State>,
     (handler, limits): (Rc<H>, Rc<Limits>),
@@ -78,82 +94,219 @@ pub(in crate::server) async fn serve<S, H>(
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Handler,
 {
-    let builder = builder(&limits);
     let shared = Rc::new(Shared {
         handler,
-        peer,
-        state: Arc::clone(&state),
+        peer: Arc::new(peer),
+        state,
         limits,
         streams: Streams::default(),
     });
-    let for_requests = Rc::clone(&shared);
-    let service = service_fn(move |request: Request<Incoming>| {
-        let shared = &for_requests;
-        // Before the future is first polled: from here on the connection is busy.
-        let guard = shared.state.begin_request();
-        let shared = Rc::clone(shared);
-        async move { Ok::<_, Infallible>(shared.answer(request, guard).await) }
+    let ended = match first_bytes(&mut socket, &shared.state).await {
+        Ok(Some(Protocol::Http1)) => serve_http1(socket, &shared).await,
+        Ok(Some(Protocol::Http2)) => serve_http2(socket, &shared).await,
+        // It said nothing, and so there is nothing to say about it.
+        Ok(None) | Err(_) => Ok(()),
+    };
+    if let Err(error) = ended {
+        report(&error, &shared.peer.address());
+    }
+}
+
+/// What a client speaks.
+enum Protocol {
+    Http1,
+    Http2,
+}
+
+/// Waits for as many bytes as tell what the client speaks; `None` when it says nothing.
+async fn first_bytes<S>(socket: &mut Watched<S>, state: &State) -> io::Result<Option<Protocol>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut wanted = 1;
+    while let Some(come) = early(socket, state, wanted).await? {
+        let more = come.len() >= wanted;
+        match come.split_at_checked(PREFACE.len()) {
+            Some((PREFACE, first)) => match first.get(..FRAME_HEAD_BYTES) {
+                Some(head) => return Ok(is_settings(head).then_some(Protocol::Http2)),
+                None if more => wanted = come.len() + 1,
+                None => return Ok(None),
+            },
+            None if PREFACE.starts_with(come) && more => wanted = come.len() + 1,
+            _ => return Ok(Some(Protocol::Http1)),
+        }
+    }
+    Ok(None)
+}
+
+/// Whether a frame with this head may be a client's first one: SETTINGS that acknowledges nothing
+/// (RFC 9113 §3.4). The HTTP library would take any.
+fn is_settings(head: &[u8]) -> bool {
+    const SETTINGS: u8 = 4;
+    const ACK: u8 = 1;
+    matches!(head, [_, _, _, SETTINGS, flags, ..] if flags & ACK == 0)
+}
+
+/// Waits, without a buffer, until this many bytes have come or the client has closed; `None` when
+/// the connection ends.
+async fn early<'a, S>(
+    socket: &'a mut Watched<S>,
+    state: &State,
+    wanted: usize,
+) -> io::Result<Option<&'a Bytes>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    state.set_resting(true);
+    let mut ending = Ending::default();
+    let come = poll_fn(|context| {
+        if let Poll::Ready(read) = socket.poll_early(context, wanted) {
+            return Poll::Ready(read.map(Bytes::is_empty));
+        }
+        // There are no buffers to give back: only an end can be asked for.
+        while ready!(ending.poll(state, context)) == Asked::Rest {}
+        Poll::Ready(Ok(true))
     });
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(socket), service);
+    let nothing = come.await?;
+    state.set_resting(false);
+    if nothing {
+        // Whether the client hears it or not.
+        drop(tokio::time::timeout(GOODBYE, socket.shutdown()).await);
+        return Ok(None);
+    }
+    Ok(Some(socket.early()))
+}
+
+/// Serves HTTP/1, with rests in between.
+async fn serve_http1<S, H>(
+    mut socket: Watched<S>,
+    shared: &Rc<Shared<H>>,
+) -> Result<(), hyper::Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    H: Handler,
+{
+    let builder = http1_builder(&shared.limits);
+    while let Ok(Some(_come)) = early(&mut socket, &shared.state, 1).await {
+        let connection = builder
+            .serve_connection(TokioIo::new(socket), requests(Rc::clone(shared)))
+            .with_upgrades();
+        // On the heap, so that it takes no room while the connection rests.
+        let mut connection = Box::pin(connection);
+        let mut ending = Ending::default();
+        let state = &shared.state;
+        let turn = poll_fn(|context| poll_turn(connection.as_mut(), &mut ending, state, context));
+        if let Some(ended) = turn.await {
+            return ended;
+        }
+        let Some(parts) = Pin::into_inner(connection).into_parts() else {
+            return Ok(());
+        };
+        socket = parts.io.into_inner();
+        socket.unread(parts.read_buf);
+    }
+    Ok(())
+}
+
+/// One turn of an HTTP/1 connection: to its end, or to where it rests.
+fn poll_turn<S, R>(
+    mut connection: Pin<&mut http1::UpgradeableConnection<TokioIo<Watched<S>>, R>>,
+    ending: &mut Ending,
+    state: &State,
+    context: &mut Context<'_>,
+) -> Poll<Option<Result<(), hyper::Error>>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    R: HttpService<Incoming, Error = Infallible>,
+    R::ResBody: Body<Error = BoxError> + 'static,
+{
+    loop {
+        if let Poll::Ready(ended) = connection.as_mut().poll(context) {
+            return Poll::Ready(Some(ended));
+        }
+        match ready!(ending.poll(state, context)) {
+            Asked::End => connection.as_mut().graceful_shutdown(),
+            Asked::Rest => return Poll::Ready(None),
+        }
+    }
+}
+
+/// Serves HTTP/2.
+async fn serve_http2<S, H>(socket: Watched<S>, shared: &Rc<Shared<H>>) -> Result<(), hyper::Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    H: Handler,
+{
+    shared.state.set_multiplexed();
+    let builder = http2_builder(&shared.limits);
+    let connection = builder.serve_connection(TokioIo::new(socket), requests(Rc::clone(shared)));
     let mut connection = std::pin::pin!(connection);
     let untaken = shared.limits.body_idle_timeout;
     let mut look = std::pin::pin!(tokio::time::sleep(untaken / LOOKS));
-    let mut looking = false;
-    let mut ending = Ending::No;
-    let ended = loop {
+    loop {
         tokio::select! {
-            ended = connection.as_mut() => break ended,
-            () = state.retired(), if matches!(ending, Ending::No) => {
-                // HTTP/2 tells the client which requests still count; HTTP/1 cannot.
-                let abrupt = state.is_draining() && !state.is_multiplexed();
-                if abrupt {
-                    ending = Ending::Lingering(Box::pin(tokio::time::sleep(LINGER)));
-                } else {
-                    ending = Ending::Asked;
-                    connection.as_mut().graceful_shutdown();
-                }
-            }
-            () = ending.lingered() => {
-                ending = Ending::Asked;
-                connection.as_mut().graceful_shutdown();
-            }
-            () = state.turned_multiplexed(), if !looking => looking = true,
-            () = &mut look, if looking => {
+            biased;
+            ended = connection.as_mut() => return ended,
+            asked = poll_fn(|context| shared.state.poll_asked(context)) => match asked {
+                // HTTP/2 tells the client which requests still count.
+                Asked::End => connection.as_mut().graceful_shutdown(),
+                Asked::Rest => {}
+            },
+            () = &mut look => {
                 shared.streams.give_up_untaken(untaken);
                 look.as_mut().reset(Instant::now() + untaken / LOOKS);
             }
         }
-    };
-    if let Err(error) = ended {
-        report(&*error, &shared.peer.address());
     }
 }
 
+/// Answers the requests of one connection. Has no name for its futures: a boxed one would cost an
+/// allocation for each request.
+fn requests<H: Handler>(
+    shared: Rc<Shared<H>>,
+) -> impl HttpService<Incoming, ResBody = Sent<H::Body>, Error = Infallible, Future: 'static> {
+    service_fn(move |request| {
+        // Before the future is first polled: from here on the connection is busy.
+        let guard = shared.state.begin_request();
+        let shared = Rc::clone(&shared);
+        async move { Ok(shared.answer(request, guard).await) }
+    })
+}
+
 /// Something that was no HTTP is worth a line; a client that went away is not.
-fn report(error: &(dyn std::error::Error + 'static), peer: &Address) {
-    if error
-        .downcast_ref::<hyper::Error>()
-        .is_some_and(hyper::Error::is_parse)
-    {
+fn report(error: &hyper::Error, peer: &Address) {
+    if error.is_parse() {
         tracing::info!(message = event::NOT_HTTP, %error, %peer);
     } else {
         tracing::debug!(message = event::CONNECTION_FAILED, %error, %peer);
     }
 }
 
-/// How far the end of a connection has come.
-enum Ending {
-    No,
-    Lingering(Pin<Box<Sleep>>),
-    Asked,
+/// The end of a connection, put off or not. When the process ends, an HTTP/1 client cannot be told
+/// which request still counts, so what is on its way is waited for.
+#[derive(Default)]
+struct Ending {
+    lingering: Option<Pin<Box<Sleep>>>,
 }
 
 impl Ending {
-    async fn lingered(&mut self) {
-        match self {
-            Self::Lingering(timer) => timer.await,
-            Self::No | Self::Asked => std::future::pending().await,
+    /// What the connection is to do now, of what is asked of it.
+    fn poll(&mut self, state: &State, context: &mut Context<'_>) -> Poll<Asked> {
+        while let Poll::Ready(asked) = state.poll_asked(context) {
+            match asked {
+                Asked::Rest if !state.can_rest() => {}
+                Asked::End if state.is_draining() && !state.is_multiplexed() => {
+                    self.lingering = Some(Box::pin(tokio::time::sleep(LINGER)));
+                }
+                asked => return Poll::Ready(asked),
+            }
         }
+        let Some(lingering) = &mut self.lingering else {
+            return Poll::Pending;
+        };
+        ready!(lingering.as_mut().poll(context));
+        self.lingering = None;
+        Poll::Ready(Asked::End)
     }
 }
 
@@ -164,9 +317,6 @@ impl<H: Handler> Shared<H> {
         guard: RequestGuard,
     ) -> Response<Sent<H::Body>> {
         let multiplexed = request.version() == Version::HTTP_2;
-        if multiplexed {
-            self.state.set_multiplexed();
-        }
         // A client that waits for a go-ahead has sent nothing that would have to be read off.
         let drains = !multiplexed && !request.headers().contains_key(EXPECT);
         let timeout = self.limits.body_idle_timeout;
@@ -190,19 +340,22 @@ impl<H: Handler> Shared<H> {
     }
 }
 
-fn builder(limits: &Limits) -> auto::Builder<LocalExecutor> {
-    let mut builder = auto::Builder::new(LocalExecutor);
+fn http1_builder(limits: &Limits) -> http1::Builder {
+    let mut builder = http1::Builder::new();
     builder
-        .http1()
         .timer(TokioTimer::new())
         // The deadline of heads is the socket's; hyper's own would also cut the first idle time.
         .header_read_timeout(None)
         .max_buf_size(limits.max_header_bytes.saturating_mul(2).max(MIN_BUFFER_BYTES));
     if limits.max_headers != HYPER_MAX_HEADERS {
-        builder.http1().max_headers(limits.max_headers);
+        builder.max_headers(limits.max_headers);
     }
     builder
-        .http2()
+}
+
+fn http2_builder(limits: &Limits) -> http2::Builder<LocalExecutor> {
+    let mut builder = http2::Builder::new(LocalExecutor);
+    builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX));

@@ -1,5 +1,6 @@
-//! What the parts of one connection know of each other: how many requests are under way, and
-//! whether it should come to an end. Shared between the socket and the requests that came over it.
+//! What the parts of one connection know of each other: how many requests are under way, and what
+//! is asked of it from outside. Shared between the socket, the requests that came over it, and the
+//! register of all connections.
 //!
 //! Atomics, though one thread sees them: hyper wants a socket that can become a tunnel to be `Send`.
 
@@ -8,9 +9,15 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
-use tokio::sync::Notify;
+use futures_util::task::AtomicWaker;
 use tokio::time::Instant;
+
+/// After how long without a request a connection gives its buffers back. Longer than the pauses
+/// within a busy conversation, which would pay for new ones each time.
+pub(in crate::server) const REST_AFTER: Duration = Duration::from_secs(2);
 
 /// The state of one connection.
 #[derive(Debug)]
@@ -21,10 +28,25 @@ pub(in crate::server) struct State {
     tunnelled: AtomicBool,
     draining: AtomicBool,
     retired: AtomicBool,
-    /// Milliseconds after `opened` at which the last request was over.
+    /// Microseconds after `opened` at which the last request was over.
     idle_since: AtomicU64,
-    retire: Notify,
-    turned_multiplexed: Notify,
+    /// What is asked of it and has not been heard yet.
+    end_asked: AtomicBool,
+    rest_asked: AtomicBool,
+    /// Whether it has no buffers to give back.
+    resting: AtomicBool,
+    /// Whether something is waiting for the client to take it.
+    unread: AtomicBool,
+    asked: AtomicWaker,
+}
+
+/// What is asked of a connection from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::server) enum Asked {
+    /// To end when what is under way is over.
+    End,
+    /// To give its buffers back.
+    Rest,
 }
 
 impl State {
@@ -37,8 +59,11 @@ impl State {
             draining: AtomicBool::new(false),
             retired: AtomicBool::new(false),
             idle_since: AtomicU64::new(0),
-            retire: Notify::new(),
-            turned_multiplexed: Notify::new(),
+            end_asked: AtomicBool::new(false),
+            rest_asked: AtomicBool::new(false),
+            resting: AtomicBool::new(true),
+            unread: AtomicBool::new(false),
+            asked: AtomicWaker::new(),
         })
     }
 
@@ -52,20 +77,24 @@ impl State {
         self.in_flight.load(Ordering::Relaxed) > 0 || self.tunnelled.load(Ordering::Relaxed)
     }
 
+    /// Notes that the last request was over at this moment.
+    pub(in crate::server) fn fell_idle(&self, now: Instant) {
+        let since_open = now.saturating_duration_since(self.opened).as_micros();
+        let since_open = u64::try_from(since_open).unwrap_or(u64::MAX);
+        self.idle_since.store(since_open, Ordering::Relaxed);
+    }
+
+    fn idle_from(&self) -> Instant {
+        self.opened + Duration::from_micros(self.idle_since.load(Ordering::Relaxed))
+    }
+
     /// Many requests share it: a byte that arrives is not the begin of a request head.
     pub(in crate::server) fn is_multiplexed(&self) -> bool {
         self.multiplexed.load(Ordering::Relaxed)
     }
 
     pub(in crate::server) fn set_multiplexed(&self) {
-        if !self.multiplexed.swap(true, Ordering::Relaxed) {
-            self.turned_multiplexed.notify_one();
-        }
-    }
-
-    /// Waits until it is known that many requests share it.
-    pub(in crate::server) async fn turned_multiplexed(&self) {
-        self.turned_multiplexed.notified().await;
+        self.multiplexed.store(true, Ordering::Relaxed);
     }
 
     /// It became a tunnel, which has no requests and no idle time of its own.
@@ -75,8 +104,10 @@ impl State {
 
     /// Asks the connection to end when what is under way is over.
     pub(in crate::server) fn retire(&self) {
-        self.retired.store(true, Ordering::Relaxed);
-        self.retire.notify_one();
+        if !self.retired.swap(true, Ordering::Relaxed) {
+            self.end_asked.store(true, Ordering::Relaxed);
+            self.asked.wake();
+        }
     }
 
     /// Whether somebody has asked for the end.
@@ -96,9 +127,41 @@ impl State {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// Waits until somebody asks for the end.
-    pub(in crate::server) async fn retired(&self) {
-        self.retire.notified().await;
+    /// Notes whether the connection has no buffers to give back.
+    pub(in crate::server) fn set_resting(&self, resting: bool) {
+        self.resting.store(resting, Ordering::Relaxed);
+    }
+
+    fn is_resting(&self) -> bool {
+        self.resting.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether something is waiting for the client to take it.
+    pub(in crate::server) fn set_unread(&self, unread: bool) {
+        self.unread.store(unread, Ordering::Relaxed);
+    }
+
+    /// Whether the buffers hold nothing that is still to go out or to be answered.
+    pub(in crate::server) fn can_rest(&self) -> bool {
+        !self.is_busy() && !self.unread.load(Ordering::Relaxed)
+    }
+
+    /// Asks the connection to give its buffers back.
+    fn rest(&self) {
+        self.rest_asked.store(true, Ordering::Relaxed);
+        self.asked.wake();
+    }
+
+    /// What is asked of the connection, each once.
+    pub(in crate::server) fn poll_asked(&self, context: &Context<'_>) -> Poll<Asked> {
+        self.asked.register(context.waker());
+        if self.end_asked.swap(false, Ordering::Relaxed) {
+            return Poll::Ready(Asked::End);
+        }
+        if self.rest_asked.swap(false, Ordering::Relaxed) {
+            return Poll::Ready(Asked::Rest);
+        }
+        Poll::Pending
     }
 }
 
@@ -108,11 +171,6 @@ pub(in crate::server) struct RequestGuard(Arc<State>);
 
 impl Drop for RequestGuard {
     fn drop(&mut self) {
-        let since_open = self.0.opened.elapsed().as_millis();
-        self.0.idle_since.store(
-            u64::try_from(since_open).unwrap_or(u64::MAX),
-            Ordering::Relaxed,
-        );
         self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -155,12 +213,22 @@ impl Register {
             .states
             .values()
             .filter(|state| !state.is_busy() && !state.is_retired());
-        let idle_from = |state: &&Arc<State>| {
-            let since_open = state.idle_since.load(Ordering::Relaxed);
-            state.opened + std::time::Duration::from_millis(since_open)
-        };
-        if let Some(state) = idle.min_by_key(idle_from) {
+        if let Some(state) = idle.min_by_key(|state| state.idle_from()) {
             state.retire();
+        }
+    }
+
+    /// Asks every connection that has been without a request for a while to give its buffers back.
+    pub(in crate::server) fn rest_idle(&self) {
+        let now = Instant::now();
+        let registered = self.0.borrow();
+        let idle = registered.states.values().filter(|state| {
+            !state.is_busy()
+                && !state.is_resting()
+                && now.saturating_duration_since(state.idle_from()) >= REST_AFTER
+        });
+        for state in idle {
+            state.rest();
         }
     }
 }

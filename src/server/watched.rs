@@ -5,11 +5,13 @@
 //! bodies share a socket.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
@@ -21,6 +23,9 @@ use crate::server::state::State;
 /// What an idle connection gets to say goodbye in.
 const GOODBYE: Duration = Duration::from_secs(5);
 
+/// What is read at once of a connection that has no buffer, in bytes: the head of most requests.
+const EARLY_BYTES: usize = 2 * 1024;
+
 /// A socket with the deadlines of its connection.
 #[derive(Debug)]
 pub(in crate::server) struct Watched<S> {
@@ -28,6 +33,8 @@ pub(in crate::server) struct Watched<S> {
     state: Arc<State>,
     limits: Deadlines,
     reading: Reading,
+    /// What was read before anybody was there to read it.
+    early: Bytes,
     /// Since when the client has taken nothing of what waits for it.
     unread_since: Option<Instant>,
     timer: Pin<Box<Sleep>>,
@@ -84,6 +91,7 @@ impl<S> Watched<S> {
             state,
             limits,
             reading: Reading::Head(now),
+            early: Bytes::new(),
             unread_since: None,
             timer: Box::pin(tokio::time::sleep_until(now + limits.header)),
             _place: place,
@@ -94,7 +102,11 @@ impl<S> Watched<S> {
     fn settle(&mut self) {
         self.reading = match (self.reading, self.state.is_busy()) {
             (_, true) => Reading::Busy,
-            (Reading::Busy, false) => Reading::Idle(Instant::now()),
+            (Reading::Busy, false) => {
+                let now = Instant::now();
+                self.state.fell_idle(now);
+                Reading::Idle(now)
+            }
             // Asked to end from outside: there is no sense in waiting for the idle time as well.
             (Reading::Idle(_), false) if self.state.is_retired() => Reading::ending(),
             (same, false) => same,
@@ -157,24 +169,60 @@ impl<S> Watched<S> {
         context: &mut Context<'_>,
     ) -> Poll<io::Result<T>> {
         if polled.is_ready() {
-            self.unread_since = None;
+            if self.unread_since.take().is_some() {
+                self.state.set_unread(false);
+            }
             if let Reading::Ending { taken, .. } = &mut self.reading {
                 *taken = Instant::now();
             }
             return polled;
         }
-        self.unread_since.get_or_insert_with(Instant::now);
+        if self.unread_since.is_none() {
+            self.unread_since = Some(Instant::now());
+            self.state.set_unread(true);
+        }
         self.poll_deadline(context).map(Err)
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
+impl<S: AsyncRead + Unpin> Watched<S> {
+    /// Waits until something has come, at the cost of no buffer. Gives all that has come and not
+    /// been read; nothing when the client has closed.
+    pub(in crate::server) fn poll_early(
+        &mut self,
+        context: &mut Context<'_>,
+        wanted: usize,
+    ) -> Poll<io::Result<&Bytes>> {
+        if self.early.len() < wanted {
+            let mut space = [MaybeUninit::uninit(); EARLY_BYTES];
+            let mut buffer = ReadBuf::uninit(&mut space);
+            ready!(self.poll_socket(context, &mut buffer))?;
+            let come = buffer.filled();
+            self.early = if self.early.is_empty() {
+                Bytes::copy_from_slice(come)
+            } else {
+                [&*self.early, come].concat().into()
+            };
+        }
+        Poll::Ready(Ok(&self.early))
+    }
+
+    /// What has come and not been read.
+    pub(in crate::server) fn early(&self) -> &Bytes {
+        &self.early
+    }
+
+    /// Puts back what was read too much.
+    pub(in crate::server) fn unread(&mut self, read: Bytes) {
+        self.early = read;
+    }
+
+    fn poll_socket(
+        &mut self,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
+        let this = self;
         this.settle();
         let before = buffer.filled().len();
         let polled = Pin::new(&mut this.socket).poll_read(context, buffer);
@@ -185,6 +233,21 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
             this.bytes_arrived();
         }
         polled
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.early.is_empty() {
+            return self.poll_socket(context, buffer);
+        }
+        let length = self.early.len().min(buffer.remaining());
+        buffer.put_slice(&self.early.split_to(length));
+        Poll::Ready(Ok(()))
     }
 }
 

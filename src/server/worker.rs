@@ -11,6 +11,7 @@ use std::time::Duration;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::peer::{Address, Peer, Scheme, TrustedProxies};
@@ -19,7 +20,7 @@ use crate::server::capacity::Capacity;
 use crate::server::connection::{self, Handler};
 use crate::server::crew::{Crew, HandedOn, Member, Seat};
 use crate::server::listener::Bound;
-use crate::server::state::{Register, State};
+use crate::server::state::{REST_AFTER, Register, State};
 use crate::server::watched::Watched;
 use crate::telemetry::event;
 
@@ -89,11 +90,13 @@ pub async fn run<H: Handler>(
     }
     accepting.spawn_local(Rc::clone(&worker).take_handed_on(seat.inbox));
     let shedding = tokio::task::spawn_local(Rc::clone(&worker).shed());
+    let resting = tokio::task::spawn_local(Rc::clone(&worker).rest());
     // At once: an accept task may be waiting for a place that only a draining connection can free.
     worker.context.drain.cancelled().await;
     worker.register.drain_all();
     while accepting.join_next().await.is_some() {}
     shedding.abort();
+    resting.abort();
     Ok(())
 }
 
@@ -214,6 +217,16 @@ impl<H: Handler> Worker<H> {
             connection::serve(socket, peer, state, shared).await;
             drop(registration);
         });
+    }
+
+    /// Has connections without a request give their buffers back.
+    async fn rest(self: Rc<Self>) {
+        let mut ticks = tokio::time::interval(REST_AFTER / 2);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            ticks.tick().await;
+            self.register.rest_idle();
+        }
     }
 
     /// Gives up an idle connection whenever somebody lacks a place.

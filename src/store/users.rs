@@ -1,14 +1,16 @@
 //! What is known of each user beside single sessions: which sessions are theirs, and WeChat's keys
 //! for them. This index is the truth about whose sessions exist; it lives and dies with them.
 
-use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 use parking_lot::Mutex;
 
 use crate::domain::clock::Timestamp;
-use crate::domain::id::UserKey;
+use crate::domain::id::{AppId, OpenId, UserKey};
 use crate::domain::limits;
 use crate::domain::secret::SessionKey;
 use crate::domain::session::{Lifetimes, Session};
@@ -16,15 +18,38 @@ use crate::domain::token::TokenDigest;
 use crate::store::Login;
 
 /// Locks of the index: logins of different users seldom wait for each other.
-const SHARDS: usize = 64;
+const SHARDS: usize = 256;
+
+/// Shards that one sweep goes through.
+const SWEPT_AT_ONCE: usize = 4;
 
 /// All users with a session.
 #[derive(Debug)]
 pub(in crate::store) struct Users {
-    shards: Vec<Mutex<HashMap<UserKey, User>>>,
+    shards: Box<[Shard]>,
 }
 
-/// One user of one mini program.
+/// An entry is named by the holder of its session, so that no name is kept twice.
+type Shard = Mutex<HashTable<Box<Kept>>>;
+
+/// One user of one mini program, as they are kept: most have one session and one key, and those
+/// have their place here.
+#[derive(Debug)]
+struct Kept {
+    session: Arc<Session>,
+    key: SessionKey,
+    redeemed: Timestamp,
+    more: Option<Box<More>>,
+}
+
+/// What a user has beyond one session and one key.
+#[derive(Debug)]
+struct More {
+    sessions: Box<[Arc<Session>]>,
+    keys: Box<[Key]>,
+}
+
+/// One user of one mini program, taken out to be changed.
 #[derive(Debug, Default)]
 struct User {
     /// In order of login.
@@ -33,7 +58,7 @@ struct User {
     keys: Vec<Key>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Key {
     secret: SessionKey,
     redeemed: Timestamp,
@@ -53,24 +78,9 @@ pub(in crate::store) struct Displaced {
 impl Users {
     pub(in crate::store) fn new() -> Self {
         Self {
-            shards: std::iter::repeat_with(Mutex::default)
+            shards: std::iter::repeat_with(Shard::default)
                 .take(SHARDS)
                 .collect(),
-        }
-    }
-
-    /// The number of shards, for going round them.
-    pub(in crate::store) fn shards(&self) -> usize {
-        self.shards.len()
-    }
-
-    fn with<R>(&self, user: &UserKey, act: impl FnOnce(&mut HashMap<UserKey, User>) -> R) -> R {
-        use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
-        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(user);
-        let index = usize::try_from(hash).unwrap_or_default() % self.shards.len().max(1);
-        match self.shards.get(index) {
-            Some(shard) => act(&mut shard.lock()),
-            None => act(&mut HashMap::new()),
         }
     }
 
@@ -83,8 +93,7 @@ impl Users {
     ) -> Displaced {
         let holder = login.session.holder();
         let key = UserKey::new(&holder.app, &holder.openid);
-        self.with(&key, |users| {
-            let user = users.entry(key.clone()).or_default();
+        self.change(&key, |user| {
             let mut displaced = Displaced {
                 ended: user.take_dead(now, lifetimes),
                 replaced: None,
@@ -107,22 +116,14 @@ impl Users {
     pub(in crate::store) fn remove(&self, session: &Arc<Session>) {
         let holder = session.holder();
         let key = UserKey::new(&holder.app, &holder.openid);
-        self.with(&key, |users| {
-            let Some(user) = users.get_mut(&key) else {
-                return;
-            };
+        self.change(&key, |user| {
             user.sessions.retain(|other| !Arc::ptr_eq(other, session));
-            if user.sessions.is_empty() {
-                users.remove(&key);
-            }
         });
     }
 
     /// Lets go of a user, and gives the sessions.
     pub(in crate::store) fn remove_user(&self, key: &UserKey) -> Vec<Arc<Session>> {
-        self.with(key, |users| users.remove(key))
-            .map(|user| user.sessions)
-            .unwrap_or_default()
+        self.change(key, |user| std::mem::take(&mut user.sessions))
     }
 
     /// The user's keys that may still be tried, newest first.
@@ -132,35 +133,152 @@ impl Users {
         now: Timestamp,
         grace: Duration,
     ) -> Vec<SessionKey> {
-        let fresh = |key: &&Key| {
+        let fresh = |key: &Key| {
             key.replaced
                 .is_none_or(|replaced| now.since(replaced) <= grace)
         };
-        self.with(key, |users| {
-            let keys = users
-                .get(key)
-                .map(|user| user.keys.iter())
-                .unwrap_or_default();
-            keys.filter(fresh).map(|key| key.secret.clone()).collect()
-        })
+        let hash = hash(key.app(), key.openid());
+        let user = self.shard(hash).and_then(|shard| {
+            let users = shard.lock();
+            users
+                .find(hash, |kept| kept.is_of(key))
+                .map(|kept| kept.open())
+        });
+        let keys = user.map(|user| user.keys).unwrap_or_default();
+        keys.into_iter()
+            .filter(fresh)
+            .map(|key| key.secret)
+            .collect()
     }
 
-    /// Lets go of the dead sessions of one shard, and gives them.
+    /// Lets go of the dead sessions of some users, and gives them. `part` counts up: all users come
+    /// in turn.
     pub(in crate::store) fn sweep(
         &self,
-        shard: usize,
+        part: usize,
         now: Timestamp,
         lifetimes: &Lifetimes,
     ) -> Vec<Arc<Session>> {
-        let Some(shard) = self.shards.get(shard) else {
-            return Vec::new();
-        };
+        let parts = SHARDS / SWEPT_AT_ONCE;
+        let shards = self.shards.iter().skip(part % parts).step_by(parts);
         let mut dead = Vec::new();
-        shard.lock().retain(|_, user| {
-            dead.extend(user.take_dead(now, lifetimes));
-            !user.sessions.is_empty()
-        });
+        for shard in shards {
+            shard
+                .lock()
+                .retain(|kept| kept.keep_live(&mut dead, now, lifetimes));
+        }
         dead
+    }
+
+    /// Takes a user out, or a new one, and puts back what is left.
+    fn change<R: Default>(&self, key: &UserKey, act: impl FnOnce(&mut User) -> R) -> R {
+        let hash = hash(key.app(), key.openid());
+        let Some(shard) = self.shard(hash) else {
+            return R::default();
+        };
+        let mut users = shard.lock();
+        match users.entry(hash, |kept| kept.is_of(key), |kept| kept.hash()) {
+            Entry::Occupied(mut place) => {
+                let mut user = place.get().open();
+                let done = act(&mut user);
+                match Kept::of(user) {
+                    Some(kept) => **place.get_mut() = kept,
+                    None => drop(place.remove()),
+                }
+                done
+            }
+            Entry::Vacant(place) => {
+                let mut user = User::default();
+                let done = act(&mut user);
+                if let Some(kept) = Kept::of(user) {
+                    place.insert(Box::new(kept));
+                }
+                done
+            }
+        }
+    }
+
+    /// The shard of a user, by bits of the hash that place nothing within a shard.
+    fn shard(&self, hash: u64) -> Option<&Shard> {
+        let [_, _, _, byte, ..] = hash.to_ne_bytes();
+        self.shards.get(usize::from(byte))
+    }
+}
+
+fn hash(app: &AppId, openid: &OpenId) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (app, openid).hash(&mut hasher);
+    hasher.finish()
+}
+
+impl Kept {
+    /// How a user is kept; nothing without a session.
+    fn of(user: User) -> Option<Self> {
+        let mut sessions = user.sessions.into_iter();
+        let mut keys = user.keys.into_iter();
+        let session = sessions.next()?;
+        let key = keys.next()?;
+        let (sessions, keys): (Box<[_]>, Box<[_]>) = (sessions.collect(), keys.collect());
+        let more = !(sessions.is_empty() && keys.is_empty());
+        Some(Self {
+            session,
+            key: key.secret,
+            redeemed: key.redeemed,
+            more: more.then(|| Box::new(More { sessions, keys })),
+        })
+    }
+
+    fn open(&self) -> User {
+        let mut user = User {
+            sessions: vec![Arc::clone(&self.session)],
+            keys: vec![Key {
+                secret: self.key.clone(),
+                redeemed: self.redeemed,
+                replaced: None,
+            }],
+        };
+        if let Some(more) = &self.more {
+            user.sessions.extend(more.sessions.iter().cloned());
+            user.keys.extend(more.keys.iter().cloned());
+        }
+        user
+    }
+
+    fn is_of(&self, key: &UserKey) -> bool {
+        let holder = self.session.holder();
+        holder.openid == *key.openid() && holder.app == *key.app()
+    }
+
+    fn hash(&self) -> u64 {
+        let holder = self.session.holder();
+        hash(&holder.app, &holder.openid)
+    }
+
+    /// Moves dead sessions over to `dead`. Whether one is left.
+    fn keep_live(
+        &mut self,
+        dead: &mut Vec<Arc<Session>>,
+        now: Timestamp,
+        lifetimes: &Lifetimes,
+    ) -> bool {
+        if self.all_live(now, lifetimes) {
+            return true;
+        }
+        let mut user = self.open();
+        dead.extend(user.take_dead(now, lifetimes));
+        let left = Self::of(user);
+        let some_left = left.is_some();
+        if let Some(left) = left {
+            *self = left;
+        }
+        some_left
+    }
+
+    fn all_live(&self, now: Timestamp, lifetimes: &Lifetimes) -> bool {
+        let more = self.more.iter().flat_map(|more| more.sessions.iter());
+        std::iter::once(&self.session)
+            .chain(more)
+            .all(|session| session.is_live(now, lifetimes))
     }
 }
 
@@ -231,5 +349,16 @@ impl User {
                 known.replaced.or(Some(now))
             };
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_with_one_session_takes_no_more_than_one_small_allocation() {
+        // 48 bytes, of which the allocator needs 8.
+        assert!(size_of::<Kept>() <= 40, "{}", size_of::<Kept>());
     }
 }

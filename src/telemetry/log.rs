@@ -19,9 +19,9 @@ use tracing_subscriber::layer::Context;
 
 use crate::domain::clock::Clock;
 use crate::domain::limits;
-use crate::telemetry::access::{self, Record, Ring};
+use crate::telemetry::access::{LineWriter, Ring};
 use crate::telemetry::style::{Style, rfc3339};
-use crate::telemetry::{Level, Settings, UserField, event};
+use crate::telemetry::{Level, Settings, event};
 
 /// How long a record waits at most for the log thread.
 const WRITE_EVERY: Duration = Duration::from_millis(50);
@@ -37,7 +37,6 @@ struct Inner {
     rings: Mutex<Vec<Ring>>,
     style: Style,
     level: Level,
-    user: UserField,
     access: bool,
     clock: Clock,
     closed: AtomicBool,
@@ -58,16 +57,16 @@ impl Log {
             rings: Mutex::default(),
             style,
             level: settings.level,
-            user: settings.user.clone(),
             access: settings.access,
             clock,
             closed: AtomicBool::new(false),
             thread: Mutex::default(),
         }));
         let inner = Arc::clone(&log.0);
+        let lines = LineWriter::new(style, settings.user.clone());
         let thread = std::thread::Builder::new()
             .name("log".to_owned())
-            .spawn(move || inner.run(sink))?;
+            .spawn(move || inner.run(sink, lines))?;
         *log.0.thread.lock() = Some(thread);
         Ok(log)
     }
@@ -95,11 +94,11 @@ impl Log {
 }
 
 impl Inner {
-    fn run(&self, mut sink: Box<dyn Write + Send>) {
+    fn run(&self, mut sink: Box<dyn Write + Send>, mut lines: LineWriter) {
         loop {
             let closing = self.closed.load(Ordering::Acquire);
             // A sink that cannot be written to has nowhere to say so.
-            drop(self.drain(&mut *sink));
+            drop(self.drain(&mut *sink, &mut lines));
             if closing {
                 return;
             }
@@ -107,7 +106,7 @@ impl Inner {
         }
     }
 
-    fn drain(&self, sink: &mut dyn Write) -> std::io::Result<()> {
+    fn drain(&self, sink: &mut dyn Write, lines: &mut LineWriter) -> std::io::Result<()> {
         let mut wrote = false;
         while let Some(line) = self.events.pop() {
             writeln!(sink, "{line}")?;
@@ -116,9 +115,9 @@ impl Inner {
         let rings = self.rings.lock().clone();
         let mut records: Vec<_> = rings.iter().flat_map(Ring::take).collect();
         // Workers fill their rings side by side; a reader wants to see what happened in order.
-        records.sort_by_key(Record::ended);
+        records.sort_by_key(|record| record.ended());
         for record in records {
-            writeln!(sink, "{}", access::write(&record, &self.user, self.style))?;
+            sink.write_all(lines.write(&record).as_bytes())?;
             wrote = true;
         }
         let dropped = rings.iter().map(Ring::take_dropped).sum::<u64>()

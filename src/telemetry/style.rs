@@ -13,6 +13,33 @@ pub enum Style {
     Text,
 }
 
+/// Writes one moment after another as RFC 3339 does, in UTC with milliseconds. Most are within the
+/// second of the one before.
+#[derive(Debug, Default)]
+pub(in crate::telemetry) struct Times {
+    second: u64,
+    /// The text of that second, up to the point.
+    prefix: String,
+}
+
+impl Times {
+    /// Appends the moment.
+    pub(in crate::telemetry) fn write(&mut self, time: Timestamp, out: &mut String) {
+        if time.as_secs() != self.second || self.prefix.is_empty() {
+            self.second = time.as_secs();
+            self.prefix = rfc3339(time);
+            // What follows are the milliseconds and the Z.
+            self.prefix.truncate(self.prefix.len().saturating_sub(4));
+        }
+        out.push_str(&self.prefix);
+        let millis = time.as_millis() % 1000;
+        for digit in [millis / 100, millis / 10 % 10, millis % 10] {
+            out.push_str(itoa::Buffer::new().format(digit));
+        }
+        out.push('Z');
+    }
+}
+
 /// A moment as RFC 3339 writes it, in UTC with milliseconds.
 pub(in crate::telemetry) fn rfc3339(time: Timestamp) -> String {
     let time = UNIX_EPOCH + Duration::from_millis(time.as_millis());

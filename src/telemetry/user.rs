@@ -1,30 +1,85 @@
 //! How logs name a user without telling who it is.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use crate::domain::session::Holder;
-use crate::telemetry::{LogKey, UserField};
+use crate::domain::token::TokenDigest;
+use crate::telemetry::UserField;
+use crate::telemetry::access::Who;
 
 /// Bytes of the hash that are shown: enough to tell users apart, with room to spare.
 const SHOWN: usize = 8;
 
-/// What the `user` field of a log line says, if anything.
-pub(in crate::telemetry) fn name(holder: &Holder, field: &UserField) -> Option<String> {
-    match field {
-        UserField::Hash(key) => Some(hash(holder, key)),
-        UserField::OpenId => Some(holder.openid.as_str().to_owned()),
-        UserField::Off => None,
+/// Users whose name is at hand. Making one takes two rounds of SHA-256.
+const REMEMBERED: usize = 1024;
+
+/// Names users in log lines.
+pub(in crate::telemetry) enum Names {
+    Hash {
+        key: Hmac<Sha256>,
+        /// By digest of the session token: a name is looked for in one place only.
+        remembered: Vec<Option<(TokenDigest, String)>>,
+    },
+    OpenId,
+    Off,
+}
+
+impl Names {
+    pub(in crate::telemetry) fn new(field: UserField) -> Self {
+        match field {
+            UserField::Hash(key) => match Hmac::new_from_slice(key.expose()) {
+                Ok(key) => Self::Hash {
+                    key,
+                    remembered: Vec::new(),
+                },
+                // Any length is a key to HMAC.
+                Err(_never) => Self::Off,
+            },
+            UserField::OpenId => Self::OpenId,
+            UserField::Off => Self::Off,
+        }
+    }
+
+    /// What the `user` field of a log line says, if anything.
+    pub(in crate::telemetry) fn of<'a>(&'a mut self, who: &'a Who) -> Option<Cow<'a, str>> {
+        let holder = who.holder()?;
+        match self {
+            Self::Off => None,
+            Self::OpenId => Some(holder.openid.as_str().into()),
+            Self::Hash { key, remembered } => match who {
+                Who::Session(live) => {
+                    let digest = live.session().digest();
+                    Some(remember(remembered, digest, || hash(holder, key)).into())
+                }
+                Who::App(_) | Who::LoggedIn(_) | Who::Nobody => Some(hash(holder, key).into()),
+            },
+        }
     }
 }
 
-fn hash(holder: &Holder, key: &LogKey) -> String {
-    // Any length is a key to HMAC.
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key.expose()) else {
-        return String::new();
+fn remember<'a>(
+    remembered: &'a mut Vec<Option<(TokenDigest, String)>>,
+    digest: &TokenDigest,
+    name: impl FnOnce() -> String,
+) -> &'a str {
+    remembered.resize(REMEMBERED, None);
+    let [first, second, ..] = *digest.as_bytes();
+    let place = usize::from(u16::from_ne_bytes([first, second])) % REMEMBERED;
+    let Some(slot) = remembered.get_mut(place) else {
+        return "";
     };
+    if slot.as_ref().is_some_and(|(known, _)| known != digest) {
+        *slot = None;
+    }
+    &slot.get_or_insert_with(|| (*digest, name())).1
+}
+
+fn hash(holder: &Holder, key: &Hmac<Sha256>) -> String {
+    let mut mac = key.clone();
     mac.update(holder.app.as_str().as_bytes());
     mac.update(b" ");
     mac.update(holder.openid.as_str().as_bytes());
@@ -42,6 +97,13 @@ fn hash(holder: &Holder, key: &LogKey) -> String {
 mod tests {
     use super::*;
     use crate::domain::id::{AppId, OpenId};
+    use crate::telemetry::LogKey;
+
+    fn name(holder: &Holder, field: &UserField) -> Option<String> {
+        let who = Who::LoggedIn(Box::new(holder.clone()));
+        let mut names = Names::new(field.clone());
+        names.of(&who).map(Cow::into_owned)
+    }
 
     #[test]
     fn a_user_is_named_by_a_hash_that_depends_on_app_user_and_key() {

@@ -4,81 +4,144 @@
 use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
-use tokio::time::{Instant, Sleep};
 
 use crate::upstream::BoxError;
+use crate::upstream::http1::fault::Fault;
+use crate::upstream::http1::{Broken, Reading, Sending};
 use crate::upstream::pool::{Connection, Pool};
+use crate::upstream::relay::{self, Relayed};
 
 /// Why an answer broke off. The client must not see a clean end.
 #[derive(Debug, thiserror::Error)]
 pub enum BrokenAnswer {
     /// The app server broke off or did not keep to HTTP.
     #[error("the app server broke its answer off")]
-    Closed(#[source] hyper::Error),
+    Broken(#[source] Fault),
     /// The app server was silent for longer than `stream_idle_timeout`.
     #[error("the app server stopped sending its answer")]
     Idle,
+    /// The request broke off while it was being answered. The client's fault.
+    #[error("the request broke off while it was being answered")]
+    Request,
+}
+
+impl From<Broken> for BrokenAnswer {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::Fault(fault) => Self::Broken(fault),
+            Broken::Idle => Self::Idle,
+        }
+    }
 }
 
 /// The body of an answer.
-pub struct AnswerBody<B>
-where
-    B: Body<Data = Bytes, Error: Into<BoxError>> + 'static,
-{
-    inner: Incoming,
+pub struct AnswerBody {
+    source: Source,
+    /// Why it breaks off, when that is still to be told.
+    broken: Option<BrokenAnswer>,
+}
+
+enum Source {
+    /// Read by whoever asks for it.
+    Direct(Direct),
+    /// Read by a task of its own, because the request is still being sent as well.
+    Relayed(Relayed),
+}
+
+/// An answer that comes over a connection.
+pub(in crate::upstream) struct Direct {
+    reading: Reading,
     /// Until the answer has come to its end.
-    connection: Option<Connection<B>>,
-    pool: Rc<Pool<B>>,
-    idle: Option<(Duration, Pin<Box<Sleep>>)>,
+    connection: Option<Connection>,
+    /// Where the connection goes then; nowhere when it can carry nothing more.
+    home: Option<Rc<Pool>>,
 }
 
-impl<B> AnswerBody<B>
-where
-    B: Body<Data = Bytes, Error: Into<BoxError>> + 'static,
-{
+impl Direct {
     pub(in crate::upstream) fn new(
-        inner: Incoming,
-        connection: Connection<B>,
-        pool: Rc<Pool<B>>,
+        reading: Reading,
+        connection: Connection,
+        home: Option<Rc<Pool>>,
     ) -> Self {
-        let idle = pool.shared().settings().stream_idle_timeout;
-        let idle = idle.map(|timeout| (timeout, Box::pin(tokio::time::sleep(timeout))));
-        let mut body = Self {
-            inner,
+        let mut direct = Self {
+            reading,
             connection: Some(connection),
-            pool,
-            idle,
+            home,
         };
-        if body.inner.is_end_stream() {
-            body.give_back();
-        }
-        body
+        direct.settle();
+        direct
     }
 
-    fn give_back(&mut self) {
-        if let Some(connection) = self.connection.take() {
-            self.pool.put_back(connection);
+    /// Lets go of the connection when the answer has come to its end.
+    fn settle(&mut self) {
+        if !self.reading.decoder.is_done() {
+            return;
+        }
+        if let (Some(connection), Some(home)) = (self.connection.take(), self.home.take()) {
+            home.put_back(connection);
         }
     }
 
-    fn poll_idle(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        match &mut self.idle {
-            Some((_, timer)) => timer.as_mut().poll(context),
-            None => Poll::Pending,
+    pub(in crate::upstream) fn poll_frame(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenAnswer>>> {
+        let Some(connection) = &mut self.connection else {
+            return Poll::Ready(None);
+        };
+        let polled = ready!(self.reading.poll(&mut connection.wire, context));
+        self.settle();
+        Poll::Ready(polled.map(|read| read.map_err(BrokenAnswer::from)))
+    }
+}
+
+impl AnswerBody {
+    /// An answer to a request that has been sent to its end.
+    pub(in crate::upstream) fn direct(
+        reading: Reading,
+        connection: Connection,
+        home: Option<Rc<Pool>>,
+    ) -> Self {
+        Self::new(Source::Direct(Direct::new(reading, connection, home)))
+    }
+
+    /// An answer to a request that is still being sent.
+    pub(in crate::upstream) fn relayed<B>(
+        reading: Reading,
+        connection: Connection,
+        sending: Sending<B>,
+        home: Option<Rc<Pool>>,
+    ) -> Self
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin + 'static,
+    {
+        let relayed = relay::start(reading, connection, sending, home);
+        Self::new(Source::Relayed(relayed))
+    }
+
+    fn new(source: Source) -> Self {
+        Self {
+            source,
+            broken: None,
+        }
+    }
+
+    fn poll_source(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenAnswer>>> {
+        match &mut self.source {
+            Source::Direct(direct) => direct.poll_frame(context),
+            Source::Relayed(relayed) => relayed.poll_frame(context),
         }
     }
 }
 
-impl<B> Body for AnswerBody<B>
-where
-    B: Body<Data = Bytes, Error: Into<BoxError>> + 'static,
-{
+impl Body for AnswerBody {
     type Data = Bytes;
     type Error = BrokenAnswer;
 
@@ -86,41 +149,38 @@ where
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenAnswer>>> {
-        match Pin::new(&mut self.inner).poll_frame(context) {
-            Poll::Ready(Some(Ok(frame))) => {
-                if let Some((timeout, timer)) = &mut self.idle {
-                    timer.as_mut().reset(Instant::now() + *timeout);
-                }
-                if self.inner.is_end_stream() {
-                    self.give_back();
-                }
-                Poll::Ready(Some(Ok(frame)))
+        if let Some(broken) = self.broken.take() {
+            return Poll::Ready(Some(Err(broken)));
+        }
+        match self.poll_source(context) {
+            Poll::Ready(Some(Err(broken))) => {
+                // The server drops what it has not written yet when a body fails, and writes when
+                // a body makes it wait. The client should see as much as there was.
+                self.broken = Some(broken);
+                context.waker().wake_by_ref();
+                Poll::Pending
             }
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(BrokenAnswer::Closed(error)))),
-            Poll::Ready(None) => {
-                self.give_back();
-                Poll::Ready(None)
-            }
-            Poll::Pending if self.poll_idle(context).is_ready() => {
-                Poll::Ready(Some(Err(BrokenAnswer::Idle)))
-            }
-            Poll::Pending => Poll::Pending,
+            polled => polled,
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        match &self.source {
+            Source::Direct(direct) => direct.reading.decoder.is_done(),
+            Source::Relayed(relayed) => relayed.remaining() == Some(0),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        let remaining = match &self.source {
+            Source::Direct(direct) => direct.reading.decoder.remaining(),
+            Source::Relayed(relayed) => relayed.remaining(),
+        };
+        remaining.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
 
-impl<B> fmt::Debug for AnswerBody<B>
-where
-    B: Body<Data = Bytes, Error: Into<BoxError>> + 'static,
-{
+impl fmt::Debug for AnswerBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("AnswerBody(..)")
     }

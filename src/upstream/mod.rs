@@ -4,8 +4,10 @@
 mod answer;
 mod connect;
 mod exchange;
+pub mod http1;
 mod pool;
-mod request;
+mod relay;
+mod socket;
 mod tunnel;
 
 pub use answer::{AnswerBody, BrokenAnswer};
@@ -17,7 +19,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::HeaderValue;
+use http::header::HOST;
+use http::{HeaderMap, HeaderValue};
+
+use crate::upstream::http1::fault::Fault;
 
 /// Whatever went wrong with a request body while it was being sent.
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -92,6 +97,17 @@ impl fmt::Display for Target {
 }
 
 impl Settings {
+    /// The `Host` that the app server sees of a request with these headers.
+    fn host_for<'a>(&'a self, headers: &'a HeaderMap) -> &'a HeaderValue {
+        static NAMELESS: HeaderValue = HeaderValue::from_static("localhost");
+        let own = match &self.target {
+            Target::Http { authority, .. } => authority,
+            Target::Unix(_) => &NAMELESS,
+        };
+        let host = headers.get(HOST).filter(|_| self.preserve_host);
+        host.unwrap_or(own)
+    }
+
     /// The defaults of an app server at this target.
     pub fn at(target: Target) -> Self {
         Self {
@@ -114,7 +130,7 @@ impl Settings {
 pub enum Error {
     /// It did not keep to HTTP, or broke off before the head of its answer was whole.
     #[error("the app server broke the protocol or the connection")]
-    Broken(#[source] hyper::Error),
+    Broken(#[from] Fault),
     /// It cannot be connected to.
     #[error("the app server cannot be connected to")]
     Connect(#[source] std::io::Error),
@@ -124,6 +140,9 @@ pub enum Error {
     /// Too many requests or tunnels at once. Nobody's fault but the load's.
     #[error("too many requests to the app server at once")]
     Overloaded,
+    /// The request did not come to its end. The client's fault.
+    #[error("the request body broke off")]
+    Request(#[source] BoxError),
     /// It did not answer in time.
     #[error("the app server did not answer in time")]
     ResponseTimeout,

@@ -8,25 +8,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body::Body;
-use hyper::client::conn::http1::SendRequest;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Instant;
 
-use crate::upstream::connect::{Heard, connect};
-use crate::upstream::request::SendBody;
-use crate::upstream::{BoxError, Error, Settings};
+use crate::upstream::connect::connect;
+use crate::upstream::http1::Wire;
+use crate::upstream::{Error, Settings};
 
 /// How often a request that waits for a connection asks the other workers for an idle one's place.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 
 /// While other workers wait, every so many-th returned connection is given up for them.
 const GIVE_UP_EVERY: usize = 4;
-
-/// How long an answered connection may take to become free, as when its request is still being
-/// sent.
-const SETTLE: Duration = Duration::from_secs(5);
 
 /// What the workers share of one app server.
 #[derive(Debug)]
@@ -71,9 +64,9 @@ impl Shared {
 }
 
 /// One connection, while somebody has it.
-pub(in crate::upstream) struct Connection<B> {
-    pub(in crate::upstream) sender: SendRequest<SendBody<B>>,
-    pub(in crate::upstream) heard: Heard,
+#[derive(Debug)]
+pub(in crate::upstream) struct Connection {
+    pub(in crate::upstream) wire: Wire,
     /// Whether it has carried a request before.
     pub(in crate::upstream) reused: bool,
     /// How long it may be kept.
@@ -81,16 +74,18 @@ pub(in crate::upstream) struct Connection<B> {
     _place: OwnedSemaphorePermit,
 }
 
-struct Idle<B> {
-    connection: Connection<B>,
+#[derive(Debug)]
+struct Idle {
+    connection: Connection,
     until: Instant,
 }
 
 /// The connections of one worker to one app server.
-pub(in crate::upstream) struct Pool<B> {
+#[derive(Debug)]
+pub(in crate::upstream) struct Pool {
     shared: Arc<Shared>,
-    idle: RefCell<VecDeque<Idle<B>>>,
-    waiters: RefCell<VecDeque<oneshot::Sender<Connection<B>>>>,
+    idle: RefCell<VecDeque<Idle>>,
+    waiters: RefCell<VecDeque<oneshot::Sender<Connection>>>,
     /// Requests that wait for a connection here.
     waiting: Cell<usize>,
     /// Connections that have come back.
@@ -99,10 +94,7 @@ pub(in crate::upstream) struct Pool<B> {
     reaping: Cell<bool>,
 }
 
-impl<B> Pool<B>
-where
-    B: Body<Data = Bytes, Error: Into<BoxError>> + 'static,
-{
+impl Pool {
     /// An empty pool. Must be made on the thread that uses it, inside a local task set.
     pub(in crate::upstream) fn new(shared: Arc<Shared>) -> Rc<Self> {
         let pool = Rc::new(Self {
@@ -122,15 +114,15 @@ where
     }
 
     /// A kept connection, or a new one.
-    pub(in crate::upstream) async fn take(&self) -> Result<Connection<B>, Error> {
-        if let Some(kept) = self.take_idle() {
+    pub(in crate::upstream) async fn take(&self, now: Instant) -> Result<Connection, Error> {
+        if let Some(kept) = self.take_idle(now) {
             return Ok(kept);
         }
         self.take_new_or_returned().await
     }
 
     /// A new connection: nothing that an app server may have closed already.
-    pub(in crate::upstream) async fn take_new(&self) -> Result<Connection<B>, Error> {
+    pub(in crate::upstream) async fn take_new(&self) -> Result<Connection, Error> {
         let place = match Arc::clone(&self.shared.connections).try_acquire_owned() {
             Ok(place) => place,
             Err(_none) => self.wait_for_place().await?,
@@ -148,18 +140,17 @@ where
     }
 
     /// The connection that was used last: the likeliest to be open still.
-    fn take_idle(&self) -> Option<Connection<B>> {
+    fn take_idle(&self, now: Instant) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
-        let now = Instant::now();
-        while let Some(last) = idle.pop_back() {
-            if last.until > now && last.connection.sender.is_ready() {
+        while let Some(mut last) = idle.pop_back() {
+            if last.until > now && last.connection.wire.is_quiet() {
                 return Some(last.connection);
             }
         }
         None
     }
 
-    async fn take_new_or_returned(&self) -> Result<Connection<B>, Error> {
+    async fn take_new_or_returned(&self) -> Result<Connection, Error> {
         if let Ok(place) = Arc::clone(&self.shared.connections).try_acquire_owned() {
             return self.open(place).await;
         }
@@ -174,20 +165,18 @@ where
 
     /// Puts a waiter at the end. Who gave up has left an entry behind; those go now, so that there
     /// are never more than may wait at a time.
-    fn queue(&self, waiter: oneshot::Sender<Connection<B>>) {
+    fn queue(&self, waiter: oneshot::Sender<Connection>) {
         let mut waiters = self.waiters.borrow_mut();
         waiters.retain(|waiter| !waiter.is_closed());
         waiters.push_back(waiter);
     }
 
-    async fn open(&self, place: OwnedSemaphorePermit) -> Result<Connection<B>, Error> {
-        let (sender, heard) = connect(&self.shared.settings).await?;
-        let keep = self.shared.settings.idle_timeout;
+    async fn open(&self, place: OwnedSemaphorePermit) -> Result<Connection, Error> {
+        let socket = connect(&self.shared.settings).await?;
         Ok(Connection {
-            sender,
-            heard,
+            wire: Wire::new(socket),
             reused: false,
-            keep,
+            keep: self.shared.settings.idle_timeout,
             _place: place,
         })
     }
@@ -196,9 +185,9 @@ where
     /// take, and only so many at a time.
     async fn wait(
         &self,
-        mut returned: oneshot::Receiver<Connection<B>>,
+        mut returned: oneshot::Receiver<Connection>,
         _pending: Pending<'_>,
-    ) -> Result<Granted<B>, Error> {
+    ) -> Result<Granted, Error> {
         let mut place = std::pin::pin!(Arc::clone(&self.shared.connections).acquire_owned());
         let mut too_long = std::pin::pin!(tokio::time::sleep(self.shared.settings.connect_timeout));
         let mut returns = true;
@@ -219,25 +208,9 @@ where
         }
     }
 
-    /// Takes a connection back that has been answered, as soon as it is free for another request.
-    pub(in crate::upstream) fn put_back(self: &Rc<Self>, mut connection: Connection<B>) {
-        if connection.sender.is_closed() {
-            return;
-        }
-        if connection.sender.is_ready() {
-            self.keep(connection);
-            return;
-        }
-        let pool = Rc::clone(self);
-        tokio::task::spawn_local(async move {
-            let ready = tokio::time::timeout(SETTLE, connection.sender.ready()).await;
-            if matches!(ready, Ok(Ok(()))) {
-                pool.keep(connection);
-            }
-        });
-    }
-
-    fn keep(self: &Rc<Self>, mut connection: Connection<B>) {
+    /// Takes a connection back that has carried a request and its whole answer.
+    pub(in crate::upstream) fn put_back(self: &Rc<Self>, mut connection: Connection) {
+        connection.wire.rest();
         connection.reused = true;
         if self.is_turn_of_others() {
             // Its place goes to whoever has waited longest, on any worker.
@@ -276,22 +249,19 @@ where
     fn drop_stale(&self) -> Option<Instant> {
         let now = Instant::now();
         let mut idle = self.idle.borrow_mut();
-        idle.retain(|kept| kept.until > now && !kept.connection.sender.is_closed());
+        idle.retain_mut(|kept| kept.until > now && kept.connection.wire.is_quiet());
         idle.iter().map(|kept| kept.until).min()
     }
 }
 
 /// What a request got that waited.
-enum Granted<B> {
+enum Granted {
     Place(OwnedSemaphorePermit),
-    Returned(Box<Connection<B>>),
+    Returned(Box<Connection>),
 }
 
 /// Closes kept connections when their time is over, until none is left.
-async fn reap<B>(pool: Weak<Pool<B>>)
-where
-    B: Body<Data = Bytes, Error: Into<BoxError>> + 'static,
-{
+async fn reap(pool: Weak<Pool>) {
     // The task is started just before the first connection is kept.
     tokio::task::yield_now().await;
     loop {
@@ -306,7 +276,7 @@ where
 }
 
 /// Gives up a kept connection whenever another worker lacks a place.
-async fn give_way<B>(pool: Weak<Pool<B>>) {
+async fn give_way(pool: Weak<Pool>) {
     loop {
         let Some(shared) = pool.upgrade().map(|pool| Arc::clone(&pool.shared)) else {
             return;

@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{SEC_WEBSOCKET_ACCEPT, UPGRADE};
+use bytes::Bytes;
+use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, UPGRADE};
 use http::{HeaderMap, HeaderValue};
-use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper_util::rt::TokioIo;
 use sha1::{Digest, Sha1};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
@@ -20,6 +19,8 @@ use tokio::time::Instant;
 
 use crate::domain::hop;
 use crate::domain::websocket::WebSocketRequest;
+use crate::upstream::http1::Wire;
+use crate::upstream::socket::Socket;
 
 /// RFC 6455 §1.3: what turns a key into the answer that only a WebSocket server gives.
 const WEBSOCKET_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -30,19 +31,23 @@ const FINISH: Duration = Duration::from_secs(10);
 /// The app server's side of an accepted WebSocket.
 #[derive(Debug)]
 pub struct Tunnel {
-    upgraded: OnUpgrade,
+    socket: Socket,
+    /// What the app server said right after it accepted.
+    early: Bytes,
     idle_timeout: Option<Duration>,
     _place: OwnedSemaphorePermit,
 }
 
 impl Tunnel {
     pub(in crate::upstream) fn new(
-        upgraded: OnUpgrade,
+        wire: Wire,
         idle_timeout: Option<Duration>,
         place: OwnedSemaphorePermit,
     ) -> Self {
+        let (socket, early) = wire.into_parts();
         Self {
-            upgraded,
+            socket,
+            early,
             idle_timeout,
             _place: place,
         }
@@ -50,14 +55,14 @@ impl Tunnel {
 
     /// Passes bytes between the two sides until one of them ends, or until nothing has passed for
     /// `stream_idle_timeout`. Gives the bytes from the client and to it.
-    pub async fn run<S>(self, client: S) -> io::Result<(u64, u64)>
+    pub async fn run<S>(self, mut client: S) -> io::Result<(u64, u64)>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let upgraded = self.upgraded.await.map_err(io::Error::other)?;
+        client.write_all(&self.early).await?;
         let last = Cell::new(Instant::now());
         let app_server = Noted {
-            socket: TokioIo::new(upgraded),
+            socket: self.socket,
             last: &last,
         };
         tokio::select! {
@@ -125,6 +130,12 @@ pub(in crate::upstream) fn accepts(headers: &HeaderMap, asked: &WebSocketRequest
             .is_some_and(|accept| *accept == expected)
 }
 
+/// Says to the client that its connection is a WebSocket from now on (RFC 6455 §4.2.2).
+pub(in crate::upstream) fn confirm(headers: &mut HeaderMap) {
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+}
+
 fn accept_of(key: &HeaderValue) -> String {
     let digest = Sha1::new()
         .chain_update(key.as_bytes())
@@ -135,7 +146,7 @@ fn accept_of(key: &HeaderValue) -> String {
 
 /// A socket that notes when something passes, either way.
 struct Noted<'a> {
-    socket: TokioIo<Upgraded>,
+    socket: Socket,
     last: &'a Cell<Instant>,
 }
 

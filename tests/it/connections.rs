@@ -10,6 +10,7 @@ use wxgate::server::Listen;
 
 use crate::support::app::until;
 use crate::support::events::Events;
+use crate::support::process::Gate;
 use crate::support::raw::{Connection, Request};
 use crate::support::{Setup, World};
 
@@ -103,6 +104,39 @@ async fn a_busy_connection_keeps_its_place_and_the_next_client_waits_for_it() {
     assert_eq!(waiting.answer().await.status, 200);
     world.app.emit("still there");
     assert_eq!(streams[0].next().await, "still there");
+}
+
+#[tokio::test]
+async fn no_more_connections_are_taken_than_there_are_places_and_those_that_wait_are_served() {
+    let setup = Setup {
+        server: "limits.max_connections = 4\nworkers = 2".to_owned(),
+        upstream: "max_idle = 0".to_owned(),
+        ..Setup::with("[access]\ndefault = \"public\"")
+    };
+    let gate = Gate::start(setup).await;
+    let mut streams = Vec::new();
+    for _ in 0..4 {
+        streams.push(Events::open(gate.get("/events")).await);
+    }
+    let full = gate.program.sockets();
+    let mut waiting = Vec::new();
+    for _ in 0..40 {
+        waiting.push(gate.get("/page").begin().await);
+    }
+    for count in 0..20 {
+        gate.app.emit(&count.to_string());
+        for events in &mut streams {
+            assert_eq!(events.next().await, count.to_string());
+        }
+        // A worker may have one in its hand; the others are left to the system.
+        assert!(gate.program.sockets() <= full + 2);
+    }
+    assert_eq!(gate.app.count(), 4, "served without a place");
+    drop(streams);
+    let answers = waiting.iter_mut().map(Connection::answer);
+    for answer in join_all(answers).await {
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
 }
 
 #[tokio::test]

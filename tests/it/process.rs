@@ -219,7 +219,7 @@ async fn routes_are_explained_by_what_decides_on_them() {
     let (_folder, path) = file(&good());
     for (method, target, told) in [
         ("GET", "/me", "decision  access.default = session"),
-        ("GET", "/me", "x-wx-openid"),
+        ("GET", "/me", "X-WX-OPENID"),
         ("GET", "/me", "forwarded to http://127.0.0.1:3000"),
         (
             "GET",

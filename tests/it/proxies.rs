@@ -177,6 +177,45 @@ async fn what_would_replace_the_target_or_tell_another_client_is_dropped_from_ev
 }
 
 #[tokio::test]
+async fn forwarded_tells_the_client_where_the_proxy_writes_no_other_list() {
+    let world = open_to_all("trusted_proxies = [\"127.0.0.0/8\", \"10.0.0.0/8\"]").await;
+    for (forwarded, client, chain) in [
+        (
+            "for=192.0.2.66, for=198.51.100.7",
+            "198.51.100.7",
+            "192.0.2.66, 198.51.100.7, ",
+        ),
+        (
+            "for=\"[2001:db8::7]:443\", for=10.1.2.3",
+            "2001:db8::7",
+            "2001:db8::7, 10.1.2.3, ",
+        ),
+        (
+            "for=192.0.2.66, for=unknown, for=10.1.2.3",
+            "10.1.2.3",
+            "10.1.2.3, ",
+        ),
+        (
+            "for=\"192.0.2.66, for=198.51.100.7",
+            "198.51.100.7",
+            "198.51.100.7, ",
+        ),
+        ("for=192.0.2.66, for=_hidden", "127.0.0.1", ""),
+    ] {
+        let forwarded = format!("{forwarded};proto=https;host=\"shop.example:8443\"");
+        let request = world.get("/a").header("Forwarded", &forwarded);
+        assert_eq!(request.send().await.status, 200);
+        let seen = world.app.last();
+        assert_eq!(seen.header("x-real-ip"), [client], "{forwarded}");
+        let chain = format!("{chain}127.0.0.1");
+        assert_eq!(seen.header("x-forwarded-for"), [chain], "{forwarded}");
+        assert_eq!(seen.header("x-forwarded-proto"), ["https"]);
+        assert_eq!(seen.header("x-forwarded-host"), ["shop.example:8443"]);
+        assert!(seen.header("forwarded").is_empty());
+    }
+}
+
+#[tokio::test]
 async fn a_scheme_said_twice_is_not_believed() {
     let world = open_to_all("trusted_proxies = [\"127.0.0.0/8\"]").await;
     for pair in [["https", "http"], ["https", "https"]] {

@@ -83,6 +83,57 @@ async fn a_refusal_during_an_upload_is_seen_as_a_status() {
 }
 
 #[tokio::test]
+async fn a_refusal_is_seen_in_the_middle_of_an_upload_larger_than_is_read_off() {
+    const LARGE: usize = 8 * 1024 * 1024;
+    let world = World::start().await;
+    let sized = world.post("/upload").header("Content-Length", "8388608");
+    let chunked = world.post("/upload").header("Transfer-Encoding", "chunked");
+    for (request, begun) in [(sized, ""), (chunked, "800000\r\n")] {
+        let mut connection = request.begin().await;
+        let (mut reading, mut writing) = connection.socket.split();
+        let sending = async {
+            writing.write_all(begun.as_bytes()).await.ok();
+            // Cut off some time; a client that is told so stops by itself.
+            writing.write_all(&vec![b'x'; LARGE]).await.ok();
+        };
+        let mut heard = vec![0; 64 * 1024];
+        let hearing = async {
+            let length = reading.read(&mut heard).await.unwrap();
+            String::from_utf8_lossy(&heard[..length]).into_owned()
+        };
+        let both = async { tokio::join!(sending, hearing).1 };
+        let heard = tokio::time::timeout(STUCK, both).await.expect("stuck");
+        assert!(heard.starts_with("HTTP/1.1 401 "), "{heard}");
+        assert!(heard.contains("session_required"), "{heard}");
+    }
+    assert_eq!(world.app.count(), 0);
+}
+
+#[tokio::test]
+async fn no_more_of_a_refused_upload_is_read_off_than_a_little() {
+    const MIB: usize = 1024 * 1024;
+    let world = World::start().await;
+    let endless = || world.post("/upload").header("Content-Length", "1000000000");
+    let mut connection = endless().begin().await;
+    let piece = vec![b'x'; MIB / 4];
+    let mut sent = 0;
+    while connection.socket.write_all(&piece).await.is_ok() {
+        sent += piece.len();
+        assert!(sent < 64 * MIB, "read on and on");
+    }
+    // Nor for longer: one that sends hardly anything is closed as well.
+    let mut connection = endless().begin().await;
+    assert_eq!(connection.head().await.unwrap().0, 401);
+    let trickle = async {
+        while connection.socket.write_all(b"x").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let cut = tokio::time::timeout(STUCK, trickle).await;
+    cut.expect("a trickling upload is never cut off");
+}
+
+#[tokio::test]
 async fn an_early_answer_of_the_app_reaches_a_client_that_is_still_sending() {
     let world = open_to_all("").await;
     let (answer, _connection) = upload(world.post("/early").body(vec![b'x'; UPLOAD])).await;

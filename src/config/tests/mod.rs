@@ -103,7 +103,7 @@ fn the_shortest_file_gets_all_defaults() {
     assert_eq!(gateway.routes.endpoints.len(), 4);
     assert_eq!(gateway.session.lifetimes.ttl, Duration::from_hours(168));
     assert_eq!(gateway.session.max_per_user, Some(10));
-    assert_eq!(gateway.identity.names().openid, "x-wx-openid");
+    assert_eq!(gateway.identity.names().openid.spelling(), "X-WX-OPENID");
     assert!(parse_with(SHORTEST, &[]).unwrap().warnings.is_empty());
 }
 
@@ -183,8 +183,8 @@ user = "openid"
     assert_eq!(gateway.decrypt.max_age, None);
     assert_eq!(gateway.session.max_per_user, None);
     assert_eq!(gateway.identity.token_places().len(), 2);
-    assert_eq!(gateway.identity.names().openid, "remote-user");
-    assert_eq!(gateway.identity.names().appid, "x-app");
+    assert_eq!(gateway.identity.names().openid.spelling(), "Remote-User");
+    assert_eq!(gateway.identity.names().appid.spelling(), "X-App");
     let upstreams: Vec<_> = gateway
         .routes
         .rules
@@ -199,13 +199,16 @@ user = "openid"
 
 #[test]
 fn explicit_headers_win_over_the_preset() {
-    let names = |lines: &str| shortest_with(lines).gateway.identity.names().openid.clone();
+    let names = |lines: &str| {
+        let identity = shortest_with(lines).gateway.identity;
+        identity.names().openid.spelling().to_owned()
+    };
     assert_eq!(
         names("[identity]\npreset = \"x-forwarded-user\""),
-        "x-forwarded-user"
+        "X-Forwarded-User"
     );
     let both = "[identity]\npreset = \"x-forwarded-user\"\nheaders.openid = \"X-User\"";
-    assert_eq!(names(both), "x-user");
+    assert_eq!(names(both), "X-User");
 }
 
 #[test]
@@ -263,6 +266,11 @@ fn what_is_probably_not_meant_is_a_warning_with_its_line() {
             "wxgate.toml:2: session.idle_ttl: is not shorter than session.ttl, so it ends no session",
         ),
         (
+            "[session]\ntoken_from = [\"query:token\", \"websocket-protocol\"]",
+            "wxgate.toml:2: session.token_from: names places in WebSocket handshakes only, so no \
+             other request can show a token; most want \"authorization\" as well",
+        ),
+        (
             "[server]\ntrusted_proxies = [\"0.0.0.0/0\"]",
             "wxgate.toml:2: server.trusted_proxies[0]: trusts everybody: any client can claim any \
              address in X-Forwarded-For; name the proxies only",
@@ -283,6 +291,7 @@ fn rules_that_differ_by_method_or_path_are_no_cause_for_warning() {
         "[[access.rules]]\npath = \"/a\"\nmethods = [\"GET\"]\n[[access.rules]]\npath = \"/a\"",
         "[[access.rules]]\npath = \"/a/b\"\nrequire = \"public\"\n[[access.rules]]\npath = \"/a/**\"",
         "[identity]\nkeep = [\"X-WX-Service\"]",
+        "[session]\ntoken_from = [\"query:a-B_1.~\", \"websocket-protocol\", \"header:X-T\"]",
         "[server]\nlisten = \"0.0.0.0:4180\"",
     ] {
         assert_eq!(warnings(lines), [""; 0], "{lines}");

@@ -265,7 +265,7 @@ fn what_no_request_may_bring_along_leaves_the_request_whole() {
         ),
         (
             "keep = [\"x.wx.openid\"]",
-            "2: identity.keep[0]: is \"x.wx.openid\", but only the gate may write x-wx-openid, expected another header",
+            "2: identity.keep[0]: is \"x.wx.openid\", but only the gate may write X-WX-OPENID, expected another header",
         ),
         (
             "keep = [\"x wx\"]",
@@ -278,12 +278,18 @@ fn what_no_request_may_bring_along_leaves_the_request_whole() {
 
 #[test]
 fn tokens_are_looked_for_in_places_that_mean_nothing_else() {
-    const EXPECTED: &str = "expected \"authorization\" or \"header:NAME\"";
+    const EXPECTED: &str =
+        "expected \"authorization\", \"header:NAME\", \"query:NAME\" or \"websocket-protocol\"";
+    const PARAMETER: &str = "expected the name of a parameter, of letters, digits and - . _ ~";
     for (lines, wrong) in [
         ("[]", format!(": is empty, so no token would ever be found, {EXPECTED}")),
         ("[\"cookie:sid\"]", format!("[0]: is \"cookie:sid\", which is not in this version, {EXPECTED}")),
-        ("[\"query:t\"]", format!("[0]: is \"query:t\", which is not in this version, {EXPECTED}")),
-        ("[\"websocket-protocol\"]", format!("[0]: is \"websocket-protocol\", which is not in this version, {EXPECTED}")),
+        ("[\"query:\"]", format!("[0]: is \"query:\", {PARAMETER}")),
+        ("[\"query:a b\"]", format!("[0]: is \"query:a b\", {PARAMETER}")),
+        ("[\"query:%74oken\"]", format!("[0]: is \"query:%74oken\", {PARAMETER}")),
+        ("[\"query\"]", format!("[0]: is \"query\", {EXPECTED}")),
+        ("[\"websocket-protocol:x\"]", format!("[0]: is \"websocket-protocol:x\", {EXPECTED}")),
+        ("[\"query:t\", \"query:t\"]", "[1]: is \"query:t\" for the second time, expected every place once".to_owned()),
         ("[\"body\"]", format!("[0]: is \"body\", {EXPECTED}")),
         ("[\"header:Authorization\"]", "[0]: is \"header:Authorization\", expected \"authorization\", which takes Bearer tokens there".to_owned()),
         ("[\"header:Upgrade\"]", "[0]: is \"Upgrade\", which belongs to one connection and goes no further, expected a header of its own".to_owned()),

@@ -8,7 +8,9 @@
 //! Knows nothing of routes or of where sessions are kept.
 
 mod overrides;
+mod query;
 mod rules;
+mod subprotocol;
 mod tokens;
 mod trailers;
 
@@ -19,11 +21,12 @@ pub use trailers::CleanBody;
 
 use std::sync::Arc;
 
-use http::header::HOST;
+use http::header::{HOST, TE};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, request};
 use http_body::Body;
 
+use crate::domain::field::FieldName;
 use crate::domain::forwarded::{Origin, X_REQUEST_ID};
 use crate::domain::hop;
 use crate::domain::peer::Peer;
@@ -33,8 +36,11 @@ use crate::domain::websocket::{BadHandshake, WebSocketRequest};
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
+static REQUEST_ID_FIELD: FieldName = FieldName::fixed(X_REQUEST_ID, "X-Request-Id");
+static TRACEPARENT_FIELD: FieldName = FieldName::fixed(TRACEPARENT, "traceparent");
+
 /// The value of the source header: a mini program.
-const SOURCE: HeaderValue = HeaderValue::from_static("wx_client");
+static SOURCE: HeaderValue = HeaderValue::from_static("wx_client");
 
 /// Why a request cannot be cleaned. Always the client's fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -98,6 +104,7 @@ pub struct Clean<B> {
     parts: request::Parts,
     body: CleanBody<B>,
     websocket: Option<WebSocketRequest>,
+    takes_trailers: bool,
     rules: Arc<IdentityRules>,
 }
 
@@ -107,22 +114,23 @@ impl<B> Clean<B> {
     pub fn strip(
         request: Request<B>,
         rules: &Arc<IdentityRules>,
-        peer: &Peer,
+        peer: &Arc<Peer>,
     ) -> Result<(Self, Presented), Unclean> {
         let (mut parts, body) = request.into_parts();
         settle_host(&mut parts)?;
-        let websocket = WebSocketRequest::find(&parts)?;
-        let token = tokens::take(&mut parts.headers, rules.token_places())?;
+        let mut websocket = WebSocketRequest::find(&parts)?;
+        let token = tokens::take(&mut parts, websocket.as_mut(), rules.token_places())?;
         // Before the headers of the connection go: a client whose `Connection` line a proxy passes on
         // cannot have the proxy's word removed.
         let origin = Origin::take(&mut parts.headers, peer, &rules.trusted);
-        hop::remove(&mut parts.headers);
-        let stripped = rules.strip(&mut parts.headers);
+        let takes_trailers = hop::has_token(&parts.headers, &TE, "trailers");
+        let stripped = strip(&mut parts.headers, rules, &origin);
         let body = CleanBody::new(body, Arc::clone(rules));
         let clean = Self {
             parts,
             body,
             websocket,
+            takes_trailers,
             rules: Arc::clone(rules),
         };
         Ok((
@@ -183,74 +191,127 @@ impl<B> Clean<B> {
         self.body.into_inner()
     }
 
-    /// Says who the request is from, which makes it fit to be forwarded.
-    pub fn identify(self, identity: &Identity) -> Outbound<B> {
-        let Self {
-            mut parts,
-            body,
-            websocket,
-            rules,
-        } = self;
-        match identity {
-            Identity::Session(live) => write(&mut parts.headers, live.holder(), &rules),
-            Identity::Anonymous => {}
-        }
-        Outbound {
-            parts,
-            body,
-            websocket,
-        }
-    }
-}
-
-/// Writes exactly one of each name.
-fn write(headers: &mut HeaderMap, holder: &Holder, rules: &IdentityRules) {
-    let names = &rules.names;
-    headers.insert(&names.openid, holder.openid.header().clone());
-    headers.insert(&names.appid, holder.app.header().clone());
-    headers.insert(&names.source, SOURCE);
-    if let Some(unionid) = &holder.unionid {
-        headers.insert(&names.unionid, unionid.header().clone());
-    }
-    if let Some(env) = &rules.env {
-        headers.insert(&names.env, env.clone());
+    /// Says who the request is from and where it came from, which makes it fit to be forwarded.
+    pub fn identify(
+        self,
+        identity: Identity,
+        origin: Origin,
+        request_id: HeaderValue,
+    ) -> Outbound<B> {
+        Outbound(OutboundParts {
+            head: self.parts,
+            body: self.body,
+            websocket: self.websocket,
+            takes_trailers: self.takes_trailers,
+            own: OwnFields {
+                rules: self.rules,
+                identity,
+                origin,
+                request_id,
+                traceparent: None,
+            },
+        })
     }
 }
 
 /// A request that says who it is from: the only kind that can be sent to the app server.
 #[derive(Debug)]
-pub struct Outbound<B> {
-    parts: request::Parts,
-    body: CleanBody<B>,
-    websocket: Option<WebSocketRequest>,
+pub struct Outbound<B>(OutboundParts<B>);
+
+/// An [`Outbound`] taken apart for sending. There is no way back.
+#[derive(Debug)]
+pub struct OutboundParts<B> {
+    /// What is left of the head that the client sent.
+    pub head: request::Parts,
+    /// The body.
+    pub body: CleanBody<B>,
+    /// The WebSocket that it asks for.
+    pub websocket: Option<WebSocketRequest>,
+    /// Whether the client takes trailers (`TE: trailers`, RFC 9110 §10.1.4).
+    pub takes_trailers: bool,
+    /// What the gate says itself. None of these fields is in `head`.
+    pub own: OwnFields,
+}
+
+/// The fields that the gate writes into a request itself: who it is from, where it came from, its
+/// id, and its trace when that begins here.
+#[derive(Debug)]
+pub struct OwnFields {
+    rules: Arc<IdentityRules>,
+    identity: Identity,
+    origin: Origin,
+    request_id: HeaderValue,
+    traceparent: Option<HeaderValue>,
 }
 
 impl<B> Outbound<B> {
-    /// Says where the request came from.
-    pub fn set_origin(&mut self, origin: Origin, peer: &Peer) {
-        origin.write(&mut self.parts.headers, peer);
-    }
-
-    /// Gives the request its id.
-    pub fn set_request_id(&mut self, id: HeaderValue) {
-        self.parts.headers.insert(X_REQUEST_ID, id);
-    }
-
     /// Starts a trace (W3C Trace Context), in place of whatever trace the request claimed.
     pub fn start_trace(&mut self, traceparent: HeaderValue) {
-        self.parts.headers.insert(TRACEPARENT, traceparent);
-        self.parts.headers.remove(TRACESTATE);
+        let headers = &mut self.0.head.headers;
+        headers.remove(TRACEPARENT);
+        headers.remove(TRACESTATE);
+        self.0.own.traceparent = Some(traceparent);
     }
 
-    /// The trace that the request came with.
+    /// The trace that the request came with; none when it claims several.
     pub fn traceparent(&self) -> Option<&HeaderValue> {
-        self.parts.headers.get(TRACEPARENT)
+        let mut traces = self.0.head.headers.get_all(TRACEPARENT).iter();
+        traces.next().filter(|_| traces.next().is_none())
     }
 
-    /// Takes the request apart for sending. There is no way back.
-    pub fn into_parts(self) -> (request::Parts, CleanBody<B>, Option<WebSocketRequest>) {
-        (self.parts, self.body, self.websocket)
+    /// Takes the request apart for sending.
+    pub fn into_parts(self) -> OutboundParts<B> {
+        self.0
     }
+}
+
+impl OwnFields {
+    /// Shows every field, each name once. `host` is the request's own `Host`.
+    pub fn for_each(
+        &self,
+        host: Option<&HeaderValue>,
+        mut write: impl FnMut(&FieldName, &HeaderValue),
+    ) {
+        match &self.identity {
+            Identity::Session(live) => self.holder(live.holder(), &mut write),
+            Identity::Anonymous => {}
+        }
+        self.origin.fields(host, &mut write);
+        write(&REQUEST_ID_FIELD, &self.request_id);
+        if let Some(traceparent) = &self.traceparent {
+            write(&TRACEPARENT_FIELD, traceparent);
+        }
+    }
+
+    fn holder(&self, holder: &Holder, write: &mut impl FnMut(&FieldName, &HeaderValue)) {
+        let names = &self.rules.names;
+        write(&names.openid, holder.openid.header());
+        write(&names.appid, holder.app.header());
+        write(&names.source, &SOURCE);
+        if let Some(unionid) = &holder.unionid {
+            write(&names.unionid, unionid.header());
+        }
+        if let Some(env) = &self.rules.env {
+            write(&names.env, env);
+        }
+    }
+}
+
+/// Takes out, in one pass, every identity header, what belongs to the connection, and what nobody
+/// vouches for. Gives how many identity headers there were.
+fn strip(headers: &mut HeaderMap, rules: &IdentityRules, origin: &Origin) -> usize {
+    let listed = hop::listed(headers);
+    let mut stripped = 0;
+    let goes = |name: &&HeaderName| {
+        let protected = rules.protects(name);
+        stripped += usize::from(protected);
+        protected || hop::is_hop_by_hop(name) || origin.disbelieves(name) || listed.contains(name)
+    };
+    let gone: Vec<_> = headers.keys().filter(goes).cloned().collect();
+    for name in &gone {
+        headers.remove(name);
+    }
+    stripped
 }
 
 /// Makes sure that the request names its host once, and leaves the name in `Host` alone: RFC 9112
@@ -264,6 +325,8 @@ fn settle_host(parts: &mut request::Parts) -> Result<(), Unclean> {
     match (hosts.next(), hosts.next(), authority) {
         (Some(host), None, None) if is_authority(host) => {}
         (Some(host), None, Some(authority)) if same_host(host, &authority) => {}
+        // HTTP/1.1 needs the header whatever its target says (RFC 9112 §3.2).
+        (None, None, Some(_)) if parts.version == Version::HTTP_11 => return Err(Unclean::Host),
         (None, None, Some(authority)) if !authority.as_str().contains('@') => {
             let host =
                 HeaderValue::try_from(authority.as_str()).map_err(|_invalid| Unclean::Host)?;
@@ -276,8 +339,28 @@ fn settle_host(parts: &mut request::Parts) -> Result<(), Unclean> {
     Ok(())
 }
 
+/// `host[:port]`: a name, an IPv4 address, or an IPv6 address in brackets. Narrower than RFC 3986
+/// §3.2.2, which knows names of characters that no host has and that some server misreads.
 fn is_authority(host: &HeaderValue) -> bool {
-    !host.as_bytes().contains(&b'@') && Authority::try_from(host.as_bytes()).is_ok()
+    let host = host.as_bytes();
+    let inside = |byte: &u8| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.');
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    let end_of_name = match host {
+        [b'[', rest @ ..] => match rest.iter().position(|byte| !inside(byte)) {
+            Some(length @ 1..) if rest.get(length) == Some(&b']') => length + 2,
+            _ => return false,
+        },
+        _ => host
+            .iter()
+            .position(|byte| !plain(byte))
+            .unwrap_or(host.len()),
+    };
+    match host.get(end_of_name..) {
+        _ if end_of_name == 0 => false,
+        Some([]) => true,
+        Some([b':', port @ ..]) => port.len() <= 5 && port.iter().all(u8::is_ascii_digit),
+        _ => false,
+    }
 }
 
 fn same_host(host: &HeaderValue, authority: &Authority) -> bool {

@@ -2,8 +2,9 @@
 //! prefixes, places of tokens, trusted proxies. Takes nothing out itself but names.
 
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
 
+use crate::domain::field::FieldName;
 use crate::domain::fold::NameSet;
 use crate::domain::forwarded;
 use crate::domain::identity::overrides::is_method_override;
@@ -13,20 +14,20 @@ use crate::domain::peer::TrustedProxies;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdentityNames {
     /// The user's openid.
-    pub openid: HeaderName,
+    pub openid: FieldName,
     /// The user's unionid, where known.
-    pub unionid: HeaderName,
+    pub unionid: FieldName,
     /// The mini program.
-    pub appid: HeaderName,
+    pub appid: FieldName,
     /// That the request came from a mini program at all.
-    pub source: HeaderName,
+    pub source: FieldName,
     /// The cloud environment, a fixed text.
-    pub env: HeaderName,
+    pub env: FieldName,
 }
 
 impl IdentityNames {
     /// All of them.
-    pub fn all(&self) -> [&HeaderName; 5] {
+    pub fn all(&self) -> [&FieldName; 5] {
         [
             &self.openid,
             &self.unionid,
@@ -44,13 +45,26 @@ pub enum TokenPlace {
     Authorization,
     /// A header that only the gate uses.
     Header(HeaderName),
+    /// A parameter of the query, in WebSocket handshakes only: other requests leave their target
+    /// in logs and histories.
+    Query(Box<str>),
+    /// `wxgate.wxg_…` among the subprotocols of a WebSocket handshake.
+    WebSocketProtocol,
 }
 
 impl TokenPlace {
+    /// Whether it is looked into in WebSocket handshakes only.
+    pub fn is_for_websockets_only(&self) -> bool {
+        match self {
+            Self::Query(_) | Self::WebSocketProtocol => true,
+            Self::Authorization | Self::Header(_) => false,
+        }
+    }
+
     fn header(&self) -> Option<&HeaderName> {
         match self {
-            Self::Authorization => None,
             Self::Header(name) => Some(name),
+            Self::Authorization | Self::Query(_) | Self::WebSocketProtocol => None,
         }
     }
 }
@@ -90,6 +104,7 @@ impl IdentityRules {
             names
                 .all()
                 .into_iter()
+                .map(FieldName::name)
                 .chain(of_tokens)
                 .map(HeaderName::as_str),
             stripping.prefixes.iter().map(String::as_str),
@@ -122,7 +137,7 @@ impl IdentityRules {
     /// Whether the name may not stand in trailers: what headers are cleaned of, and what changes
     /// how a message is read (RFC 9110 §6.5.1).
     pub(in crate::domain::identity) fn forbids_in_trailers(&self, name: &HeaderName) -> bool {
-        const NEVER: [HeaderName; 6] = [
+        static NEVER: [HeaderName; 6] = [
             AUTHORIZATION,
             CONTENT_LENGTH,
             CONTENT_TYPE,
@@ -139,16 +154,8 @@ impl IdentityRules {
                 .contains(&TokenPlace::Header(name.clone()))
     }
 
-    /// Takes out every protected name; gives how many there were.
-    pub(in crate::domain::identity) fn strip(&self, headers: &mut HeaderMap) -> usize {
-        let found: Vec<_> = headers
-            .keys()
-            .filter(|name| self.protected.has(name))
-            .cloned()
-            .collect();
-        for name in &found {
-            headers.remove(name);
-        }
-        found.len()
+    /// Whether only the gate may write this name, in any spelling.
+    pub(in crate::domain::identity) fn protects(&self, name: &HeaderName) -> bool {
+        self.protected.has(name)
     }
 }

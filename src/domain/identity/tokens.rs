@@ -2,10 +2,15 @@
 //! nothing of the sessions behind them.
 
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, request};
 
 use crate::domain::identity::rules::TokenPlace;
+use crate::domain::identity::{Unclean, query, subprotocol};
 use crate::domain::token::SessionToken;
+use crate::domain::websocket::WebSocketRequest;
+
+/// How `Authorization` says that a token follows (RFC 6750 §2.1), in any case.
+const SCHEME: &[u8] = b"bearer ";
 
 /// Two different tokens, or two in one place: which of them counts is not for the gate to guess.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,22 +30,33 @@ pub enum TokenClaim {
 
 /// Reads tokens in their places, in order, and takes out every one of them.
 pub(in crate::domain::identity) fn take(
-    headers: &mut HeaderMap,
+    parts: &mut request::Parts,
+    mut websocket: Option<&mut WebSocketRequest>,
     places: &[TokenPlace],
-) -> Result<TokenClaim, AmbiguousToken> {
+) -> Result<TokenClaim, Unclean> {
     let mut claim = TokenClaim::None;
     for place in places {
-        let found = match place {
-            TokenPlace::Authorization => take_bearer(headers)?,
-            TokenPlace::Header(name) => take_header(headers, name)?,
+        let found = match (place, websocket.as_deref_mut()) {
+            (TokenPlace::Authorization, _) => take_bearer(&mut parts.headers)?,
+            (TokenPlace::Header(name), _) => take_header(&mut parts.headers, name)?,
+            (TokenPlace::Query(name), Some(_)) => query::take(&mut parts.uri, name)?,
+            (TokenPlace::WebSocketProtocol, Some(websocket)) => {
+                subprotocol::take(&mut parts.headers, websocket)?
+            }
+            (TokenPlace::Query(name), None) => {
+                query::hide(&mut parts.uri, name)?;
+                TokenClaim::None
+            }
+            (TokenPlace::WebSocketProtocol, None) => TokenClaim::None,
         };
         claim = claim.join(found)?;
     }
+    // Not looked for there, so it counts for nothing; but a token is a secret of the client's and
+    // the gate's, and goes no further wherever it stands.
     if !places.contains(&TokenPlace::Authorization) {
-        // Not looked for there, so it counts for nothing; but a token is a secret of the client's
-        // and the gate's, and goes no further wherever it stands.
-        take_bearer(headers)?;
+        take_bearer(&mut parts.headers)?;
     }
+    subprotocol::hide(&mut parts.headers);
     Ok(claim)
 }
 
@@ -73,11 +89,10 @@ fn take_bearer(headers: &mut HeaderMap) -> Result<TokenClaim, AmbiguousToken> {
 }
 
 fn bearer_token(value: &HeaderValue) -> Option<SessionToken> {
-    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-    let token = token.trim_start_matches(' ');
+    let (scheme, token) = value.as_bytes().split_at_checked(SCHEME.len())?;
     scheme
-        .eq_ignore_ascii_case("bearer")
-        .then(|| SessionToken::parse(token))
+        .eq_ignore_ascii_case(SCHEME)
+        .then(|| SessionToken::from_bytes(token.trim_ascii_start()))
         .flatten()
 }
 
@@ -88,6 +103,6 @@ fn take_header(headers: &mut HeaderMap, name: &HeaderName) -> Result<TokenClaim,
     let Some(value) = headers.remove(name) else {
         return Ok(TokenClaim::None);
     };
-    let token = value.to_str().ok().and_then(SessionToken::parse);
+    let token = SessionToken::from_bytes(value.as_bytes());
     Ok(token.map_or(TokenClaim::Malformed, TokenClaim::Token))
 }

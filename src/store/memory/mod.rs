@@ -1,61 +1,43 @@
-//! Sessions in this process: a bounded cache by token, beside the index by user.
+//! Sessions in this process: a bounded table by token, beside the index by user.
 //!
-//! The cache bounds memory and nothing else. Whether a session is live is asked of the session, so
-//! one that a race left in the cache after it was ended is still dead.
+//! The table bounds memory and decides nothing. Whether a session is live is asked of the session,
+//! so one that a race left in the table after it was ended is still dead.
 
-use std::hash::{BuildHasherDefault, Hasher};
+mod table;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-
-use moka::notification::RemovalCause;
-use moka::policy::EvictionPolicy;
-use moka::sync::Cache;
 
 use crate::domain::clock::Timestamp;
 use crate::domain::id::UserKey;
 use crate::domain::secret::SessionKey;
 use crate::domain::session::{Lifetimes, Live, Session};
 use crate::domain::token::TokenDigest;
+use crate::store::memory::table::Table;
 use crate::store::streams::{Stream, Streams};
-use crate::store::users::Users;
+use crate::store::users::{Displaced, Users};
 use crate::store::{Login, Settings};
-
-type Sessions = Cache<TokenDigest, Arc<Session>, BuildHasherDefault<DigestHasher>>;
 
 /// Sessions in this process. A cheap handle.
 #[derive(Clone, Debug)]
 pub struct MemoryStore {
-    sessions: Sessions,
+    table: Arc<Table>,
+    max_sessions: usize,
     users: Arc<Users>,
     streams: Streams,
-    next_shard: Arc<AtomicUsize>,
+    next_sweep: Arc<AtomicUsize>,
 }
 
 impl MemoryStore {
     /// An empty store.
     pub fn new(settings: Settings) -> Self {
-        let users = Arc::new(Users::new());
-        let streams = Streams::default();
-        let (index, register) = (Arc::clone(&users), streams.clone());
-        let evicted = move |_: Arc<TokenDigest>, session: Arc<Session>, cause| {
-            if cause == RemovalCause::Size {
-                session.end();
-                index.remove(&session);
-                register.look_again(&session);
-            }
-        };
-        let sessions = Cache::builder()
-            .max_capacity(settings.max_sessions)
-            // The default policy may refuse the newest entry: a client that just logged in.
-            .eviction_policy(EvictionPolicy::lru())
-            .eviction_listener(evicted)
-            .build_with_hasher(BuildHasherDefault::default());
         Self {
-            sessions,
-            users,
-            streams,
-            next_shard: Arc::default(),
+            table: Arc::new(Table::new()),
+            max_sessions: usize::try_from(settings.max_sessions).unwrap_or(usize::MAX),
+            users: Arc::new(Users::new()),
+            streams: Streams::default(),
+            next_sweep: Arc::default(),
         }
     }
 
@@ -65,26 +47,38 @@ impl MemoryStore {
         now: Timestamp,
         lifetimes: &Lifetimes,
     ) -> Option<Live> {
-        let session = self.sessions.get(digest)?;
-        let live = Live::of(Arc::clone(&session), now, lifetimes);
-        if live.is_none() {
-            self.end(&session);
+        let session = self.table.find(digest)?;
+        match Live::of(session, now, lifetimes) {
+            Ok(live) => Some(live),
+            Err(dead) => {
+                self.end(&dead);
+                None
+            }
         }
-        live
     }
 
     pub(in crate::store) fn begin(&self, login: Login, now: Timestamp, lifetimes: &Lifetimes) {
         let session = Arc::clone(&login.session);
         // The index first: an ending that comes in between finds the session there and ends it.
-        // No lock of the index is held while the cache works, which may evict and lock it.
         let displaced = self.users.add(login, now, lifetimes);
-        self.sessions.insert(*session.digest(), session);
-        for ended in &displaced.ended {
-            self.drop_ended(ended);
+        self.enter(&session, displaced);
+    }
+
+    /// Puts a session into the table that the index has already, and lets go of what it displaced.
+    fn enter(&self, session: &Arc<Session>, displaced: Displaced) {
+        self.table.add(Arc::clone(session));
+        if session.is_ended() {
+            // By an ending that came in between, and did not find it in the table.
+            self.table.remove(session.digest());
         }
-        if let Some(replaced) = &displaced.replaced {
-            self.streams.look_again(replaced);
+        for ended in displaced.ended {
+            self.drop_ended(&ended);
         }
+        if let Some(replaced) = displaced.replaced {
+            self.streams.look_again(&replaced);
+        }
+        self.table
+            .make_room(self.max_sessions, session, |oldest| self.end(oldest));
     }
 
     pub(in crate::store) fn end(&self, session: &Arc<Session>) {
@@ -114,8 +108,8 @@ impl MemoryStore {
     }
 
     pub(in crate::store) fn sweep(&self, now: Timestamp, lifetimes: &Lifetimes) {
-        let shard = self.next_shard.fetch_add(1, Ordering::Relaxed) % self.users.shards().max(1);
-        for dead in self.users.sweep(shard, now, lifetimes) {
+        let part = self.next_sweep.fetch_add(1, Ordering::Relaxed);
+        for dead in self.users.sweep(part, now, lifetimes) {
             self.drop_ended(&dead);
         }
     }
@@ -123,31 +117,12 @@ impl MemoryStore {
     /// Ends a session that the index has let go of.
     fn drop_ended(&self, session: &Session) {
         session.end();
-        self.sessions.invalidate(session.digest());
+        self.table.remove(session.digest());
         self.streams.look_again(session);
     }
 }
 
-/// A token digest is a SHA-256 already: eight of its bytes are as good a hash as any.
-#[derive(Debug, Default)]
-struct DigestHasher(u64);
-
-impl Hasher for DigestHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        let mut word = [0; 8];
-        for (to, from) in word.iter_mut().zip(bytes) {
-            *to = *from;
-        }
-        self.0 = u64::from_ne_bytes(word);
-    }
-
-    // What `Hash` for arrays writes first says nothing: all digests have the same length.
-    fn write_usize(&mut self, _length: usize) {}
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;

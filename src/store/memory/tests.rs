@@ -9,6 +9,7 @@ use crate::domain::secret::SessionKey;
 use crate::domain::session::{Holder, Lifetimes, Session};
 use crate::domain::token::TokenDigest;
 use crate::store::memory::MemoryStore;
+use crate::store::memory::table::Table;
 use crate::store::{Login, Settings};
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -37,6 +38,13 @@ impl World {
     }
 
     fn login(&mut self, openid: &str, key: u8, replaces: Option<TokenDigest>) -> TokenDigest {
+        let login = self.login_of(openid, key, replaces);
+        let digest = *login.session.digest();
+        self.store.begin(login, self.now, &LIFETIMES);
+        digest
+    }
+
+    fn login_of(&mut self, openid: &str, key: u8, replaces: Option<TokenDigest>) -> Login {
         self.logins += 1;
         let digest = TokenDigest::new([self.logins; 32]);
         let holder = Holder {
@@ -44,15 +52,13 @@ impl World {
             openid: OpenId::parse(openid).unwrap(),
             unionid: None,
         };
-        let login = Login {
+        Login {
             session: Arc::new(Session::begin(digest, holder, self.now)),
             key: SessionKey::new([key; 16]),
             redeemed: self.now,
             replaces,
             max_per_user: self.cap,
-        };
-        self.store.begin(login, self.now, &LIFETIMES);
-        digest
+        }
     }
 
     fn lives(&self, digest: &TokenDigest) -> bool {
@@ -141,16 +147,54 @@ fn ending_all_ends_a_replaced_session_in_its_grace_too() {
 }
 
 #[test]
+fn a_session_that_is_ended_while_it_begins_is_not_kept() {
+    let mut world = World::new(10);
+    let login = world.login_of("a", 1, None);
+    let session = Arc::clone(&login.session);
+    let displaced = world.store.users.add(login, NOW, &LIFETIMES);
+    assert_eq!(world.store.end_all(&user("a")), 1);
+    world.store.enter(&session, displaced);
+    assert_eq!(world.store.table.len(), 0);
+    assert!(!world.lives(session.digest()));
+}
+
+#[test]
+fn even_where_there_is_room_for_one_only_a_login_is_not_refused_for_it() {
+    let mut world = World::new(1);
+    let first = world.login("a", 1, None);
+    assert!(world.lives(&first));
+    let second = world.login("b", 1, None);
+    assert_eq!(
+        [first, second].map(|digest| world.lives(&digest)),
+        [false, true]
+    );
+}
+
+#[test]
+fn the_newest_stays_though_the_other_was_found_since() {
+    let mut world = World::new(10);
+    let (one, two) = (world.login_of("a", 1, None), world.login_of("b", 1, None));
+    // Whichever of the two comes first in the table.
+    for (older, newest) in [(&one, &two), (&two, &one)] {
+        let table = Table::new();
+        table.add(Arc::clone(&older.session));
+        table.add(Arc::clone(&newest.session));
+        assert!(table.find(older.session.digest()).is_some());
+        table.make_room(1, &newest.session, |gone| table.remove(gone.digest()));
+        assert!(table.find(newest.session.digest()).is_some());
+        assert_eq!(table.len(), 1);
+    }
+}
+
+#[test]
 fn over_the_whole_bound_the_least_recently_used_goes_and_never_the_newest() {
     let mut world = World::new(3);
     let digests = ["a", "b", "c"].map(|openid| world.login(openid, 1, None));
-    world.store.sessions.run_pending_tasks();
     assert!(
         world.lives(&digests[0]),
         "used, so no longer the least recent"
     );
     let newest = world.login("d", 1, None);
-    world.store.sessions.run_pending_tasks();
     assert!(world.lives(&newest));
     assert_eq!(
         digests.map(|digest| world.lives(&digest)),
@@ -206,11 +250,10 @@ fn sweeping_forgets_what_has_run_out() {
     let mut world = World::new(10);
     world.login("a", 1, None);
     world.now = world.now.plus(Duration::from_hours(2));
-    for _ in 0..world.store.users.shards() {
+    for _ in 0..64 {
         world.store.sweep(world.now, &LIFETIMES);
     }
-    world.store.sessions.run_pending_tasks();
-    assert_eq!(world.store.sessions.entry_count(), 0);
+    assert_eq!(world.store.table.len(), 0);
     assert_eq!(world.keys("a"), [0; 0]);
 }
 

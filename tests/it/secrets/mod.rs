@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 use wxgate::sim::wechat::{Misbehaviour, Wanted};
 
 use crate::secrets::story::Story;
+use crate::support::process::Gate;
+use crate::support::raw::Request;
 use crate::support::{APPID, SECRET, appid, person};
 
 /// The keys of an access line, by the contract; `msg` beside them.
@@ -164,6 +166,45 @@ fn odd_heads(token: &str) -> Vec<String> {
     ]
 }
 
+fn handshake(gate: &Gate, target: &str) -> Request {
+    let request = gate.get(target).header("Connection", "Upgrade");
+    let request = request.header("Upgrade", "websocket");
+    let request = request.header("Sec-WebSocket-Version", "13");
+    request.header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+}
+
+/// Handshakes with a token in the query or among the subprotocols, good and bad.
+fn socket_requests(gate: &Gate, token: &str) -> Vec<Request> {
+    let mut requests = Vec::new();
+    for path in ["/socket", "/dead/socket", "/badsocket", "/page", "/%00"] {
+        for query in [
+            format!("ws={token}"),
+            format!("ws={token}A"),
+            format!("%77s={token}&ws={token}"),
+            format!("other={token}"),
+        ] {
+            // The app server says what it sees of a target that is no socket.
+            if path != "/page" || !query.starts_with("other") {
+                requests.push(handshake(gate, &format!("{path}?{query}")));
+            }
+        }
+        for offered in [
+            format!("wxgate.{token}"),
+            format!("wxgate, chat, wxgate.{token}"),
+            format!("wxgate.{token}A, wxgate"),
+            format!("wxgate.{token}, wxgate.{token}"),
+            format!("chat, wxgate{token}"),
+        ] {
+            let request = handshake(gate, path);
+            requests.push(request.header("Sec-WebSocket-Protocol", &offered));
+        }
+        let no_key = gate.get(&format!("{path}?ws={token}"));
+        let no_key = no_key.header("Connection", "Upgrade");
+        requests.push(no_key.header("Upgrade", "websocket"));
+    }
+    requests
+}
+
 #[tokio::test]
 async fn forwarded_requests_good_and_bad_tell_no_token_wherever_it_stands() {
     let mut story = Story::begin().await;
@@ -212,15 +253,11 @@ async fn forwarded_requests_good_and_bad_tell_no_token_wherever_it_stands() {
     for head in odd_heads(&token) {
         story.send_raw(&head).await;
     }
-    let socket = story.gate.get("/socket").bearer(&token);
-    let socket = socket
-        .header("Connection", "Upgrade")
-        .header("Upgrade", "websocket");
-    let socket = socket.header("Sec-WebSocket-Version", "13");
-    let mut socket = socket
-        .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
-        .begin()
-        .await;
+    for request in socket_requests(&story.gate, &token) {
+        story.send(request).await;
+    }
+    let socket = handshake(&story.gate, "/socket").bearer(&token);
+    let mut socket = socket.begin().await;
     assert_eq!(socket.head().await.unwrap().0, 101);
     let end = story.gate.request("DELETE", "/wx/session").bearer(&token);
     assert_eq!(story.send(end).await.status, 204);

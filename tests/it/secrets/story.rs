@@ -24,7 +24,9 @@ impl Story {
         let dead = dead.local_addr().unwrap();
         let setup = Setup {
             toml: format!(
-                "[log]\nlevel = \"debug\"\nformat = \"json\"\nuser = \"hash\"\n\
+                "[session]\n\
+                 token_from = [\"authorization\", \"query:ws\", \"websocket-protocol\"]\n\
+                 [log]\nlevel = \"debug\"\nformat = \"json\"\nuser = \"hash\"\n\
                  [[access.rules]]\npath = \"/dead/**\"\nupstream = \"dead\"\nrequire = \"session\"\n\
                  [[access.rules]]\npath = \"/public/**\"\nrequire = \"public\"\n\
                  [upstreams.dead]\nurl = \"http://{dead}\"\n"

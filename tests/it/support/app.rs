@@ -55,6 +55,7 @@ impl Seen {
 /// - `/hangup`: closes without an answer · `/hangup-reused`: the same, on a reused connection only
 /// - `/early`: answers 413 before the body has come · `/interim`: sends 103 first
 /// - `/socket`: a WebSocket that echoes, and closes with N when told `close N`
+/// - `/plainsocket`: the same, but chooses no subprotocol
 /// - `/badsocket`: a 101 with the wrong accept value · `/deafsocket`: a WebSocket that never ends
 /// - `/hop`: an answer with connection headers
 /// - `/kept-for-ever`: a connection offered for longer than there is time
@@ -216,7 +217,7 @@ impl AppServer {
                 accept(reader, seen, false).await;
                 std::future::pending().await
             }
-            "/socket" | "/badsocket" => {
+            "/socket" | "/plainsocket" | "/badsocket" => {
                 self.sockets.fetch_add(1, Ordering::SeqCst);
                 websocket(reader, seen, path == "/badsocket").await;
                 self.sockets.fetch_sub(1, Ordering::SeqCst);
@@ -291,7 +292,9 @@ fn fixed(path: &str, seen: &Seen) -> Option<(&'static str, bool)> {
              6\r\nabcdef\r\n0\r\n\r\n",
             true,
         ),
-        "/slow" | "/socket" | "/badsocket" | "/deafsocket" | "/events" => return None,
+        "/slow" | "/socket" | "/plainsocket" | "/badsocket" | "/deafsocket" | "/events" => {
+            return None;
+        }
         _ if seen.method == "HEAD" && !path.starts_with("/status/") => {
             ("HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n", true)
         }
@@ -332,7 +335,8 @@ async fn accept(reader: &mut Reader, seen: &Seen, wrong: bool) {
     let protocol = seen.header("sec-websocket-protocol");
     let protocol = protocol
         .first()
-        .and_then(|offered| offered.split(',').next());
+        .and_then(|offered| offered.split(',').next())
+        .filter(|_| !seen.target.starts_with("/plainsocket"));
     let protocol = protocol.map(|chosen| format!("Sec-WebSocket-Protocol: {}\r\n", chosen.trim()));
     reader
         .say(&format!(

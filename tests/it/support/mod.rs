@@ -3,7 +3,9 @@
 
 pub(crate) mod app;
 pub(crate) mod events;
+pub(crate) mod frames;
 pub(crate) mod pattern;
+pub(crate) mod played;
 pub(crate) mod process;
 pub(crate) mod raw;
 pub(crate) mod reader;

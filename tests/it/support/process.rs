@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -16,6 +17,8 @@ use wxgate::sim::wechat::MockWechat;
 use crate::support::app::{AppServer, until};
 use crate::support::raw::{Answer, Request};
 use crate::support::{APPID, Setup, appid, person, start_wechat};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_wxgate");
 
 /// A running `wxgate`, and all that it has said.
 #[derive(Debug)]
@@ -35,8 +38,18 @@ impl Drop for Program {
 
 impl Program {
     pub(crate) fn start(arguments: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_wxgate"))
-            .args(arguments)
+        Self::spawn(Command::new(PROGRAM).args(arguments))
+    }
+
+    /// Starts it with so many file descriptors at most.
+    fn start_with(descriptors: usize, arguments: &[&str]) -> Self {
+        let limited = format!("ulimit -n {descriptors}; exec \"$0\" \"$@\"");
+        let mut bash = Command::new("bash");
+        Self::spawn(bash.args(["-c", &limited, PROGRAM]).args(arguments))
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -101,6 +114,25 @@ impl Program {
             .unwrap_or_else(|| panic!("{status}: {}", self.said()))
     }
 
+    /// How many sockets it has open.
+    pub(crate) fn sockets(&self) -> usize {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap();
+        // One that is closed meanwhile is none.
+        let open = open.filter_map(|open| std::fs::read_link(open.unwrap().path()).ok());
+        open.filter(|file| file.to_string_lossy().starts_with("socket:"))
+            .count()
+    }
+
+    /// What it has had of the processors, to the hundredth of a second.
+    pub(crate) fn processor_time(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let (_name, fields) = stat.rsplit_once(") ").unwrap();
+        // User and system time, in ticks.
+        let times = fields.split(' ').skip(11).take(2);
+        let ticks: u32 = times.map(|ticks| ticks.parse::<u32>().unwrap()).sum();
+        ticks * Duration::from_millis(10)
+    }
+
     /// A field of the kernel's account of its memory, in KiB.
     pub(crate) fn memory(&self, field: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
@@ -137,13 +169,23 @@ pub(crate) struct Gate {
 
 impl Gate {
     pub(crate) async fn start(setup: Setup) -> Self {
+        Self::start_by(setup, Program::start).await
+    }
+
+    /// Starts it with so many file descriptors at most.
+    pub(crate) async fn start_with(setup: Setup, descriptors: usize) -> Self {
+        let start = |arguments: &[&str]| Program::start_with(descriptors, arguments);
+        Self::start_by(setup, start).await
+    }
+
+    async fn start_by(setup: Setup, start: impl Fn(&[&str]) -> Program) -> Self {
         let stop = CancellationToken::new();
         let app = AppServer::start(stop.clone()).await;
         let (wechat, wechat_address) = start_wechat(Clock::System, stop.clone()).await;
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("gate.toml");
         std::fs::write(&file, setup.config(app.address, wechat_address)).unwrap();
-        let program = Program::start(&["run", "-c", file.to_str().unwrap()]);
+        let program = start(&["run", "-c", file.to_str().unwrap()]);
         let address = |line: String| {
             let line: Value = serde_json::from_str(&line).unwrap();
             line["address"].as_str().unwrap().parse().unwrap()

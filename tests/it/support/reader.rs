@@ -132,6 +132,13 @@ impl Reader {
         }
     }
 
+    /// Waits until the other side has ended, and lets go of what it says until then.
+    pub(crate) async fn gone(&mut self) {
+        while self.more().await {
+            self.buffer.clear();
+        }
+    }
+
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> bool {
         self.socket.write_all(bytes).await.is_ok()
     }

@@ -2,22 +2,22 @@
 //! the log thread does the formatting. Says nothing that a client chose but method, path and
 //! trace id; of the path never the query, and of none a session token.
 
+mod line;
+
+pub(in crate::telemetry) use line::LineWriter;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
-use http::{HeaderValue, Method, Uri, Version};
-use serde::Serialize;
+use http::{HeaderValue, Method, Version};
 
 use crate::domain::clock::Timestamp;
 use crate::domain::id::AppId;
 use crate::domain::limits;
 use crate::domain::peer::Address;
 use crate::domain::session::{Holder, Live};
-use crate::domain::token;
-use crate::telemetry::style::{Style, rfc3339};
-use crate::telemetry::{UserField, user};
 
 /// Why a request did not end as it should, in the two letters that Envoy's users know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,12 +56,13 @@ pub struct Record {
     pub time: Timestamp,
     /// Its id.
     pub request_id: HeaderValue,
-    /// Its trace, as `traceparent` says it.
+    /// Its trace, as `traceparent` says it. A copy as well.
     pub traceparent: Option<HeaderValue>,
     /// Its method.
     pub method: Method,
-    /// Its target; the query is not written.
-    pub uri: Uri,
+    /// Its path, without the query. A copy: the target shares memory with everything else that came
+    /// in one read, which a record that waits would keep.
+    pub path: Box<str>,
     /// Which line of the route table decided.
     pub route: Route,
     /// The status of the answer.
@@ -106,7 +107,7 @@ impl Who {
         }
     }
 
-    fn holder(&self) -> Option<&Holder> {
+    pub(in crate::telemetry) fn holder(&self) -> Option<&Holder> {
         match self {
             Self::LoggedIn(holder) => Some(holder),
             Self::Session(live) => Some(live.holder()),
@@ -134,7 +135,7 @@ pub struct Ring(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    records: ArrayQueue<Record>,
+    records: ArrayQueue<Box<Record>>,
     dropped: AtomicU64,
 }
 
@@ -157,131 +158,19 @@ impl Ring {
 
     /// Leaves a record for the log thread. Never waits: when the ring is full it is dropped and
     /// counted.
-    pub fn push(&self, record: Record) {
+    pub fn push(&self, record: Box<Record>) {
         if self.0.records.push(record).is_err() {
             self.0.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// Takes out what is in it now; what comes meanwhile waits for the next time.
-    pub(in crate::telemetry) fn take(&self) -> impl Iterator<Item = Record> {
+    pub(in crate::telemetry) fn take(&self) -> impl Iterator<Item = Box<Record>> {
         let waiting = self.0.records.len();
         std::iter::from_fn(|| self.0.records.pop()).take(waiting)
     }
 
     pub(in crate::telemetry) fn take_dropped(&self) -> u64 {
         self.0.dropped.swap(0, Ordering::Relaxed)
-    }
-}
-
-#[derive(Serialize)]
-struct Line<'a> {
-    time: &'a str,
-    level: &'static str,
-    msg: &'static str,
-    request_id: &'a str,
-    trace_id: Option<&'a str>,
-    method: &'a str,
-    path: &'a str,
-    route: &'a str,
-    status: u16,
-    duration_ms: f64,
-    upstream_ms: Option<f64>,
-    bytes_in: u64,
-    bytes_out: u64,
-    client_ip: &'a str,
-    proto: &'static str,
-    appid: Option<&'a str>,
-    user: Option<&'a str>,
-    flags: &'static str,
-}
-
-/// Writes the record as one line.
-pub(in crate::telemetry) fn write(record: &Record, field: &UserField, style: Style) -> String {
-    let user = record
-        .who
-        .holder()
-        .and_then(|holder| user::name(holder, field));
-    let line = Line {
-        time: &rfc3339(record.time),
-        level: "info",
-        msg: "request",
-        request_id: record.request_id.to_str().unwrap_or_default(),
-        trace_id: record.traceparent.as_ref().and_then(trace_id),
-        method: &token::mask(record.method.as_str()),
-        path: &token::mask(record.uri.path()),
-        route: &route_name(record.route),
-        status: record.status,
-        duration_ms: millis(record.duration),
-        upstream_ms: record.upstream.map(millis),
-        bytes_in: record.bytes_in,
-        bytes_out: record.bytes_out,
-        client_ip: &record.client.to_string(),
-        proto: proto(record.version),
-        appid: record.who.app().map(AppId::as_str),
-        user: user.as_deref(),
-        flags: record.flag.map_or("", Flag::code),
-    };
-    match style {
-        Style::Json => serde_json::to_string(&line).unwrap_or_default(),
-        Style::Text => text(&line),
-    }
-}
-
-fn text(line: &Line<'_>) -> String {
-    let Line {
-        time,
-        method,
-        path,
-        status,
-        duration_ms,
-        route,
-        client_ip,
-        flags,
-        ..
-    } = line;
-    let user = line
-        .user
-        .map(|user| format!(" user={user}"))
-        .unwrap_or_default();
-    let flags = if flags.is_empty() {
-        String::new()
-    } else {
-        format!(" flags={flags}")
-    };
-    // A path is written as JSON writes it, so that nothing in it can pass for another line.
-    let path = serde_json::to_string(path).unwrap_or_default();
-    let path = path.trim_matches('"');
-    format!(
-        "{time} info  {method} {path} {status} {duration_ms}ms route={route} client_ip={client_ip}\
-         {user}{flags} request_id={}",
-        line.request_id
-    )
-}
-
-fn trace_id(traceparent: &HeaderValue) -> Option<&str> {
-    traceparent.to_str().ok()?.split('-').nth(1)
-}
-
-fn route_name(route: Route) -> String {
-    match route {
-        Route::Own(name) => name.to_owned(),
-        Route::Rule(index) => format!("rule {index}"),
-        Route::Default => "default".to_owned(),
-        Route::None => String::new(),
-    }
-}
-
-/// Milliseconds with three digits after the point.
-fn millis(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1_000_000.0).round() / 1000.0
-}
-
-fn proto(version: Version) -> &'static str {
-    match version {
-        Version::HTTP_09 | Version::HTTP_10 => "HTTP/1.0",
-        Version::HTTP_2 => "HTTP/2",
-        Version::HTTP_3 => "HTTP/3",
-        _ => "HTTP/1.1",
     }
 }

@@ -1,0 +1,122 @@
+//! The head of a request as it goes out over HTTP/1.1: the target as it came but without scheme and
+//! authority, what the client may say, and what the gate says itself, in the configured spelling.
+//! Pure: writes into memory.
+
+use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+
+use crate::domain::identity::OwnFields;
+use crate::upstream::Settings;
+
+/// How the body of a request is framed. Said by the gate itself, from what it will send: what the
+/// client's own fields said of it is not passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::upstream) enum Framing {
+    /// In chunks, the length not being known.
+    Chunked,
+    /// This many bytes.
+    Length(u64),
+    /// No body, and nothing said about one.
+    Nothing,
+}
+
+impl Framing {
+    /// For a body of this length, if that is known. A method that is expected to have a body says
+    /// so when it has none (RFC 9110 §8.6).
+    pub(in crate::upstream) fn of(length: Option<u64>, head: &http::request::Parts) -> Self {
+        let expects_none = matches!(
+            head.method,
+            Method::GET | Method::HEAD | Method::OPTIONS | Method::DELETE | Method::TRACE
+        );
+        match length {
+            Some(0) if expects_none && !head.headers.contains_key(CONTENT_LENGTH) => Self::Nothing,
+            Some(length) => Self::Length(length),
+            None => Self::Chunked,
+        }
+    }
+}
+
+/// What a head says beside what came with the request.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::upstream) struct Terms {
+    pub(in crate::upstream) framing: Framing,
+    pub(in crate::upstream) upgrade: bool,
+}
+
+/// Writes the head of a request.
+pub(in crate::upstream) fn write_head(
+    out: &mut Vec<u8>,
+    head: &http::request::Parts,
+    own: &OwnFields,
+    terms: Terms,
+    settings: &Settings,
+) {
+    write_request_line(out, &head.method, &head.uri);
+    let headers = &head.headers;
+    let host = settings.host_for(headers);
+    write_field(out, "Host", host);
+    for (name, value) in headers {
+        if !is_written_apart(name) {
+            write_field(out, name.as_str(), value);
+        }
+    }
+    write_cookies(out, headers);
+    own.for_each(headers.get(HOST), |name, value| {
+        write_field(out, name.spelling(), value);
+    });
+    write_terms(out, terms, settings);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The target goes out in the form that origin servers take (RFC 9112 §3.2.1).
+fn write_request_line(out: &mut Vec<u8>, method: &Method, uri: &Uri) {
+    let target = uri
+        .path_and_query()
+        .map_or("/", http::uri::PathAndQuery::as_str);
+    for part in [method.as_str(), " ", target, " HTTP/1.1\r\n"] {
+        out.extend_from_slice(part.as_bytes());
+    }
+}
+
+pub(in crate::upstream::http1) fn write_field(out: &mut Vec<u8>, name: &str, value: &HeaderValue) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// `Host` and the length are said by the gate; cookies are joined; and the go-ahead that `Expect`
+/// asks for was given by the gate when it began to read the body.
+fn is_written_apart(name: &HeaderName) -> bool {
+    *name == HOST || *name == CONTENT_LENGTH || *name == COOKIE || *name == EXPECT
+}
+
+/// HTTP/2 lets a client send its cookies in several fields; HTTP/1.1 knows one (RFC 9113 §8.2.3).
+fn write_cookies(out: &mut Vec<u8>, headers: &HeaderMap) {
+    let mut separator: &[u8] = b"cookie: ";
+    for cookie in headers.get_all(COOKIE) {
+        out.extend_from_slice(separator);
+        out.extend_from_slice(cookie.as_bytes());
+        separator = b"; ";
+    }
+    if separator == b"; " {
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+fn write_terms(out: &mut Vec<u8>, terms: Terms, settings: &Settings) {
+    match terms.framing {
+        Framing::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+        Framing::Length(length) => {
+            out.extend_from_slice(b"Content-Length: ");
+            out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+        Framing::Nothing => {}
+    }
+    if terms.upgrade {
+        out.extend_from_slice(b"Connection: Upgrade\r\nUpgrade: websocket\r\n");
+    } else if settings.max_idle == 0 {
+        out.extend_from_slice(b"Connection: close\r\n");
+    }
+}

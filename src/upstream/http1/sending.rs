@@ -1,0 +1,329 @@
+//! A request on its way out: the head, then the body as the client sends it, framed anew. Written
+//! piece by piece as the app server takes it; nothing is collected.
+
+use std::io::{self, IoSlice, Write as _};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use http::HeaderMap;
+use http_body::{Body, Frame};
+use tokio::io::AsyncWrite;
+use tokio::time::Instant;
+
+use crate::domain::identity::CleanBody;
+use crate::upstream::BoxError;
+use crate::upstream::http1::request::{Framing, write_field};
+use crate::upstream::socket::Socket;
+
+/// Who is being waited for.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::upstream) enum Waiting {
+    /// The app server, since then: to take more, or to answer.
+    AppServer(Instant),
+    /// The client, for more of the request body.
+    Client,
+}
+
+/// Why a request could not be sent to its end.
+#[derive(Debug, thiserror::Error)]
+enum Unsent {
+    /// The client's doing: its body broke off, or was not as long as announced.
+    #[error("the request body did not come to its end")]
+    Client(#[source] BoxError),
+    /// The app server takes no more. It may have answered all the same.
+    #[error("the app server takes no more of the request")]
+    Socket(#[from] io::Error),
+}
+
+/// A body that is shorter or longer than was announced.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the request body is not as long as announced")]
+struct WrongLength;
+
+/// What waits to be written: bytes of the gate's own, then a piece of the body, then a line end.
+#[derive(Debug, Default)]
+pub(in crate::upstream) struct Outgoing {
+    own: Vec<u8>,
+    /// How much of `own` has been written.
+    written: usize,
+    piece: Bytes,
+    tail: &'static [u8],
+}
+
+impl Outgoing {
+    /// Begins with this head.
+    pub(in crate::upstream) fn with_head(own: Vec<u8>) -> Self {
+        Self {
+            own,
+            ..Self::default()
+        }
+    }
+
+    /// Whether a piece can be added behind what is waiting.
+    fn has_room(&self) -> bool {
+        self.piece.is_empty() && self.tail.is_empty()
+    }
+
+    fn poll_write_out(
+        &mut self,
+        socket: &mut Socket,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        while self.has_remaining() {
+            let mut slices = [IoSlice::new(&[]); 3];
+            let count = self.chunks_vectored(&mut slices);
+            let slices = slices.get(..count).unwrap_or_default();
+            let written = match slices {
+                [only] => ready!(Pin::new(&mut *socket).poll_write(context, only))?,
+                several => ready!(Pin::new(&mut *socket).poll_write_vectored(context, several))?,
+            };
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.advance(written);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Room for more bytes of the gate's own. What has been written stays until then: a head
+    /// without a body can be written again.
+    fn own(&mut self) -> &mut Vec<u8> {
+        if self.written == self.own.len() {
+            self.own.clear();
+            self.written = 0;
+        }
+        &mut self.own
+    }
+}
+
+impl Buf for Outgoing {
+    fn remaining(&self) -> usize {
+        (self.own.len() - self.written) + self.piece.len() + self.tail.len()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        let own = self.own.get(self.written..).unwrap_or_default();
+        match (own, &*self.piece) {
+            ([], []) => self.tail,
+            ([], piece) => piece,
+            (own, _) => own,
+        }
+    }
+
+    fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let own = self.own.get(self.written..).unwrap_or_default();
+        let parts = [own, &self.piece, self.tail];
+        let parts = parts.into_iter().filter(|part| !part.is_empty());
+        let filled = slices.iter_mut().zip(parts).map(|(slice, part)| {
+            *slice = IoSlice::new(part);
+        });
+        filled.count()
+    }
+
+    fn advance(&mut self, count: usize) {
+        let own = count.min(self.own.len() - self.written);
+        self.written += own;
+        let piece = (count - own).min(self.piece.len());
+        self.piece.advance(piece);
+        self.tail = self.tail.get(count - own - piece..).unwrap_or_default();
+    }
+}
+
+/// A request on its way out.
+#[derive(Debug)]
+pub(in crate::upstream) struct Sending<B> {
+    out: Outgoing,
+    /// `None` when it has come to its end.
+    body: Option<CleanBody<B>>,
+    framing: Framing,
+    /// Bytes that are still to come of a body of known length.
+    left: u64,
+    waiting: Waiting,
+    /// Whether a byte has been written.
+    begun: bool,
+    /// Whether the app server has closed its ear.
+    refused: bool,
+}
+
+impl<B> Sending<B>
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
+{
+    /// Begins now.
+    pub(in crate::upstream) fn new(
+        out: Outgoing,
+        body: CleanBody<B>,
+        framing: Framing,
+        now: Instant,
+    ) -> Self {
+        let left = match framing {
+            Framing::Length(length) => length,
+            Framing::Chunked | Framing::Nothing => 0,
+        };
+        let is_empty = framing != Framing::Chunked && left == 0;
+        Self {
+            out,
+            body: (!is_empty).then_some(body),
+            framing,
+            left,
+            waiting: Waiting::AppServer(now),
+            begun: false,
+            refused: false,
+        }
+    }
+
+    /// Who is being waited for.
+    pub(in crate::upstream) fn waiting(&self) -> Waiting {
+        self.waiting
+    }
+
+    /// Whether no byte has been written.
+    pub(in crate::upstream) fn is_untouched(&self) -> bool {
+        !self.begun
+    }
+
+    /// Whether everything has been written.
+    pub(in crate::upstream) fn is_done(&self) -> bool {
+        self.body.is_none() && !self.out.has_remaining()
+    }
+
+    /// Whether there is something to write and somebody who takes it.
+    pub(in crate::upstream) fn goes_on(&self) -> bool {
+        !self.is_done() && !self.refused
+    }
+
+    /// Whether the app server took no more before the end.
+    pub(in crate::upstream) fn is_refused(&self) -> bool {
+        self.refused
+    }
+
+    /// The memory of the head.
+    pub(in crate::upstream) fn into_head(self) -> Vec<u8> {
+        self.out.own
+    }
+
+    /// Begins anew, on another connection. For a request of which nothing has been written, or one
+    /// without a body.
+    pub(in crate::upstream) fn rewind(&mut self) {
+        self.out.written = 0;
+        self.refused = false;
+        self.waiting = Waiting::AppServer(Instant::now());
+    }
+
+    /// Writes on, as far as that goes. An app server that takes no more may have answered all the
+    /// same, so that is no error here.
+    pub(in crate::upstream) fn poll_on(
+        &mut self,
+        socket: &mut Socket,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), BoxError>> {
+        if !self.goes_on() {
+            return Poll::Ready(Ok(()));
+        }
+        match ready!(self.poll(socket, context)) {
+            Ok(()) => Poll::Ready(Ok(())),
+            Err(Unsent::Client(error)) => Poll::Ready(Err(error)),
+            Err(Unsent::Socket(_error)) => {
+                self.refused = true;
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+
+    /// Writes on until everything is written, or somebody has to be waited for. The body is asked
+    /// before the head is written, so that the two go out together when both are there.
+    fn poll(&mut self, socket: &mut Socket, context: &mut Context<'_>) -> Poll<Result<(), Unsent>> {
+        loop {
+            let more = self.poll_body(context)?;
+            let before = self.out.remaining();
+            let written = self.out.poll_write_out(socket, context);
+            if self.out.remaining() < before {
+                self.begun = true;
+                self.took_some();
+            }
+            ready!(written).map_err(Unsent::Socket)?;
+            if more.is_ready() && self.body.is_some() {
+                continue;
+            }
+            // What was written may still be in the encrypting layer of the socket.
+            ready!(Pin::new(&mut *socket).poll_flush(context)).map_err(Unsent::Socket)?;
+            if self.body.is_none() {
+                return Poll::Ready(Ok(()));
+            }
+            self.waiting = Waiting::Client;
+            return Poll::Pending;
+        }
+    }
+
+    /// Takes the next piece of the body, if there is room for one.
+    fn poll_body(&mut self, context: &mut Context<'_>) -> Result<Poll<()>, Unsent> {
+        let Some(body) = &mut self.body else {
+            return Ok(Poll::Ready(()));
+        };
+        if !self.out.has_room() {
+            return Ok(Poll::Ready(()));
+        }
+        match Pin::new(body).poll_frame(context) {
+            Poll::Pending => return Ok(Poll::Pending),
+            Poll::Ready(Some(Ok(frame))) => self.frame(frame)?,
+            Poll::Ready(Some(Err(error))) => return Err(Unsent::Client(error.into())),
+            Poll::Ready(None) => self.end(None)?,
+        }
+        Ok(Poll::Ready(()))
+    }
+
+    /// The app server took something: it has all its time again to answer. A request without a
+    /// body is written at once, and its time runs from its beginning.
+    fn took_some(&mut self) {
+        if self.body.is_some() {
+            self.waiting = Waiting::AppServer(Instant::now());
+        }
+    }
+
+    fn frame(&mut self, frame: Frame<Bytes>) -> Result<(), Unsent> {
+        let data = match frame.into_data() {
+            Ok(data) if data.is_empty() => return Ok(()),
+            Ok(data) => data,
+            Err(frame) => return self.end(frame.into_trailers().ok()),
+        };
+        match self.framing {
+            Framing::Chunked => {
+                // Writing to memory cannot fail.
+                let _written = write!(self.out.own(), "{:x}\r\n", data.len());
+                self.out.tail = b"\r\n";
+            }
+            Framing::Length(_) | Framing::Nothing => {
+                let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
+                self.left = self.left.checked_sub(length).ok_or_else(wrong_length)?;
+                if self.left == 0 {
+                    self.body = None;
+                }
+            }
+        }
+        self.out.piece = data;
+        self.waiting = Waiting::AppServer(Instant::now());
+        Ok(())
+    }
+
+    fn end(&mut self, trailers: Option<HeaderMap>) -> Result<(), Unsent> {
+        self.body = None;
+        if self.left > 0 {
+            return Err(wrong_length());
+        }
+        if self.framing == Framing::Chunked {
+            let own = self.out.own();
+            own.extend_from_slice(b"0\r\n");
+            for (name, value) in &trailers.unwrap_or_default() {
+                write_field(own, name.as_str(), value);
+            }
+            own.extend_from_slice(b"\r\n");
+        }
+        self.waiting = Waiting::AppServer(Instant::now());
+        Ok(())
+    }
+}
+
+fn wrong_length() -> Unsent {
+    Unsent::Client(WrongLength.into())
+}
