@@ -111,6 +111,11 @@ def machine_busy_seconds():
     return (sum(fields) - idle) / TICKS_A_SECOND
 
 
+def end_in_order_when_told():
+    """Makes of SIGTERM what SIGINT is, so that whoever is told to end also ends its children."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
 class Processes:
     """All processes of one measurement; leaving the block ends them."""
 

@@ -11,6 +11,9 @@ BENCH = Path(__file__).resolve().parent.parent
 ROOT = BENCH.parent.parent
 TOOLS = ROOT / "target" / "bench"
 
+# How long the load generator may take: a million logins are minutes on a slow machine.
+LOAD_SECONDS = 1200
+
 APPID = "wx0123456789abcdef"
 
 # Two keys differ from what they are by default, for what is measured and not for speed: more
@@ -116,9 +119,13 @@ def load_command(*arguments):
 def load(*arguments, core=None):
     """Runs the load generator to its end, and gives what it found out."""
     argv = load_command(*arguments)
-    done = subprocess.run(
-        argv, capture_output=True, text=True, check=False, preexec_fn=pin(core)
-    )
+    try:
+        done = subprocess.run(
+            argv, capture_output=True, text=True, check=False, preexec_fn=pin(core),
+            timeout=LOAD_SECONDS,
+        )
+    except subprocess.TimeoutExpired as late:
+        raise Failed(f"{' '.join(argv)}: not done after {LOAD_SECONDS} s") from late
     if done.returncode != 0:
         raise Failed(f"{' '.join(argv)}: {done.stderr.strip()}")
     return done.stdout

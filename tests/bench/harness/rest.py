@@ -1,12 +1,13 @@
-"""What is measured without load or around it: starting, resting, idle connections, many sessions."""
+"""What is measured beside the load: starting, resting, idle connections, many sessions."""
 
 import json
 import socket
 import subprocess
+import threading
 import time
 
 from harness import peers, programs
-from harness.processes import Failed, free_port, pin, wait_until_listening
+from harness.processes import Failed, free_port, pin
 from harness.stage import GATE
 
 # A path that needs no session, so that the first request is forwarded with nobody logged in.
@@ -25,13 +26,15 @@ NO_KEPT_ANSWERS = """
 retry_window = "0"
 """
 
+# How long the first request may take, and holding idle connections altogether.
 START_SECONDS = 10
+HOLD_SECONDS = 120
 
 
 def start(stage, name, times):
     """How long it takes from the start of the process until the first request is served, and how
     much memory it has while nothing has happened yet."""
-    millis, resident = [], 0
+    millis = []
     for _time in range(times):
         port, tokens = free_port(), peers.invent_tokens(stage.folder, 1)
         began = time.monotonic()
@@ -80,9 +83,13 @@ def idle(stage, name, connections):
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         preexec_fn=pin(stage.other_core),
     ) as holder:
+        # A proxy that hangs must not hold this up for ever.
+        overdue = threading.Timer(HOLD_SECONDS, holder.kill)
+        overdue.start()
         report = json.loads(holder.stdout.readline() or "{}")
         time.sleep(SETTLE_SECONDS)
         held = door.process.resident_bytes()
+        overdue.cancel()
         holder.stdin.close()
     stage.end(doors)
     if report.get("good") != connections:

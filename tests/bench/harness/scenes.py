@@ -90,7 +90,8 @@ class Clocks:
     def read(self):
         children = resource.getrusage(resource.RUSAGE_CHILDREN)
         proxy = self.door.process.cpu_seconds()
-        beside = 0 if self.door.process is self.stage.upstream else self.stage.upstream.cpu_seconds()
+        upstream = self.stage.upstream
+        beside = 0 if self.door.process is upstream else upstream.cpu_seconds()
         return {
             "wall": time.monotonic(),
             "proxy": proxy,
