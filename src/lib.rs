@@ -3,7 +3,7 @@
 //! The life of a request:
 //!
 //! ```text
-//! server::worker ─▶ server::connection ─▶ gateway::answer ─▶ gateway::serve
+//! server::worker ─▶ server::connection ─▶ gateway::answer ─▶ gateway::decide
 //!   accept, limit     HTTP/1.1 or 2         access record,      │
 //!                     deadlines             refusal ─▶ answer   │
 //!                                                               ▼

@@ -28,7 +28,7 @@ pub enum BodyError {
 }
 
 /// What a stream hangs on.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(in crate::gateway) struct Hang {
     pub(in crate::gateway) shared: Arc<Shared>,
     pub(in crate::gateway) live: Live,

@@ -1,8 +1,6 @@
 //! What a request leaves behind: its record for the access log, filled in on the way and handed
 //! over when the last byte of the answer is gone, whichever way that happens.
 
-use std::time::Duration;
-
 use http::{HeaderValue, Request, StatusCode};
 use tokio::time::Instant;
 
@@ -92,8 +90,14 @@ impl Entry {
         self.note(|record| record.trace_id.push_str(trace_id.unwrap_or_default()));
     }
 
-    pub(in crate::gateway) fn app_server_answered(&mut self, after: Duration) {
-        self.note(|record| record.upstream = Some(after));
+    /// When it began.
+    pub(in crate::gateway) fn begun(&self) -> Instant {
+        self.begun
+    }
+
+    pub(in crate::gateway) fn app_server_answered(&mut self) {
+        let begun = self.begun;
+        self.note(|record| record.upstream = Some(begun.elapsed()));
     }
 
     /// Something kept it from ending as it should.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use http::header::SEC_WEBSOCKET_PROTOCOL;
 use http::{HeaderValue, Response};
-use tokio::time::Instant;
 
 use crate::domain::identity::{Clean, Identity, Presented};
 use crate::domain::session::Live;
@@ -17,52 +16,82 @@ use crate::gateway::{Gateway, Visit};
 use crate::server::body::RequestBody;
 use crate::server::upgrade::ClientUpgrade;
 use crate::telemetry::access::Flag;
-use crate::upstream::{self, Answered, Tunnel};
+use crate::upstream::{self, Answered, Tunnel, Written};
+
+/// A request that is ready to be sent on, and what its answer needs. Made without waiting for
+/// anything, and small: it is what a request consists of while the app server works.
+#[derive(Debug)]
+pub(in crate::gateway) struct Forwarding {
+    written: Written<RequestBody>,
+    opening: Option<Opening>,
+    hang: Option<Hang>,
+}
+
+/// The client's side of a WebSocket that is about to be opened.
+#[derive(Debug)]
+struct Opening {
+    upgrade: Option<ClientUpgrade>,
+    /// Chosen when the app server chooses none.
+    subprotocol: Option<HeaderValue>,
+}
 
 impl Gateway {
-    /// Sends the request on and gives the answer back as it comes.
-    pub(in crate::gateway) async fn forward(
+    /// Says who the request is from, and writes it down for the app server.
+    pub(in crate::gateway) fn outbound(
         &self,
         visit: &mut Visit<'_>,
         (mut request, presented): (Clean<RequestBody>, Presented),
         session: Option<Live>,
         upstream: upstream::Index,
-    ) -> Result<Response<AnswerBody>, Refusal> {
-        let upgrade = request
-            .websocket()
-            .is_some()
-            .then(|| ClientUpgrade::take(request.extensions_mut()))
-            .flatten();
-        let own_subprotocol = request
-            .websocket()
-            .and_then(WebSocketRequest::own_subprotocol);
+    ) -> Result<Forwarding, Refusal> {
+        let subprotocol = request.websocket().map(WebSocketRequest::own_subprotocol);
+        let opening = subprotocol.map(|subprotocol| Opening {
+            upgrade: ClientUpgrade::take(request.extensions_mut()),
+            subprotocol,
+        });
         let hang = session.as_ref().and_then(|live| self.hang(visit, live));
         let identity = session.map_or(Identity::Anonymous, Identity::Session);
         let request_id = visit.entry.request_id().clone();
         let mut outbound = request.identify(identity, presented.into_origin(), request_id);
-        let trace = outbound
-            .traceparent()
-            .filter(|trace| is_traceparent(trace))
-            .and_then(|trace| HeaderValue::from_bytes(trace.as_bytes()).ok());
-        let trace = trace.unwrap_or_else(|| {
+        if let Some(trace) = outbound.traceparent().filter(|it| is_traceparent(it)) {
+            visit.entry.traced(trace);
+        } else {
             let trace = self.ids.borrow_mut().traceparent();
-            outbound.start_trace(trace.clone());
-            trace
-        });
-        visit.entry.traced(&trace);
-        let begun = Instant::now();
-        let answered = self.exchange.send(upstream, outbound, begun).await;
-        visit.entry.app_server_answered(begun.elapsed());
+            visit.entry.traced(&trace);
+            outbound.start_trace(trace);
+        }
+        let written = self.exchange.write(upstream, outbound, visit.entry.begun());
+        Ok(Forwarding {
+            written: written.map_err(Refusal::Upstream)?,
+            opening,
+            hang,
+        })
+    }
+
+    /// Sends the request on and gives the answer back as it comes.
+    pub(in crate::gateway) async fn forward(
+        &self,
+        visit: &mut Visit<'_>,
+        forwarding: Forwarding,
+    ) -> Result<Response<AnswerBody>, Refusal> {
+        let Forwarding {
+            written,
+            opening,
+            hang,
+        } = forwarding;
+        let answered = written.send().await;
+        visit.entry.app_server_answered();
         match answered {
             Ok(Answered::Answer(response)) => {
                 Ok(response.map(|body| AnswerBody::streamed(body, hang)))
             }
             Ok(Answered::Tunnel(mut response, tunnel)) => {
-                if let Some(own) = own_subprotocol {
+                let opening = opening.ok_or(Refusal::Internal)?;
+                if let Some(own) = opening.subprotocol {
                     let chosen = response.headers_mut().entry(SEC_WEBSOCKET_PROTOCOL);
                     chosen.or_insert(own);
                 }
-                let upgrade = upgrade.ok_or(Refusal::Internal)?;
+                let upgrade = opening.upgrade.ok_or(Refusal::Internal)?;
                 let entry = visit.entry.hand_over();
                 tokio::task::spawn_local(run_tunnel(upgrade, tunnel, hang, entry));
                 Ok(response.map(|()| AnswerBody::nothing()))

@@ -1,7 +1,7 @@
 //! The request path: what a request means, who it is from, and where it goes.
 //!
 //! `Gateway::answer` is the only place that turns a refusal into an answer, and the only one that
-//! accounts for a request; `Gateway::serve` is the path itself, from top to bottom.
+//! accounts for a request; `Gateway::decide` is the path itself, from top to bottom.
 
 mod authenticate;
 pub mod body;
@@ -35,6 +35,7 @@ use crate::domain::peer::Peer;
 use crate::gateway::body::AnswerBody;
 use crate::gateway::desk::Desk;
 use crate::gateway::entry::Entry;
+use crate::gateway::forward::Forwarding;
 use crate::gateway::ids::Ids;
 use crate::gateway::refusal::Refusal;
 use crate::gateway::route::{Decision, Endpoint};
@@ -76,6 +77,12 @@ struct Visit<'a> {
     progress: Progress,
 }
 
+/// What is to be done with a request, decided before anything is waited for.
+enum Course {
+    Endpoint(Endpoint, Box<(Clean<RequestBody>, Presented)>),
+    Forward(Forwarding),
+}
+
 impl Gateway {
     /// For one worker. Must be made on its thread, inside its local task set.
     pub fn new(shared: Arc<Shared>, access_log: Option<Ring>) -> Self {
@@ -88,12 +95,12 @@ impl Gateway {
         }
     }
 
-    /// The path of a request, from top to bottom.
-    async fn serve(
+    /// The path of a request, from top to bottom, up to where something has to be waited for.
+    fn decide(
         &self,
         visit: &mut Visit<'_>,
         mut request: Request<RequestBody>,
-    ) -> Result<Response<AnswerBody>, Refusal> {
+    ) -> Result<Course, Refusal> {
         visit.settings.check_size(&request)?;
         let max_body_bytes = visit.settings.limits.max_body_bytes;
         request.body_mut().limit(max_body_bytes);
@@ -108,16 +115,33 @@ impl Gateway {
         visit.entry.decided(decision);
         match decision {
             Decision::Endpoint(endpoint) => {
-                // On the heap: it would make the future of every request larger, which is moved about.
-                let answer = Box::pin(self.endpoint(endpoint, visit, clean, &presented)).await?;
-                Ok(answer.map(AnswerBody::whole))
+                Ok(Course::Endpoint(endpoint, Box::new((clean, presented))))
             }
             Decision::Forward(line) => {
                 let access = visit.settings.access(line, &clean);
                 let session = self.authenticate(visit, &presented, access.require)?;
-                self.forward(visit, (clean, presented), session, access.upstream)
-                    .await
+                let forwarding =
+                    self.outbound(visit, (clean, presented), session, access.upstream)?;
+                Ok(Course::Forward(forwarding))
             }
+        }
+    }
+
+    /// Waits for what was decided.
+    async fn follow(
+        &self,
+        visit: &mut Visit<'_>,
+        course: Course,
+    ) -> Result<Response<AnswerBody>, Refusal> {
+        match course {
+            Course::Endpoint(endpoint, request) => {
+                let (clean, presented) = *request;
+                // On the heap, as everything that is seldom: the future of every request is moved
+                // about, and should be small.
+                let answer = Box::pin(self.endpoint(endpoint, visit, clean, &presented)).await?;
+                Ok(answer.map(AnswerBody::whole))
+            }
+            Course::Forward(forwarding) => self.forward(visit, forwarding).await,
         }
     }
 
@@ -141,11 +165,13 @@ impl Gateway {
 impl Handler for Gateway {
     type Body = AnswerBody;
 
-    async fn answer(
-        &self,
+    /// Decides at once, and then waits with no more than what was decided: a future that holds the
+    /// request has room for it twice, and the future of every request is moved about.
+    fn answer<'a>(
+        &'a self,
         request: Request<RequestBody>,
-        peer: &Arc<Peer>,
-    ) -> Response<AnswerBody> {
+        peer: &'a Arc<Peer>,
+    ) -> impl Future<Output = Response<AnswerBody>> {
         let now = self.shared.clock.now();
         let id = self.ids.borrow_mut().request_id(now);
         let mut visit = Visit {
@@ -154,10 +180,23 @@ impl Handler for Gateway {
             entry: Entry::begin(&request, peer, (now, id), self.access_log.clone()),
             progress: request.body().progress(),
         };
-        let mut response = match self.serve(&mut visit, request).await {
-            Ok(response) => response,
-            Err(refusal) => visit.refuse(refusal),
+        let course = self.decide(&mut visit, request);
+        self.finish(visit, course)
+    }
+}
+
+impl Gateway {
+    /// Waits for the answer, whatever it is, and accounts for it.
+    async fn finish(
+        &self,
+        mut visit: Visit<'_>,
+        course: Result<Course, Refusal>,
+    ) -> Response<AnswerBody> {
+        let answered = match course {
+            Ok(course) => self.follow(&mut visit, course).await,
+            Err(refusal) => Err(refusal),
         };
+        let mut response = answered.unwrap_or_else(|refusal| visit.refuse(refusal));
         let Visit {
             mut entry,
             progress,

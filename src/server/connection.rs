@@ -14,6 +14,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::header::{CONNECTION, EXPECT};
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body;
@@ -27,7 +28,7 @@ use tokio::time::{Instant, Sleep};
 
 use crate::domain::peer::{Address, Peer};
 use crate::server::Limits;
-use crate::server::body::RequestBody;
+use crate::server::body::{Progress, RequestBody};
 use crate::server::state::{Asked, RequestGuard, State};
 use crate::server::streams::{Sent, Streams};
 use crate::server::watched::Watched;
@@ -68,10 +69,10 @@ pub trait Handler: 'static {
     type Body: Body<Data = Bytes, Error: Into<BoxError>> + Unpin + 'static;
 
     /// Answers one request. Has no way to fail: a refusal is an answer.
-    fn answer(
-        &self,
+    fn answer<'a>(
+        &'a self,
         request: Request<RequestBody>,
-        peer: &Arc<Peer>,
+        peer: &'a Arc<Peer>,
     ) -> impl Future<Output = Response<Self::Body>>;
 }
 
@@ -312,18 +313,29 @@ impl Ending {
 }
 
 impl<H: Handler> Shared<H> {
-    async fn answer(
+    /// Hands a request over, and then waits with no more than the handler wants to keep.
+    fn answer(
         &self,
         request: Request<Incoming>,
         guard: RequestGuard,
-    ) -> Response<Sent<H::Body>> {
+    ) -> impl Future<Output = Response<Sent<H::Body>>> {
         let multiplexed = request.version() == Version::HTTP_2;
         // A client that waits for a go-ahead has sent nothing that would have to be read off.
         let drains = !multiplexed && !request.headers().contains_key(EXPECT);
         let timeout = self.limits.body_idle_timeout;
         let request = request.map(|body| RequestBody::new(body, timeout, drains));
         let progress = request.body().progress();
-        let mut response = self.handler.answer(request, &self.peer).await;
+        let answering = self.handler.answer(request, &self.peer);
+        answering.map(move |response| self.finish(response, guard, multiplexed, &progress))
+    }
+
+    fn finish(
+        &self,
+        mut response: Response<H::Body>,
+        guard: RequestGuard,
+        multiplexed: bool,
+        progress: &Progress,
+    ) -> Response<Sent<H::Body>> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             self.state.set_tunnelled();
         } else if !multiplexed && (!progress.is_finished() || self.state.is_draining()) {

@@ -1,6 +1,7 @@
 //! Sends requests to the app servers, each in the way that it understands.
 
 use std::fmt;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -47,14 +48,14 @@ impl Exchange {
         }
     }
 
-    /// Sends a request to app server number `upstream`, and waits for the head of the answer. The
-    /// time for that runs from `now` on.
-    pub async fn send<B>(
+    /// Writes down a request to app server number `upstream`. The time for its answer runs from `now`
+    /// on.
+    pub fn write<B>(
         &self,
         upstream: Index,
         request: Outbound<B>,
         now: Instant,
-    ) -> Result<Answered, Error>
+    ) -> Result<Written<B>, Error>
     where
         B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin + 'static,
     {
@@ -62,16 +63,46 @@ impl Exchange {
         let request = request.into_parts();
         let pool = match way {
             Way::Http2 { streams, .. } if request.websocket.is_none() => {
+                let streams = Rc::clone(streams);
                 // Apart, so that a request over HTTP/1.1 is no larger for it.
-                let answer = Box::pin(http2::exchange::send(streams, request, now)).await;
-                return answer.map(Answered::Answer);
+                let sent = async move { http2::exchange::send(&streams, request, now).await };
+                return Ok(Written(As::Http2(Box::pin(sent))));
             }
             Way::Http1(pool)
             | Way::Http2 {
                 websockets: pool, ..
             } => pool,
         };
-        http1::exchange::send(pool, request, now).await
+        let written = http1::exchange::Written::new(pool, request, now);
+        Ok(Written(As::Http1(Box::new(written))))
+    }
+}
+
+/// A request that has been written down for an app server, and waits to be sent. Boxed: it is passed
+/// from one future into the next, and each of them would have room for it twice.
+pub struct Written<B>(As<B>);
+
+enum As<B> {
+    Http1(Box<http1::exchange::Written<B>>),
+    Http2(Pin<Box<dyn Future<Output = Result<Response<AnswerBody>, Error>>>>),
+}
+
+impl<B> Written<B>
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin + 'static,
+{
+    /// Sends it, and waits for the head of the answer.
+    pub async fn send(self) -> Result<Answered, Error> {
+        match self.0 {
+            As::Http1(written) => written.send().await,
+            As::Http2(sent) => sent.await.map(Answered::Answer),
+        }
+    }
+}
+
+impl<B> fmt::Debug for Written<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Written(..)")
     }
 }
 

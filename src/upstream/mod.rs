@@ -14,7 +14,7 @@ mod trailers;
 mod tunnel;
 
 pub use answer::{AnswerBody, BrokenAnswer};
-pub use exchange::{Answered, Exchange};
+pub use exchange::{Answered, Exchange, Written};
 pub use shared::Shared;
 pub use tunnel::Tunnel;
 

@@ -7,6 +7,7 @@ use http::{HeaderName, HeaderValue};
 use crate::domain::field::FieldName;
 use crate::domain::fold::NameSet;
 use crate::domain::forwarded;
+use crate::domain::hop;
 use crate::domain::identity::overrides::is_method_override;
 use crate::domain::peer::TrustedProxies;
 
@@ -146,6 +147,7 @@ impl IdentityRules {
             TRANSFER_ENCODING,
         ];
         NEVER.contains(name)
+            || hop::is_hop_by_hop(name)
             || self.protected.has(name)
             || forwarded::is_forwarding(name)
             || is_method_override(name)

@@ -36,7 +36,6 @@ const MAX_INTERIM: usize = 16;
 struct Asking<B> {
     sending: Sending<B>,
     method: Method,
-    websocket: Option<WebSocketRequest>,
     /// Whether sending it twice is the same as sending it once, as far as HTTP can tell (RFC 9110
     /// §9.2.1).
     repeatable: bool,
@@ -51,37 +50,67 @@ struct Failed {
     heard: bool,
 }
 
-/// Sends a request, and waits for the head of the answer. The time for that runs from `now` on.
-pub(in crate::upstream) async fn send<B>(
-    pool: &Rc<Pool>,
-    request: OutboundParts<B>,
+/// A request that has been written down for an app server, and waits to be sent.
+pub(in crate::upstream) struct Written<B> {
+    pool: Rc<Pool>,
+    asking: Asking<B>,
+    websocket: Option<WebSocketRequest>,
     now: Instant,
-) -> Result<Answered, Error>
+}
+
+impl<B> Written<B>
 where
     B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin + 'static,
 {
-    let settings = pool.shared().settings();
-    let mut asking = Asking::new(request, pool.heads().take(), settings, now);
-    let Some(websocket) = asking.websocket.take() else {
-        let (head, connection) = deliver(pool, &mut asking, now).await?;
-        return match head.status {
-            StatusCode::SWITCHING_PROTOCOLS => Err(Error::UnaskedUpgrade),
-            _ => Ok(Answered::Answer(answer(pool, head, connection, asking))),
+    /// Writes a request down. The time for its answer runs from `now` on.
+    pub(in crate::upstream) fn new(
+        pool: &Rc<Pool>,
+        mut request: OutboundParts<B>,
+        now: Instant,
+    ) -> Self {
+        let websocket = request.websocket.take();
+        let kind = match websocket {
+            Some(_) => Kind::WebSocket,
+            None => Kind::Plain,
         };
-    };
-    let place = pool.shared().tunnel()?;
-    let (head, connection) = deliver(pool, &mut asking, now).await?;
-    if head.status != StatusCode::SWITCHING_PROTOCOLS {
-        return Ok(Answered::Answer(answer(pool, head, connection, asking)));
+        let settings = pool.shared().settings();
+        Self {
+            asking: Asking::new(request, kind, pool.heads().take(), settings, now),
+            pool: Rc::clone(pool),
+            websocket,
+            now,
+        }
     }
-    if !tunnel::accepts(&head.headers, &websocket) {
-        return Err(Error::UnaskedUpgrade);
+
+    /// Sends it, and waits for the head of the answer.
+    pub(in crate::upstream) async fn send(mut self: Box<Self>) -> Result<Answered, Error> {
+        let shared = self.pool.shared();
+        let place = self.websocket.as_ref().map(|_| shared.tunnel());
+        let place = place.transpose()?;
+        let (head, connection) = deliver(&self.pool, &mut self.asking, self.now).await?;
+        if head.status != StatusCode::SWITCHING_PROTOCOLS {
+            let answer = answer(&self.pool, head, connection, self.asking);
+            return Ok(Answered::Answer(answer));
+        }
+        match (self.websocket, place) {
+            (Some(asked), Some(place)) if tunnel::accepts(&head.headers, &asked) => {
+                // From here on it counts as a tunnel and no longer as a connection.
+                let idle_timeout = self.pool.shared().settings().stream_idle_timeout;
+                let tunnel = Tunnel::new(connection.wire, idle_timeout, place);
+                let mut response = response(head, ());
+                tunnel::confirm(response.headers_mut());
+                Ok(Answered::Tunnel(response, tunnel))
+            }
+            _ => Err(Error::UnaskedUpgrade),
+        }
     }
-    // From here on it counts as a tunnel and no longer as a connection.
-    let tunnel = Tunnel::new(connection.wire, settings.stream_idle_timeout, place);
-    let mut response = response(head, ());
-    tunnel::confirm(response.headers_mut());
-    Ok(Answered::Tunnel(response, tunnel))
+}
+
+/// What a request asks for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Plain,
+    WebSocket,
 }
 
 impl<B> Asking<B>
@@ -90,16 +119,13 @@ where
 {
     fn new(
         request: OutboundParts<B>,
+        kind: Kind,
         mut bytes: Vec<u8>,
         settings: &Settings,
         now: Instant,
     ) -> Self {
         let OutboundParts {
-            head,
-            body,
-            websocket,
-            own,
-            takes_trailers: _,
+            head, body, own, ..
         } = request;
         let length = if body.is_end_stream() {
             Some(0)
@@ -108,15 +134,14 @@ where
         };
         let terms = Terms {
             framing: Framing::of(length, &head),
-            upgrade: websocket.is_some(),
+            upgrade: kind == Kind::WebSocket,
         };
         write_head(&mut bytes, &head, &own, terms, settings);
         let safe = matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS);
         Self {
             sending: Sending::new(Outgoing::with_head(bytes), body, terms.framing, now),
             method: head.method,
-            repeatable: safe && length == Some(0) && websocket.is_none(),
-            websocket,
+            repeatable: safe && length == Some(0) && kind == Kind::Plain,
             interim: 0,
         }
     }
