@@ -6,7 +6,7 @@ use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, SET_COOKIE
 use crate::domain::hop;
 
 /// Never in trailers: what frames a message, says who asks, or sets state (RFC 9110 §6.5.1).
-const NEVER: [HeaderName; 6] = [
+static NEVER: [HeaderName; 6] = [
     AUTHORIZATION,
     CONTENT_LENGTH,
     CONTENT_TYPE,

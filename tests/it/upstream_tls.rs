@@ -7,7 +7,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::support::app::{AppServer, until};
-use crate::support::front::{Authority, Behind, Files, Front, Pair, Terms};
+use crate::support::certificates::{Authority, Pair};
+use crate::support::front::{Behind, Files, Front, Terms, vouch_for};
 use crate::support::process::Gate;
 use crate::support::raw::{Answer, Request};
 use crate::support::{Setup, World};
@@ -97,7 +98,7 @@ async fn an_app_server_that_nobody_believed_vouches_for_is_not_spoken_to() {
 async fn a_certificate_for_another_name_is_not_that_of_the_app_server() {
     let hall = Hall::new();
     for names in [&["other.example"][..], &["127.0.0.2"], &["127.0.0.1"], &[]] {
-        let pair = hall.authority.vouch_for(names, |_params| {});
+        let pair = vouch_for(&hall.authority, names, |_params| {});
         is_not_believed(&pair, &hall.believe()).await;
     }
 }
@@ -106,7 +107,7 @@ async fn a_certificate_for_another_name_is_not_that_of_the_app_server() {
 async fn a_certificate_out_of_its_time_is_not_believed() {
     let hall = Hall::new();
     for (from, to) in [(2019, 2020), (2999, 3000)] {
-        let pair = hall.authority.vouch_for(&["localhost"], |params| {
+        let pair = vouch_for(&hall.authority, &["localhost"], |params| {
             params.not_before = date_time_ymd(from, 1, 1);
             params.not_after = date_time_ymd(to, 1, 1);
         });
@@ -135,7 +136,7 @@ async fn an_address_is_believed_by_a_certificate_for_the_address_only() {
     for (names, status) in [(&["127.0.0.1"][..], 200), (&["localhost"], 502)] {
         let stop = CancellationToken::new();
         let app = AppServer::start(stop.clone()).await;
-        let terms = Terms::with(&hall.authority.vouch_for(names, |_params| {}));
+        let terms = Terms::with(&vouch_for(&hall.authority, names, |_params| {}));
         let front = Front::start(terms, Behind::App(app.address)).await;
         let url = format!("https://{}", front.address);
         let world = open_to_all(url, &hall.believe()).start().await;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::CertificateParams;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -20,52 +20,20 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// Vouches for app servers and for the gate.
-pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
+use crate::support::certificates::{Authority, Pair};
 
-/// A certificate and its key, as PEM.
-#[derive(Clone)]
-pub(crate) struct Pair {
-    pub(crate) cert: String,
-    pub(crate) key: String,
-}
-
-impl Authority {
-    pub(crate) fn new() -> Self {
-        let mut params = CertificateParams::new([]).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "an authority");
-        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
-    }
-
-    /// A certificate for an app server on this machine, or for the gate.
-    pub(crate) fn vouch(&self) -> Pair {
-        self.vouch_for(&["localhost", "127.0.0.1"], |_params| {})
-    }
-
-    /// A certificate for these names and addresses that is somehow special.
-    pub(crate) fn vouch_for(
-        &self,
-        names: &[&str],
-        special: impl FnOnce(&mut CertificateParams),
-    ) -> Pair {
-        let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
-        let mut params = CertificateParams::new(names).unwrap();
-        special(&mut params);
-        let key = KeyPair::generate().unwrap();
-        Pair {
-            cert: params.signed_by(&key, &self.0).unwrap().pem(),
-            key: key.serialize_pem(),
-        }
-    }
-
-    fn roots(&self) -> RootCertStore {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.0.der().clone()).unwrap();
-        roots
-    }
+/// A certificate for an app server with these names and addresses that is somehow special.
+pub(crate) fn vouch_for(
+    authority: &Authority,
+    names: &[&str],
+    special: impl FnOnce(&mut CertificateParams),
+) -> Pair {
+    let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+    let names = CertificateParams::new(names).unwrap().subject_alt_names;
+    authority.vouch_for(|params| {
+        params.subject_alt_names = names;
+        special(params);
+    })
 }
 
 /// Files of `tls.*`, for as long as this lives.
@@ -84,7 +52,7 @@ impl Files {
 
     /// A line of configuration: whose word is taken.
     pub(crate) fn believe(&self, authority: &Authority) -> String {
-        let path = self.write("ca.pem", &authority.0.pem());
+        let path = self.write("ca.pem", &authority.pem());
         format!("tls.ca_file = \"{}\"\n", path.display())
     }
 
@@ -121,7 +89,10 @@ impl Terms {
 
     /// Only those that this authority vouches for.
     pub(crate) fn only_known_to(mut self, authority: &Authority) -> Self {
-        self.clients = Some(authority.roots());
+        let certificate = CertificateDer::from_pem_slice(authority.pem().as_bytes());
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate.unwrap()).unwrap();
+        self.clients = Some(roots);
         self
     }
 
@@ -153,9 +124,10 @@ impl Terms {
                     .unwrap(),
             ),
         };
-        let certificate = CertificateDer::from_pem_slice(self.pair.cert.as_bytes()).unwrap();
         let key = PrivateKeyDer::from_pem_slice(self.pair.key.as_bytes()).unwrap();
-        let mut config = builder.with_single_cert(vec![certificate], key).unwrap();
+        let mut config = builder
+            .with_single_cert(vec![self.pair.der()], key)
+            .unwrap();
         config.alpn_protocols = self
             .alpn
             .iter()

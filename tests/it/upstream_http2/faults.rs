@@ -6,7 +6,8 @@ use tokio_util::sync::CancellationToken;
 use super::{open_to_all, start};
 use crate::support::World;
 use crate::support::app::AppServer;
-use crate::support::front::{Authority, Behind, Files, Front, Terms};
+use crate::support::certificates::Authority;
+use crate::support::front::{Behind, Files, Front, Terms};
 use crate::support::h2_played::{
     CANCEL, DATA, END_HEADERS, END_STREAM, HEADERS, INTERNAL_ERROR, NO_ERROR, OK, PING, Played,
     RST_STREAM, SETTINGS, Stage, frame,

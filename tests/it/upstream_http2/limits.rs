@@ -69,7 +69,7 @@ async fn requests_wait_for_room_but_only_so_many() {
 #[tokio::test]
 async fn a_request_does_not_wait_for_room_for_ever() {
     let app = H2App::allowing(1).await;
-    let world = before(&app, "max_connections = 1\nconnect_timeout = \"200ms\"").await;
+    let world = before(&app, "max_connections = 1\nconnect_timeout = \"500ms\"").await;
     let _busy = [
         world.get("/slow").begin().await,
         world.get("/slow").begin().await,
@@ -150,7 +150,7 @@ async fn no_connection_is_kept_when_none_may_be() {
 
 #[tokio::test]
 async fn an_app_that_is_too_slow_is_told_and_its_connection_goes_on() {
-    let (world, app) = start("response_timeout = \"200ms\"").await;
+    let (world, app) = start("response_timeout = \"500ms\"").await;
     for count in 1..=2 {
         let answer = world.get("/slow").send().await;
         answer.is_refused(504, "upstream_timeout", "retry");
@@ -165,7 +165,7 @@ async fn an_app_that_is_too_slow_is_told_and_its_connection_goes_on() {
 async fn an_app_that_shows_no_sign_of_life_after_a_timeout_is_connected_to_anew() {
     let stage = Stage::open().await;
     let url = format!("http://{}", stage.address());
-    let times = "response_timeout = \"200ms\"\nconnect_timeout = \"200ms\"";
+    let times = "response_timeout = \"500ms\"\nconnect_timeout = \"500ms\"";
     let world = open_to_all(url, times).start().await;
     let dead = async {
         let mut app = stage.meet().await;
@@ -188,7 +188,7 @@ async fn an_app_that_shows_no_sign_of_life_after_a_timeout_is_connected_to_anew(
 
 #[tokio::test]
 async fn the_time_for_an_answer_does_not_run_while_the_client_sends() {
-    let (world, _app) = start("response_timeout = \"200ms\"").await;
+    let (world, _app) = start("response_timeout = \"500ms\"").await;
     let mut connection = world
         .post("/upload")
         .header("Content-Length", "3")
@@ -196,7 +196,7 @@ async fn the_time_for_an_answer_does_not_run_while_the_client_sends() {
         .await;
     for piece in ["a", "b", "c"] {
         // A client this slow is the thing under test: longer than the app server may take.
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        tokio::time::sleep(Duration::from_millis(700)).await;
         connection.write(piece.as_bytes()).await;
     }
     assert_eq!(connection.answer().await.text(), "POST /upload 3 bytes");
@@ -204,15 +204,15 @@ async fn the_time_for_an_answer_does_not_run_while_the_client_sends() {
 
 #[tokio::test]
 async fn an_answer_that_stalls_is_broken_off_when_its_time_is_over() {
-    let (world, app) = start("stream_idle_timeout = \"200ms\"").await;
+    let (world, app) = start("stream_idle_timeout = \"1s\"").await;
     let answer = world.get("/events").send().await;
     assert_eq!((answer.status, answer.whole), (200, false));
     until("the app is told", || app.resets() == [Reason::CANCEL]).await;
     // One that goes on is not.
     let mut listening = world.get("/events").begin().await;
     assert_eq!(listening.head().await.unwrap().0, 200);
-    for number in 0..4 {
-        tokio::time::sleep(Duration::from_millis(100)).await;
+    for number in 0..3 {
+        tokio::time::sleep(Duration::from_millis(400)).await;
         app.emit(&format!("event {number}"));
         let piece = String::from_utf8(listening.piece().await).unwrap();
         assert!(piece.contains("event"), "{piece}");

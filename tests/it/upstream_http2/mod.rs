@@ -21,7 +21,8 @@ use tokio::net::{TcpStream, UnixListener};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::app::{AppServer, until};
-use crate::support::front::{Authority, Behind, Files, Front, Terms};
+use crate::support::certificates::Authority;
+use crate::support::front::{Behind, Files, Front, Terms};
 use crate::support::h2_app::H2App;
 use crate::support::raw::{Connection, Request};
 use crate::support::{STUCK, Setup, World, pattern};
