@@ -244,18 +244,20 @@ async fn a_stalled_handshake_takes_a_place_and_makes_room_for_a_newcomer() {
 async fn a_handshake_under_way_at_sigterm_is_finished_and_its_request_answered() {
     let files = Files::new();
     let setup = Setup {
-        server: "limits.tls_handshake_timeout = \"1h\"".to_owned(),
+        server: "limits.tls_handshake_timeout = \"1h\"\nlimits.header_timeout = \"1h\"".to_owned(),
         ..Setup::with(&files.table())
     };
     let mut gate = Gate::start(setup).await;
     let token = log_in(&files, gate.address, gate.code("alice")).await;
-    // One that does not go on must not hold up the end.
+    // Neither one that does not go on nor one that says nothing afterwards must hold up the end.
     let mut stalled = TcpStream::connect(gate.address).await.unwrap();
     stalled.write_all(&BEGUN).await.unwrap();
     let whole = TcpStream::connect(gate.address).await.unwrap();
+    let mute = TcpStream::connect(gate.address).await.unwrap();
     gate.program.signal("TERM").await;
     gate.program.line("\"draining\"").await;
     let connector = files.authority.client().connector();
+    let mute = encrypt(&connector, mute).await.unwrap();
     let mut client = Connection::over(encrypt(&connector, whole).await.unwrap());
     client
         .write(&gate.get("/page").bearer(&token).bytes())
@@ -267,7 +269,7 @@ async fn a_handshake_under_way_at_sigterm_is_finished_and_its_request_answered()
     assert_eq!(gate.program.ended().await, 0);
     let said = gate.program.said();
     assert!(!said.contains("after drain_timeout"), "{said}");
-    drop(stalled);
+    drop((stalled, mute));
 }
 
 #[tokio::test]
