@@ -54,8 +54,9 @@ const LINGER: Duration = Duration::from_millis(500);
 /// How long a connection that is at rest may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// Least size of a connection's buffer, in bytes: below, large bodies come in small pieces.
-const MIN_BUFFER_BYTES: usize = 64 * 1024;
+/// Size to which the buffer of a connection grows with a large body, in bytes. What is read at once is
+/// written at once, and every write wakes somebody.
+const BUFFER_BYTES: usize = 128 * 1024;
 
 /// The number of header fields for which hyper needs no memory of its own.
 const HYPER_MAX_HEADERS: usize = 100;
@@ -354,12 +355,15 @@ impl<H: Handler> Shared<H> {
 }
 
 fn http1_builder(limits: &Limits) -> http1::Builder {
+    // A head that is a little too large is to be refused with a problem document, so it is read.
+    let max_header_bytes = limits.max_header_bytes.saturating_mul(2);
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
         // The deadline of heads is the socket's; hyper's own would also cut the first idle time.
         .header_read_timeout(None)
-        .max_buf_size(limits.max_header_bytes.saturating_mul(2).max(MIN_BUFFER_BYTES));
+        .max_header_size(max_header_bytes)
+        .max_buf_size(max_header_bytes.max(BUFFER_BYTES));
     if limits.max_headers != HYPER_MAX_HEADERS {
         builder.max_headers(limits.max_headers);
     }

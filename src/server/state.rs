@@ -17,8 +17,9 @@ use futures_util::task::AtomicWaker;
 use tokio::time::Instant;
 
 /// After how long without a request a connection gives its buffers back. Longer than the pauses
-/// within a busy conversation, which would pay for new ones each time.
-pub(in crate::server) const REST_AFTER: Duration = Duration::from_secs(2);
+/// within a busy conversation, which would pay for new ones each time; short, because what many
+/// connections have at once is what the process has taken from the system.
+pub(in crate::server) const REST_AFTER: Duration = Duration::from_millis(250);
 
 /// The state of one connection.
 #[derive(Debug)]

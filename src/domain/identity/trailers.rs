@@ -9,6 +9,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
+use crate::domain::hop;
 use crate::domain::identity::rules::IdentityRules;
 
 pin_project! {
@@ -62,9 +63,10 @@ impl<B: Body> Body for CleanBody<B> {
 }
 
 fn clean(trailers: &mut HeaderMap, rules: &IdentityRules) {
+    let listed = hop::listed(trailers);
     let forbidden: Vec<_> = trailers
         .keys()
-        .filter(|name| rules.forbids_in_trailers(name))
+        .filter(|name| rules.forbids_in_trailers(name) || listed.contains(name))
         .cloned()
         .collect();
     for name in forbidden {

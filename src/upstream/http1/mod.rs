@@ -34,8 +34,9 @@ use crate::upstream::socket::Socket;
 /// Size of the first read, in bytes: most answers fit.
 const SMALL_READ_BYTES: usize = 8 * 1024;
 
-/// Size of the largest read, in bytes: more makes large answers no cheaper.
-const LARGE_READ_BYTES: usize = 128 * 1024;
+/// Size of the largest read, in bytes. What is read at once is written at once, and every write wakes
+/// somebody: larger ones make large answers cheaper, up to where they no longer fit into a cache.
+const LARGE_READ_BYTES: usize = 256 * 1024;
 
 /// One connection that speaks HTTP/1.1: the socket, and what has been read from it.
 #[derive(Debug)]
@@ -44,6 +45,8 @@ pub(in crate::upstream) struct Wire {
     buffer: BytesMut,
     /// Size of the next read, in bytes. Grows with answers that fill it.
     read_bytes: usize,
+    /// Bytes of the largest read since the connection was last free.
+    largest_read: usize,
     /// Stands at some deadline that has perhaps been put off since, and looks again when it fires.
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -54,6 +57,7 @@ impl Wire {
             socket,
             buffer: BytesMut::new(),
             read_bytes: SMALL_READ_BYTES,
+            largest_read: 0,
             timer: None,
         }
     }
@@ -78,9 +82,11 @@ impl Wire {
         self.buffer.is_empty() && self.poll_read(&mut context).is_pending()
     }
 
-    /// Gives a buffer that has grown back.
+    /// Gives a buffer back that was larger than the last answer needed. One large answer is often
+    /// followed by another.
     pub(in crate::upstream) fn rest(&mut self) {
-        if self.read_bytes > SMALL_READ_BYTES {
+        let largest_read = std::mem::take(&mut self.largest_read);
+        if self.read_bytes > SMALL_READ_BYTES && largest_read < SMALL_READ_BYTES {
             self.read_bytes = SMALL_READ_BYTES;
             self.buffer = BytesMut::new();
         }
@@ -97,6 +103,7 @@ impl Wire {
             context,
             &mut self.buffer
         ))?;
+        self.largest_read = self.largest_read.max(read);
         if read >= self.read_bytes {
             self.read_bytes = (self.read_bytes * 2).min(LARGE_READ_BYTES);
         }
