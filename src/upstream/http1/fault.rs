@@ -33,9 +33,6 @@ pub enum Fault {
     /// Trailers that are no fields, or too many.
     #[error("the trailers of the answer are malformed or too large")]
     Trailers,
-    /// A `101` that nobody asked for.
-    #[error("the app server switches protocols unasked")]
-    Unasked,
     /// Not HTTP/1.0 or 1.1.
     #[error("the answer has another version of HTTP")]
     Version,

@@ -192,3 +192,6 @@ impl Reading {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
