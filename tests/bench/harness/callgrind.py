@@ -1,4 +1,4 @@
-"""Counting a program's own instructions, under valgrind, which does not see what the kernel does."""
+"""Counts a program's own instructions, under valgrind, which does not see what the kernel does."""
 
 import re
 import subprocess

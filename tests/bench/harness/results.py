@@ -32,9 +32,11 @@ def versions(gate):
         GATE: programs.first_line(gate, "--version"),
         "rustc": programs.first_line("rustc", "--version"),
     }
-    for program, flag in (("nginx", "-v"), ("haproxy", "-v")):
+    for program in ("nginx", "haproxy"):
         if programs.find(program):
-            found[program] = programs.first_line(programs.find(program), flag)
+            said = programs.first_line(programs.find(program), "-v")
+            # "nginx version: nginx/1.22.1", "HAProxy version 2.6.12-1 2026/10/17 - https://..."
+            found[program] = said.removeprefix("nginx version: ").split(" - ")[0]
     return found
 
 

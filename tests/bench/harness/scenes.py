@@ -74,6 +74,7 @@ def measure(stage, door, scene, seconds, warm):
         "per_second": report["measured"] / report["seconds"],
         "p50_us": report["p50_us"],
         "p99_us": report["p99_us"],
+        "resident_mib": door.process.resident_bytes() / MIB,
         "busy": used["proxy"] / used["wall"],
         "others": used["others"] / used["wall"],
     }

@@ -2,12 +2,15 @@
 
 from harness import results
 
-HEAD = ("", "CPU µs", "least-most", "by nginx", "a second", "p50 µs", "p99 µs", "busy", "others")
+HEAD = (
+    "", "CPU µs", "least-most", "by nginx", "a second", "p50 µs", "p99 µs", "MiB", "busy", "others",
+)
 
 
 def print_scene(found, scene, title):
-    """One row for each proxy: medians over the rounds. Under "busy" stands how much of a core the
-    proxy used, and under "others" how much of one was used by what is no part of this."""
+    """One row for each proxy: medians over the rounds. "MiB" is resident memory after a round,
+    "busy" how much of a core the proxy used, "others" how much of one was used by what is no part
+    of this."""
     rows = [HEAD]
     for proxy, rounds in found["scenes"][scene].items():
         cpu = [one["cpu_us"] for one in rounds]
@@ -21,6 +24,7 @@ def print_scene(found, scene, title):
             f"{value['per_second']:.0f}",
             f"{value['p50_us']:.0f}",
             f"{value['p99_us']:.0f}",
+            f"{value['resident_mib']:.1f}",
             f"{value['busy']:.2f}",
             f"{value['others']:.2f}",
         ))
