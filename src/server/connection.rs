@@ -172,6 +172,7 @@ where
     });
     let nothing = come.await?;
     state.set_resting(false);
+    state.ask_again();
     if nothing {
         // Whether the client hears it or not.
         drop(tokio::time::timeout(GOODBYE, socket.shutdown()).await);
@@ -297,7 +298,7 @@ impl Ending {
     fn poll(&mut self, state: &State, context: &mut Context<'_>) -> Poll<Asked> {
         while let Poll::Ready(asked) = state.poll_asked(context) {
             match asked {
-                Asked::Rest if !state.can_rest() => {}
+                Asked::Rest if self.lingering.is_some() || !state.can_rest() => {}
                 Asked::End if state.is_draining() && !state.is_multiplexed() => {
                     self.lingering = Some(Box::pin(tokio::time::sleep(LINGER)));
                 }
@@ -340,6 +341,7 @@ impl<H: Handler> Shared<H> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             self.state.set_tunnelled();
         } else if !multiplexed && (!progress.is_finished() || self.state.is_draining()) {
+            self.state.set_closing();
             response
                 .headers_mut()
                 .insert(CONNECTION, HeaderValue::from_static("close"));

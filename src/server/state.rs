@@ -39,6 +39,8 @@ pub(in crate::server) struct State {
     resting: AtomicBool,
     /// Whether something is waiting for the client to take it.
     unread: AtomicBool,
+    /// Whether the client has been told that the connection ends.
+    closing: AtomicBool,
     asked: AtomicWaker,
 }
 
@@ -65,6 +67,7 @@ impl State {
             rest_asked: AtomicBool::new(false),
             resting: AtomicBool::new(true),
             unread: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
             asked: AtomicWaker::new(),
         })
     }
@@ -129,6 +132,13 @@ impl State {
         self.draining.load(Ordering::Relaxed)
     }
 
+    /// Has the end heard once more, by somebody who speaks HTTP.
+    pub(in crate::server) fn ask_again(&self) {
+        if self.is_retired() {
+            self.end_asked.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// Notes whether the connection has no buffers to give back.
     pub(in crate::server) fn set_resting(&self, resting: bool) {
         self.resting.store(resting, Ordering::Relaxed);
@@ -143,9 +153,18 @@ impl State {
         self.unread.store(unread, Ordering::Relaxed);
     }
 
-    /// Whether the buffers hold nothing that is still to go out or to be answered.
+    /// Notes that the client has been told that the connection ends.
+    pub(in crate::server) fn set_closing(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the buffers hold nothing that is still to go out or to be answered. Never when the
+    /// connection is about to end: what is left of a body that was refused must not be read as a
+    /// request.
     pub(in crate::server) fn can_rest(&self) -> bool {
-        !self.is_busy() && !self.unread.load(Ordering::Relaxed)
+        !self.is_busy()
+            && !self.unread.load(Ordering::Relaxed)
+            && !self.closing.load(Ordering::Relaxed)
     }
 
     /// Asks the connection to give its buffers back.

@@ -193,7 +193,9 @@ impl<S> Watched<S> {
         if polled.is_pending() {
             return self.wrote(polled, context);
         }
-        self.unread_since = None;
+        if self.unread_since.take().is_some() {
+            self.state.set_unread(false);
+        }
         polled
     }
 }

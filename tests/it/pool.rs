@@ -1,10 +1,15 @@
 //! Connections to the app server are few, and shared: nobody is left out while others are served.
 
+use std::sync::Arc;
+
 use futures_util::future::join_all;
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 
 use crate::support::app::until;
+use crate::support::played::Played;
 use crate::support::raw::{Connection, Request};
+use crate::support::reader::Reader;
 use crate::support::{STUCK, Setup, World};
 
 async fn open_to_all(workers: usize, upstream: &str) -> World {
@@ -91,4 +96,40 @@ async fn of_many_clients_of_several_workers_none_is_left_out() {
         let done = tokio::time::timeout(STUCK, clients).await;
         assert!(done.is_ok(), "left out: {:?}", served.lock());
     }
+}
+
+/// Answers every request, each when it may.
+async fn answer_when(go: Arc<Semaphore>, mut reader: Reader, answer: String) {
+    while reader.head().await.is_some() {
+        go.acquire().await.unwrap().forget();
+        reader.say(&answer).await;
+    }
+}
+
+#[tokio::test]
+async fn what_comes_after_an_answer_is_not_the_answer_of_whoever_waits() {
+    const FIRST: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst";
+    const SURPLUS: &str = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged";
+    const OTHER: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nother";
+    let waits = Arc::new(Semaphore::new(0));
+    let go = Arc::clone(&waits);
+    let play = move |number: usize, reader: Reader| {
+        let answer = if number == 0 {
+            format!("{FIRST}{SURPLUS}")
+        } else {
+            OTHER.to_owned()
+        };
+        answer_when(Arc::clone(&go), reader, answer)
+    };
+    let app = Played::start(play).await;
+    let limits = "max_connections = 1\nmax_pending = 1\nconnect_timeout = \"15s\"";
+    let world = app.setup("workers = 1", limits).start().await;
+    let mut first = world.get("/first").begin().await;
+    until("the app is busy", || app.accepted() == 1).await;
+    let mut waiting = world.get("/waiting").begin().await;
+    // Somebody waits when nobody else may.
+    while world.get("/more").send().await.status != 503 {}
+    waits.add_permits(2);
+    assert_eq!(first.answer().await.text(), "first");
+    assert_eq!(waiting.answer().await.text(), "other");
 }

@@ -385,3 +385,24 @@ async fn an_upload_that_stops_is_ended() {
     let waited = tokio::time::timeout(Duration::from_millis(600), answered).await;
     assert!(waited.is_err(), "{waited:?}");
 }
+
+#[tokio::test]
+async fn what_is_left_of_a_refused_body_is_never_read_as_a_request() {
+    let setup = Setup {
+        server: "workers = 1".to_owned(),
+        ..Setup::with("[[access.rules]]\npath = \"/open\"\nrequire = \"public\"")
+    };
+    let world = setup.start().await;
+    let hidden = "GET /open HTTP/1.1\r\nHost: gate.example\r\n\r\n";
+    let request = world
+        .post("/closed")
+        .header("Content-Length", &(10 + hidden.len()).to_string());
+    let mut connection = request.begin().await;
+    connection.write(b"0123456789").await;
+    assert_eq!(connection.answer().await.status, 401);
+    // Longer than connections without a request keep their buffers.
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    connection.write(hidden.as_bytes()).await;
+    connection.closed().await;
+    assert_eq!(world.app.count(), 0);
+}

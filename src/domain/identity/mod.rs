@@ -317,7 +317,8 @@ fn strip(headers: &mut HeaderMap, rules: &IdentityRules, origin: &Origin) -> usi
 /// Makes sure that the request names its host once, and leaves the name in `Host` alone: RFC 9112
 /// §3.2.2 has the target's authority win; here the two may not differ.
 fn settle_host(parts: &mut request::Parts) -> Result<(), Unclean> {
-    if parts.uri.path_and_query().is_none() || !parts.uri.path().starts_with('/') {
+    let pathless = parts.uri.path_and_query().is_none() || !parts.uri.path().starts_with('/');
+    if pathless || parts.method == Method::CONNECT {
         return Err(Unclean::Target);
     }
     let authority = parts.uri.authority().cloned();
@@ -327,9 +328,9 @@ fn settle_host(parts: &mut request::Parts) -> Result<(), Unclean> {
         (Some(host), None, Some(authority)) if same_host(host, &authority) => {}
         // HTTP/1.1 needs the header whatever its target says (RFC 9112 §3.2).
         (None, None, Some(_)) if parts.version == Version::HTTP_11 => return Err(Unclean::Host),
-        (None, None, Some(authority)) if !authority.as_str().contains('@') => {
-            let host =
-                HeaderValue::try_from(authority.as_str()).map_err(|_invalid| Unclean::Host)?;
+        (None, None, Some(authority)) => {
+            let host = HeaderValue::try_from(authority.as_str()).ok();
+            let host = host.filter(is_authority).ok_or(Unclean::Host)?;
             parts.headers.insert(HOST, host);
         }
         // HTTP/1.0 has no need of a host (RFC 9112 §3.2).

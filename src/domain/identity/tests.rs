@@ -263,6 +263,8 @@ fn a_request_needs_exactly_one_host_that_names_its_target() {
         get("/").header(HOST, "a b"),
         get("http://other.example/").header(HOST, host),
         get("http://user@gate.example/"),
+        get("http://a,b/").version(Version::HTTP_2),
+        get("http://a;b/").version(Version::HTTP_2),
     ] {
         assert_eq!(strip(bad).unwrap_err(), Unclean::Host);
     }
@@ -276,7 +278,7 @@ fn a_request_needs_exactly_one_host_that_names_its_target() {
     ] {
         strip(good).unwrap();
     }
-    for bad in ["*", "gate.example:443"] {
+    for bad in ["*", "gate.example:443", "/a"] {
         let request = get(bad).method(Method::CONNECT).header(HOST, host);
         assert_eq!(strip(request).unwrap_err(), Unclean::Target, "{bad}");
     }

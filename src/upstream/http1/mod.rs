@@ -17,13 +17,15 @@ mod sending;
 pub(in crate::upstream) use request::{Framing, SpareHeads, Terms, write_head};
 pub(in crate::upstream) use sending::{Outgoing, Sending, Waiting, WrongLength};
 
+use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body::Frame;
+use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep};
 use tokio_util::io::poll_read_buf;
 
@@ -78,8 +80,13 @@ impl Wire {
     /// Whether the connection can carry another request: nothing has come that was not asked for,
     /// and it has not closed. Costs no system call while nothing has happened.
     pub(in crate::upstream) fn is_quiet(&mut self) -> bool {
+        if !self.buffer.is_empty() {
+            return false;
+        }
+        // Looks at the socket also when the task has had its share of turns.
+        let mut read = pin!(unconstrained(poll_fn(|context| self.poll_read(context))));
         let mut context = Context::from_waker(Waker::noop());
-        self.buffer.is_empty() && self.poll_read(&mut context).is_pending()
+        read.as_mut().poll(&mut context).is_pending()
     }
 
     /// Gives a buffer back that was larger than the last answer needed. One large answer is often

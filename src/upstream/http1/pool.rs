@@ -172,6 +172,10 @@ impl Pool {
 
     /// Takes a connection back that has carried a request and its whole answer.
     pub(in crate::upstream) fn put_back(self: &Rc<Self>, mut connection: Connection) {
+        // Nothing may have come that nobody asked for: it would be taken for the next answer.
+        if !connection.wire.is_quiet() {
+            return;
+        }
         connection.wire.rest();
         connection.reused = true;
         if self.is_turn_of_others() {

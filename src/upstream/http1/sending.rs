@@ -142,6 +142,8 @@ pub(in crate::upstream) struct Sending<B> {
     waiting: Waiting,
     /// Whether a byte has been written.
     begun: bool,
+    /// Whether nothing of what was written is held back by an encrypting layer.
+    flushed: bool,
     /// Whether the app server has closed its ear.
     refused: bool,
 }
@@ -169,6 +171,7 @@ where
             left,
             waiting: Waiting::AppServer(now),
             begun: false,
+            flushed: false,
             refused: false,
         }
     }
@@ -185,7 +188,7 @@ where
 
     /// Whether everything has been written.
     pub(in crate::upstream) fn is_done(&self) -> bool {
-        self.body.is_none() && !self.out.has_remaining()
+        self.body.is_none() && !self.out.has_remaining() && self.flushed
     }
 
     /// Whether there is something to write and somebody who takes it.
@@ -207,6 +210,7 @@ where
     /// without a body.
     pub(in crate::upstream) fn rewind(&mut self) {
         self.out.written = 0;
+        self.flushed = false;
         self.refused = false;
         self.waiting = Waiting::AppServer(Instant::now());
     }
@@ -249,6 +253,7 @@ where
             // What was written may still be in the encrypting layer of the socket.
             ready!(Pin::new(&mut *socket).poll_flush(context)).map_err(Unsent::Socket)?;
             if self.body.is_none() {
+                self.flushed = true;
                 return Poll::Ready(Ok(()));
             }
             self.waiting = Waiting::Client;
