@@ -9,11 +9,36 @@ pub enum Api {
     Token,
     /// `POST /cgi-bin/stable_token`.
     StableToken,
+    /// `POST /wxa/business/getuserphonenumber`.
+    PhoneNumber,
+    /// `POST /wxa/business/checkencryptedmsg`.
+    CheckEncrypted,
+    /// `GET /wxa/checksession`.
+    CheckSession,
+    /// `GET /wxa/resetusersessionkey`.
+    ResetSessionKey,
+    /// `POST /wxa/msg_sec_check`.
+    CheckContent,
+    /// `POST /wxa/getwxacodeunlimit`.
+    MiniProgramCode,
+    /// `POST /cgi-bin/message/subscribe/send`.
+    SendSubscribed,
 }
 
 impl Api {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Jscode2session, Self::Token, Self::StableToken];
+    pub const ALL: [Self; 10] = [
+        Self::Jscode2session,
+        Self::Token,
+        Self::StableToken,
+        Self::PhoneNumber,
+        Self::CheckEncrypted,
+        Self::CheckSession,
+        Self::ResetSessionKey,
+        Self::CheckContent,
+        Self::MiniProgramCode,
+        Self::SendSubscribed,
+    ];
 
     /// The path that it is called at.
     pub const fn path(self) -> &'static str {
@@ -21,6 +46,13 @@ impl Api {
             Self::Jscode2session => "/sns/jscode2session",
             Self::Token => "/cgi-bin/token",
             Self::StableToken => "/cgi-bin/stable_token",
+            Self::PhoneNumber => "/wxa/business/getuserphonenumber",
+            Self::CheckEncrypted => "/wxa/business/checkencryptedmsg",
+            Self::CheckSession => "/wxa/checksession",
+            Self::ResetSessionKey => "/wxa/resetusersessionkey",
+            Self::CheckContent => "/wxa/msg_sec_check",
+            Self::MiniProgramCode => "/wxa/getwxacodeunlimit",
+            Self::SendSubscribed => "/cgi-bin/message/subscribe/send",
         }
     }
 

@@ -49,11 +49,17 @@ impl Call {
         }
     }
 
+    /// Refuses every method but POST.
+    pub(super) fn require_post(&self) -> Result<(), Refusal> {
+        if self.method == Method::POST {
+            Ok(())
+        } else {
+            Err(Refusal::POST_REQUIRED)
+        }
+    }
+
     /// The JSON body of a POST, whatever its `Content-Type` says.
     pub(super) fn posted<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
-        if self.method != Method::POST {
-            return Err(Refusal::POST_REQUIRED);
-        }
         if self.body.is_empty() {
             return Err(Refusal::EMPTY_BODY);
         }
@@ -75,6 +81,11 @@ impl Answer {
             content_type: "application/json; encoding=utf-8",
             body: value.to_string().into(),
         }
+    }
+
+    /// Success, and nothing to tell.
+    pub(super) fn ok() -> Self {
+        Self::json(&json!({"errcode": 0, "errmsg": "ok"}))
     }
 
     /// JSON that calls itself text.
@@ -102,19 +113,34 @@ impl From<Refusal> for Answer {
 pub(super) struct Refusal(i64, &'static str);
 
 impl Refusal {
+    pub(super) const DATA_UNKNOWN: Self = Self(1, "data not found");
+    pub(super) const TOKEN_INVALID: Self = Self(
+        40001,
+        "invalid credential, access_token is invalid or not latest",
+    );
     pub(super) const GRANT_TYPE: Self = Self(40002, "invalid grant_type");
+    pub(super) const OPENID: Self = Self(40003, "invalid openid");
     pub(super) const APPID: Self = Self(40013, "invalid appid");
+    pub(super) const TOKEN_MALFORMED: Self = Self(40014, "invalid access_token");
     pub(super) const CODE: Self = Self(40029, "invalid code");
+    pub(super) const ARGUMENT: Self = Self(40097, "invalid args");
     pub(super) const SECRET: Self = Self(40125, "invalid appsecret");
+    pub(super) const SCENE: Self = Self(40129, "invalid scene");
     pub(super) const CODE_USED: Self = Self(40163, "code been used");
+    pub(super) const CODE_SCENE: Self = Self(40169, "invalid length for scene");
+    pub(super) const TOKEN_MISSING: Self = Self(41001, "access_token missing");
     pub(super) const APPID_MISSING: Self = Self(41002, "appid missing");
     pub(super) const SECRET_MISSING: Self = Self(41004, "appsecret missing");
     pub(super) const CODE_MISSING: Self = Self(41008, "missing code");
+    pub(super) const TOKEN_EXPIRED: Self = Self(42001, "access_token expired");
     pub(super) const GET_REQUIRED: Self = Self(43001, "require GET method");
     pub(super) const POST_REQUIRED: Self = Self(43002, "require POST method");
     pub(super) const EMPTY_BODY: Self = Self(44002, "empty post data");
+    pub(super) const TOO_LONG: Self = Self(45002, "content size out of limit");
     pub(super) const QUOTA: Self = Self(45009, "reach max api daily quota limit");
     pub(super) const NOT_JSON: Self = Self(47001, "data format error");
+    pub(super) const SIG_METHOD: Self = Self(87008, "invalid sig_method");
+    pub(super) const SIGNATURE: Self = Self(87009, "invalid signature");
 
     pub(super) fn to_json(self) -> Value {
         let Self(errcode, errmsg) = self;

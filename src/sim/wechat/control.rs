@@ -22,10 +22,20 @@ This is a simulated WeChat. 这是模拟的微信接口，仅供开发和测试�
 
 GET    /sns/jscode2session  as the real one; code mock-NAME logs in as NAME, as often as wanted
 GET    /cgi-bin/token       as the real one: a new token each time
-POST   /cgi-bin/stable_token as the real one: the same token until its last 5 minutes
+POST   /cgi-bin/stable_token             as the real one: the same token until its last 5 minutes
+With ?access_token=, as the real ones:
+POST   /wxa/business/getuserphonenumber  with a code of /_mock/phone_code
+POST   /wxa/business/checkencryptedmsg   knows what /_mock/userdata and /_mock/phone encrypted
+GET    /wxa/checksession
+GET    /wxa/resetusersessionkey
+POST   /wxa/msg_sec_check                finds the text of WeChat's documentation risky
+POST   /wxa/getwxacodeunlimit            image/jpeg without a picture
+POST   /cgi-bin/message/subscribe/send   sends nothing, and tells which body came
+
 POST   /_mock/code          {appid,user}                    a code that works once, for 5 minutes
 POST   /_mock/userdata      {appid,user[,data][,timestamp]} encryptedData, iv, rawData, signature
 POST   /_mock/phone         {appid,user}                    encryptedData, iv of a phone button
+POST   /_mock/phone_code    {appid,user}                    a code of a phone button: once, 5 minutes
 POST   /_mock/rotate        {appid,user}                    gives the user a new session_key
 POST   /_mock/expire_token  {appid}                         its access tokens are no good any more
 POST   /_mock/misbehave     {times,with[,api]}              fails the next calls of an API, named by its
@@ -131,7 +141,10 @@ impl MockWechat {
                 };
                 Ok(found(&self.user_data(&app, &user, wanted).to_json()))
             }
-            ("/_mock/code" | "/_mock/phone" | "/_mock/rotate", &Method::POST) => {
+            (
+                "/_mock/code" | "/_mock/phone" | "/_mock/phone_code" | "/_mock/rotate",
+                &Method::POST,
+            ) => {
                 let Who { appid, user } = read(request).await?;
                 let (app, user) = who(&appid, &user)?;
                 Ok(self.do_for(&path, &app, &user))
@@ -149,6 +162,7 @@ impl MockWechat {
     fn do_for(&self, path: &str, app: &AppId, user: &UserName) -> Response<PlainBody> {
         match path {
             "/_mock/code" => found(&json!({"code": self.issue_code(app, user)})),
+            "/_mock/phone_code" => found(&json!({"code": self.issue_phone_code(app, user)})),
             "/_mock/phone" => found(&self.phone(app, user).to_json()),
             _ => {
                 self.rotate(app, user);

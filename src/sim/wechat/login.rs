@@ -57,7 +57,9 @@ impl MockWechat {
             (Redeemed::By(name), _) => Ok(name),
             (Redeemed::Used, _) => Err(Refusal::CODE_USED),
             (Redeemed::Unknown, Codes::Lenient) => Ok(UserName::devtools()),
-            (Redeemed::Unknown, Codes::Strict) | (Redeemed::Wrong, _) => Err(Refusal::CODE),
+            (Redeemed::Unknown, Codes::Strict) | (Redeemed::Elsewhere | Redeemed::Expired, _) => {
+                Err(Refusal::CODE)
+            }
         }
     }
 }

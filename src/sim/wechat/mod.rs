@@ -7,9 +7,12 @@
 mod api;
 mod call;
 mod codes;
+mod content_calls;
 mod control;
+mod data_calls;
 mod login;
 mod misbehave;
+mod session_calls;
 mod token_calls;
 mod tokens;
 mod user_data;
@@ -34,6 +37,7 @@ use crate::domain::secret::AppSecret;
 use crate::server::plain::{self, Handler, PlainBody};
 use crate::sim::wechat::call::{Answer, Call};
 use crate::sim::wechat::codes::{IssuedCodes, Redeemed};
+use crate::sim::wechat::data_calls::SealedLately;
 use crate::sim::wechat::misbehave::Queue;
 use crate::sim::wechat::tokens::Tokens;
 use crate::sim::wechat::users::{User, Users};
@@ -104,6 +108,8 @@ struct World {
 struct State {
     users: Users,
     codes: IssuedCodes,
+    phone_codes: IssuedCodes,
+    sealed: SealedLately,
     tokens: Tokens,
     misbehaviour: BTreeMap<Api, Queue>,
     calls: BTreeMap<Api, u64>,
@@ -123,6 +129,8 @@ impl MockWechat {
             state: Mutex::new(State {
                 users: Users::new(),
                 codes: IssuedCodes::new(),
+                phone_codes: IssuedCodes::new(),
+                sealed: SealedLately::new(),
                 tokens: Tokens::new(),
                 misbehaviour: BTreeMap::new(),
                 calls: BTreeMap::new(),
@@ -141,6 +149,12 @@ impl MockWechat {
         self.0.state.lock().codes.issue(app, user, now)
     }
 
+    /// A code as a phone button gives one: it works once, for this mini program, for five minutes.
+    pub fn issue_phone_code(&self, app: &AppId, user: &UserName) -> String {
+        let now = self.now();
+        self.0.state.lock().phone_codes.issue(app, user, now)
+    }
+
     /// What `wx.getUserInfo` hands over, made with the user's session_key of this moment.
     pub fn user_data(&self, app: &AppId, name: &UserName, wanted: Wanted) -> Sealed {
         let user = self.find(app, name);
@@ -150,14 +164,14 @@ impl MockWechat {
         let at = wanted.at.unwrap_or_else(|| self.now());
         user_data::watermark(&mut data, app, at);
         let raw = user_data::sign(&data, &user);
-        user_data::seal(data, &user, Some(raw))
+        self.seal(app, data, &user, Some(raw))
     }
 
     /// What a phone button hands over, made with the user's session_key of this moment.
     pub fn phone(&self, app: &AppId, name: &UserName) -> Sealed {
         let mut data = user_data::phone();
         user_data::watermark(&mut data, app, self.now());
-        user_data::seal(data, &self.find(app, name), None)
+        self.seal(app, data, &self.find(app, name), None)
     }
 
     /// Gives the user a new session_key, as a login on another phone may do.
@@ -221,6 +235,19 @@ impl MockWechat {
         self.0.state.lock().users.find(app, name)
     }
 
+    fn name_of(&self, app: &AppId, openid: &str) -> Option<UserName> {
+        self.0.state.lock().users.name_of(app, openid)
+    }
+
+    /// Encrypts data and remembers having done it.
+    fn seal(&self, app: &AppId, data: Map<String, Value>, user: &User, raw: Option<Raw>) -> Sealed {
+        let sealed = user_data::seal(data, user, raw);
+        let now = self.now();
+        let mut state = self.0.state.lock();
+        state.sealed.remember(&sealed.encrypted_data, app, now);
+        sealed
+    }
+
     fn redeem_issued(&self, app: &AppId, code: &str) -> Redeemed {
         let now = self.now();
         self.0.state.lock().codes.redeem(code, app, now)
@@ -251,6 +278,13 @@ impl MockWechat {
             Api::Jscode2session => return self.jscode2session(call),
             Api::Token => self.token(call),
             Api::StableToken => self.stable_token(call),
+            Api::PhoneNumber => self.phone_number(call),
+            Api::CheckEncrypted => self.check_encrypted(call),
+            Api::CheckSession => self.check_session(call),
+            Api::ResetSessionKey => self.reset_session_key(call),
+            Api::CheckContent => self.check_content(call),
+            Api::MiniProgramCode => self.mini_program_code(call),
+            Api::SendSubscribed => self.send_subscribed(call),
         };
         answer.unwrap_or_else(Answer::from)
     }

@@ -1,5 +1,5 @@
-//! `GET /cgi-bin/token` and `POST /cgi-bin/stable_token` as the real ones answer them. Knows nothing
-//! of what the tokens are used for.
+//! `GET /cgi-bin/token` and `POST /cgi-bin/stable_token` as the real ones answer them, and the check
+//! that every call with a token passes. Knows nothing of what the tokens are used for.
 
 use serde::Deserialize;
 use serde_json::json;
@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::domain::id::AppId;
 use crate::sim::wechat::MockWechat;
 use crate::sim::wechat::call::{Answer, Call, Refusal};
-use crate::sim::wechat::tokens::Given;
+use crate::sim::wechat::tokens::{Given, Standing};
 
 /// The one `grant_type` of these APIs.
 const GRANT_TYPE: &str = "client_credential";
@@ -36,6 +36,7 @@ impl MockWechat {
 
     /// Gives the token that there is, or a new one when it is time or by force.
     pub(super) fn stable_token(&self, call: &Call) -> Result<Answer, Refusal> {
+        call.require_post()?;
         let asked: StableTokenRequest = call.posted()?;
         let app = self.asker(asked.grant_type, asked.appid, asked.secret)?;
         let now = self.now();
@@ -47,6 +48,25 @@ impl MockWechat {
                 .map_err(|_used| Refusal::QUOTA);
         }
         Ok(given(&tokens.stable(&app, now)))
+    }
+
+    /// The mini program that the token in the query is good for.
+    pub(super) fn authorized(&self, call: &Call) -> Result<AppId, Refusal> {
+        let token = call.parameter("access_token");
+        let token = token.ok_or(Refusal::TOKEN_MISSING)?;
+        let now = self.now();
+        match self.0.state.lock().tokens.look_up(&token, now) {
+            Standing::Good(app) => Ok(app),
+            Standing::Expired => Err(Refusal::TOKEN_EXPIRED),
+            Standing::Invalid => Err(Refusal::TOKEN_INVALID),
+            Standing::Malformed => Err(Refusal::TOKEN_MALFORMED),
+        }
+    }
+
+    /// The same for an API that takes nothing but POST.
+    pub(super) fn authorized_post(&self, call: &Call) -> Result<AppId, Refusal> {
+        call.require_post()?;
+        self.authorized(call)
     }
 
     /// The mini program that asks for a token.

@@ -1,5 +1,6 @@
 //! The simulated WeChat over a socket, as the gate and a developer meet it.
 
+mod apis;
 mod tokens;
 
 use super::*;
@@ -360,6 +361,7 @@ async fn help_and_calls_can_be_read() {
         "code",
         "userdata",
         "phone",
+        "phone_code",
         "rotate",
         "expire_token",
         "misbehave",
