@@ -266,5 +266,9 @@ async fn a_subscribed_message_comes_back_byte_for_byte() {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digits = |byte: &u8| [byte >> 4, byte & 15].map(u32::from);
+    let digits = bytes.iter().flat_map(digits);
+    digits
+        .filter_map(|digit| char::from_digit(digit, 16))
+        .collect()
 }
