@@ -18,6 +18,7 @@ mod fault;
 mod header;
 mod identity;
 mod key;
+mod limits;
 mod log;
 mod login;
 mod nearest;
@@ -153,6 +154,7 @@ fn read(root: &Key<'_>) -> Option<Config> {
     let identity = identity::read(&root.table("identity"), places, trusted);
     let store = store::read(&root.table("store"));
     let limits = server.limits.clone();
+    let rates = limits::read(&root.table("limits"));
     let first = apps.as_ref().and_then(|apps| apps.first());
     let log = log::read(&root.table("log"), first.map(|app| &app.secret));
     Some(Config {
@@ -167,6 +169,7 @@ fn read(root: &Key<'_>) -> Option<Config> {
             decrypt,
             session,
             limits,
+            rates,
         },
         store,
         admin,

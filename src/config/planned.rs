@@ -2,7 +2,7 @@
 //! it leaves this list.
 
 /// Tables and keys, the latter below any table of that name.
-const PLANNED: [&str; 25] = [
+const PLANNED: [&str; 24] = [
     "admin.token",
     "admin.token_env",
     "admin.token_file",
@@ -16,7 +16,6 @@ const PLANNED: [&str; 25] = [
     "errors",
     "identity.hmac",
     "identity.jwt",
-    "limits",
     "login.hook",
     "paths.auth",
     "paths.jwks",
