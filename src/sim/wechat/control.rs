@@ -22,10 +22,10 @@ const MAX_BODY_BYTES: usize = 64 * 1024;
 const HELP: &str = "\
 This is a simulated WeChat. 这是模拟的微信接口，仅供开发和测试使用。
 
-GET    /sns/jscode2session  as the real one; code mock-NAME logs in as NAME, as often as wanted
-GET    /cgi-bin/token       as the real one: a new token each time
-POST   /cgi-bin/stable_token             as the real one: the same token until its last 5 minutes
-With ?access_token=, as the real ones:
+As the real ones:
+GET    /sns/jscode2session               code mock-NAME logs in as NAME, as often as wanted
+GET    /cgi-bin/token                    a new access token each time
+POST   /cgi-bin/stable_token             the same access token until its last 5 minutes
 POST   /wxa/business/getuserphonenumber  with a code of /_mock/phone_code
 POST   /wxa/business/checkencryptedmsg   knows what /_mock/userdata and /_mock/phone encrypted
 GET    /wxa/checksession

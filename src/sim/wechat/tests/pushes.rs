@@ -199,6 +199,17 @@ async fn a_push_is_sent_until_it_is_answered_with_200_and_three_times_at_most() 
     assert!(matches!(nobody, Err(SendError::NoAnswer(_))));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_receiver_that_never_answers_is_given_up() {
+    // Connections are taken by the system and by nobody else.
+    let (_listener, address) = listener().await;
+    let push = wechat().push_verification(&token(), "1");
+    match push.send(&format!("http://{address}/")).await {
+        Err(SendError::NoAnswer(error)) => assert!(error.is_timeout(), "{error:?}"),
+        other => panic!("{other:?}"),
+    }
+}
+
 #[tokio::test]
 async fn pushes_and_verifications_can_be_ordered_over_http() {
     let served = strict().await;
