@@ -14,6 +14,7 @@ use crate::domain::secret::AppSecret;
 use crate::domain::session::Lifetimes;
 use crate::gateway::refusal::Refusal;
 use crate::gateway::route::{Access, Line, Require, Routes};
+use crate::gateway::{Envelope, FieldNames, Language};
 use crate::server::Limits;
 
 /// What a header field takes on the wire beside its name and value, in bytes: `: ` and the line end.
@@ -36,6 +37,10 @@ pub struct Settings {
     pub session: Session,
     /// `[server.limits]`.
     pub limits: Limits,
+    /// `[errors]`.
+    pub errors: Errors,
+    /// `compat.field_names`.
+    pub field_names: FieldNames,
 }
 
 /// One registered mini program.
@@ -88,6 +93,15 @@ pub struct Session {
     pub max_per_user: Option<usize>,
     /// Whether WebSockets and event streams end with their session.
     pub close_streams_on_end: bool,
+}
+
+/// `[errors]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Errors {
+    /// The language of refusals; `None` for the one that each client asks for.
+    pub language: Option<Language>,
+    /// The form of all answers that are the gate's own.
+    pub envelope: Envelope,
 }
 
 impl Settings {

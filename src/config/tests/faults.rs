@@ -106,8 +106,6 @@ fn a_key_of_a_later_version_is_said_to_be_one() {
         "[egress]\nlisten = \"127.0.0.1:1\"",
         "[push]\nforward_to = \"/x\"",
         "[admin]\ntoken = \"x\"",
-        "[errors]\nlanguage = \"en\"",
-        "[compat]\nfield_names = []",
         "[tracing]\notlp_endpoint = \"x\"",
     ] {
         assert!(
