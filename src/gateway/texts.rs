@@ -35,8 +35,8 @@ impl Text {
 // What may be wrong with a request that the gate reads itself: for `Refusal::BadRequest`.
 
 pub(in crate::gateway) const APPID_NOT_TEXT: Text = Text::new(
-    "the field appid is not text",
-    "字段 appid 必须是字符串，请检查请求体",
+    "the field appid is not text; send it in quotes, or not at all",
+    "字段 appid 必须是字符串；请改为字符串，或不发送它",
 );
 pub(in crate::gateway) const CODE_MALFORMED: Text = Text::new(
     "the field code is not a code of wx.login",
@@ -89,7 +89,7 @@ pub(in crate::gateway) fn detail(refusal: &Refusal, language: Language) -> Cow<'
         Refusal::BadRequest(wrong) => wrong.told(language),
         Refusal::BodyBroken(fault) => body(fault, language),
         Refusal::BodyTooLarge(max) => made(
-            format!("the body may have at most {max} bytes"),
+            format!("the body may have at most {max} bytes; send less, or in parts"),
             format!("请求体最多 {max} 字节，请压缩或分次发送"),
         ),
         Refusal::DecryptFailed => fixed(
@@ -98,7 +98,8 @@ pub(in crate::gateway) fn detail(refusal: &Refusal, language: Language) -> Cow<'
             "数据无法解密；请先调用 wx.login 并重新登录，再重新向微信获取数据；不要重发同一份数据",
         ),
         Refusal::HeadersTooLarge => fixed(
-            "the request head is larger than allowed",
+            "the request head is larger than allowed; send fewer or shorter headers, most often it is \
+             the cookies",
             "请求头过大或过多，请减少请求头（常见原因：Cookie 过大）",
         ),
         Refusal::Internal => fixed(
@@ -124,7 +125,7 @@ pub(in crate::gateway) fn detail(refusal: &Refusal, language: Language) -> Cow<'
         ),
         Refusal::Upstream(error) => app_server(error, language),
         Refusal::UriTooLong(max) => made(
-            format!("the target may have at most {max} bytes"),
+            format!("the target may have at most {max} bytes; send data in the body"),
             format!("请求地址（含查询参数）最多 {max} 字节，请把数据放进请求体"),
         ),
     }
@@ -170,8 +171,9 @@ fn login(error: &RedeemError, app: &AppId, language: Language) -> Cow<'static, s
             "这个 code 已经用过，每个 code 只能用一次；请重新调用 wx.login",
         ),
         RedeemError::UserBlocked { .. } => fixed(
-            "WeChat does not let this user log in",
-            "微信因风险控制不允许该用户登录；重试没有用，请让用户查看微信的提示",
+            "WeChat holds this user for a risk and does not let them log in; trying again does not \
+             help",
+            "微信判定该用户有风险，不允许其登录；重试没有用",
         ),
         RedeemError::RateLimited { .. } => fixed(
             "WeChat allows a user only so many logins a minute; wait, then log in with a new code",
@@ -240,21 +242,39 @@ fn unknown_app(why: &UnknownApp, language: Language) -> Cow<'static, str> {
 }
 
 fn app_server(error: &upstream::Error, language: Language) -> Cow<'static, str> {
-    let zh = match error {
-        upstream::Error::Broken(_) => {
-            "业务服务没有给出合法完整的 HTTP 响应；请稍后重试，原因见网关日志"
-        }
-        upstream::Error::Connect(_) => {
-            "无法连接业务服务；请确认它已启动，并核对网关的 upstream.url"
-        }
-        upstream::Error::ConnectTimeout => "连接业务服务超时；请确认它已启动且网络可达，稍后重试",
-        upstream::Error::Http2(_) => "该请求无法以 HTTP/2 转发，请检查请求头和地址",
-        upstream::Error::Overloaded => "业务服务的请求过多，请稍后重试",
-        upstream::Error::Request(_) => "请求体没有发送完整就中断了，请检查网络后重试",
-        upstream::Error::ResponseTimeout => "业务服务没有在规定时间内响应，请稍后重试",
-        upstream::Error::UnaskedUpgrade => "业务服务擅自切换了协议；原因见网关日志",
+    let (advice, zh) = match error {
+        upstream::Error::Broken(_) => (
+            "try again; the gate's log says why",
+            "业务服务没有给出合法完整的 HTTP 响应；请稍后重试，原因见网关日志",
+        ),
+        upstream::Error::Connect(_) => (
+            "see that it runs, and check upstream.url of the gate",
+            "无法连接业务服务；请确认它已启动，并核对网关的 upstream.url",
+        ),
+        upstream::Error::ConnectTimeout => (
+            "see that it runs and can be reached",
+            "连接业务服务超时；请确认它已启动且网络可达，稍后重试",
+        ),
+        upstream::Error::Http2(_) => (
+            "check its headers and its target",
+            "该请求无法以 HTTP/2 转发，请检查请求头和地址",
+        ),
+        upstream::Error::Overloaded => ("try again shortly", "业务服务的请求过多，请稍后重试"),
+        upstream::Error::Request(_) => (
+            "check the network and try again",
+            "请求体没有发送完整就中断了，请检查网络后重试",
+        ),
+        upstream::Error::ResponseTimeout => (
+            "try again, and look what keeps it",
+            "业务服务没有在规定时间内响应；请稍后重试，并检查业务服务为何变慢",
+        ),
+        upstream::Error::UnaskedUpgrade => (
+            "the gate's log says more",
+            "业务服务擅自切换了协议，或切换成了别的协议；原因见网关日志",
+        ),
     };
-    language.pick(error.to_string().into(), zh.into())
+    let en = format!("{error}; {advice}");
+    language.pick(en.into(), zh.into())
 }
 
 #[cfg(test)]
