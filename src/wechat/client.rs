@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
-use reqwest::{Proxy, Url};
+use reqwest::{Proxy, RequestBuilder, Url};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
@@ -21,7 +21,7 @@ use crate::domain::id::AppId;
 use crate::domain::limits;
 use crate::domain::secret::{AppSecret, LoginCode};
 use crate::wechat::Settings;
-use crate::wechat::error::{Malformed, RedeemError};
+use crate::wechat::error::{CallError, Malformed, RedeemError};
 use crate::wechat::reply::{self, Redeemed};
 
 /// Why there is no client: the operator's settings. Repeats none of them.
@@ -47,17 +47,25 @@ pub enum SetupError {
 /// The one way to WeChat. Clones share their connections and the limit on calls.
 #[derive(Clone)]
 pub struct Client {
-    http: reqwest::Client,
-    jscode2session: Url,
+    pub(super) http: reqwest::Client,
+    /// Scheme and host.
+    pub(super) base_url: Url,
     /// A permit per call that may be under way.
     calls: Arc<Semaphore>,
-    timeout: Duration,
+    /// How long a whole call may take.
+    pub(super) timeout: Duration,
+}
+
+/// An answer as it came, whatever it says.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) body: Zeroizing<Vec<u8>>,
 }
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
-            .field("jscode2session", &self.jscode2session.as_str())
+            .field("base_url", &self.base_url.as_str())
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()
     }
@@ -66,10 +74,9 @@ impl fmt::Debug for Client {
 impl Client {
     /// Sets up a client. Makes no connection.
     pub fn new(settings: &Settings) -> Result<Self, SetupError> {
-        let jscode2session = format!("{}/sns/jscode2session", settings.base_url);
         // The cause would repeat the URL.
-        let jscode2session = Url::parse(&jscode2session).map_err(|_cause| SetupError::BaseUrl)?;
-        let host = jscode2session.host_str().ok_or(SetupError::BaseUrl)?;
+        let base_url = Url::parse(&settings.base_url).map_err(|_cause| SetupError::BaseUrl)?;
+        let host = base_url.host_str().ok_or(SetupError::BaseUrl)?;
         let mut builder = reqwest::Client::builder()
             .tls_backend_preconfigured(tls(settings.ca_pem.as_deref())?)
             .http1_only()
@@ -94,7 +101,7 @@ impl Client {
             .map_err(|error| SetupError::Client(error.without_url()))?;
         Ok(Self {
             http,
-            jscode2session,
+            base_url,
             calls: Arc::new(Semaphore::new(
                 settings.max_in_flight.min(Semaphore::MAX_PERMITS),
             )),
@@ -157,7 +164,21 @@ impl Client {
             ("js_code", code.expose()),
             ("grant_type", "authorization_code"),
         ];
-        let request = self.http.get(self.jscode2session.clone()).query(&query);
+        let url = self.endpoint("/sns/jscode2session");
+        let Answer { status, body } = self.send(self.http.get(url).query(&query)).await?;
+        reply::classify(status, &body)
+    }
+
+    /// Where an API is.
+    pub(super) fn endpoint(&self, path: &str) -> Url {
+        let mut url = self.base_url.clone();
+        url.set_path(path);
+        url
+    }
+
+    /// Sends a request once, and reads the answer to its end. How long that may take is the
+    /// caller's business.
+    pub(super) async fn send(&self, request: RequestBuilder) -> Result<Answer, CallError> {
         let mut response = request.send().await.map_err(transport)?;
         let status = response.status().as_u16();
         let mut body = Zeroizing::new(Vec::new());
@@ -167,7 +188,7 @@ impl Client {
             }
             body.extend_from_slice(&chunk);
         }
-        reply::classify(status, &body)
+        Ok(Answer { status, body })
     }
 }
 
@@ -197,17 +218,17 @@ fn tls(ca_pem: Option<&[u8]>) -> Result<ClientConfig, SetupError> {
     Ok(config)
 }
 
-fn transport(error: reqwest::Error) -> RedeemError {
-    let source = error.without_url();
+fn transport(error: reqwest::Error) -> CallError {
+    let source = Arc::new(error.without_url());
     // Asked first: a connection that took too long to be made has carried nothing.
     if source.is_connect() {
-        RedeemError::Unreachable { source }
+        CallError::Unreachable { source }
     } else if source.is_timeout() {
-        RedeemError::TimedOut
+        CallError::TimedOut
     } else if is_not_http(&source) {
         Malformed::Http.into()
     } else {
-        RedeemError::Interrupted { source }
+        CallError::Interrupted { source }
     }
 }
 

@@ -1,9 +1,84 @@
-//! Why a code was not redeemed, and whose fault that is. Knows no secret, no code and no URL, so
+//! Why a call came to nothing, and whose fault that is. Knows no secret, no code and no URL, so
 //! that any of it may be logged; knows nothing of what a client is told about it.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::wechat::errcode::Errcode;
+
+/// Why there is no answer of the API. Can be given to everybody who waited for one call.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum CallError {
+    /// Something before WeChat's API: a status that the API does not use.
+    #[error("WeChat answered with HTTP status {status}")]
+    HttpStatus {
+        /// The status.
+        status: u16,
+    },
+    /// The network's or WeChat's: the connection broke after the request may have been read.
+    #[error("the connection to WeChat broke off")]
+    Interrupted {
+        /// What broke, without the URL.
+        source: Arc<reqwest::Error>,
+    },
+    /// WeChat's, or something before it: an answer that is none.
+    #[error("WeChat's answer cannot be understood")]
+    Malformed(#[from] Malformed),
+    /// The network's or WeChat's: no answer in time.
+    #[error("WeChat did not answer in time")]
+    TimedOut,
+    /// Ours: as many calls are under way as are allowed. Nothing was sent.
+    #[error("too many calls to WeChat are under way")]
+    TooManyCalls,
+    /// The network's or the operator's: no connection came about. Nothing was sent.
+    #[error("WeChat cannot be reached")]
+    Unreachable {
+        /// Why not, without the URL.
+        source: Arc<reqwest::Error>,
+    },
+}
+
+/// What an API refuses with.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("WeChat refuses: {} (errcode {errcode})", .errcode.meaning_en())]
+pub struct Refused {
+    /// What WeChat answered; knows its meaning and the fix.
+    pub errcode: Errcode,
+    /// WeChat's id of the request.
+    pub rid: Option<String>,
+    /// The gate's address as WeChat saw it, when it is the address that WeChat refuses.
+    pub seen_ip: Option<IpAddr>,
+}
+
+/// Why a call of an API came to nothing.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum ApiError {
+    /// No answer of the API.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// An answer that is a refusal.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+}
+
+impl From<Malformed> for ApiError {
+    fn from(malformed: Malformed) -> Self {
+        Self::Call(malformed.into())
+    }
+}
+
+impl From<CallError> for RedeemError {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::HttpStatus { status } => Self::HttpStatus { status },
+            CallError::Interrupted { source } => Self::Interrupted { source },
+            CallError::Malformed(malformed) => Self::Malformed(malformed),
+            CallError::TimedOut => Self::TimedOut,
+            CallError::TooManyCalls => Self::TooManyCalls,
+            CallError::Unreachable { source } => Self::Unreachable { source },
+        }
+    }
+}
 
 /// Why a code was not redeemed, and whose fault that is. Holds no secret, no code and no URL.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +118,7 @@ pub enum RedeemError {
     #[error("the connection to WeChat broke off")]
     Interrupted {
         /// What broke, without the URL.
-        source: reqwest::Error,
+        source: Arc<reqwest::Error>,
     },
     /// WeChat's, or something before it: an answer that is none.
     #[error("WeChat's answer cannot be understood")]
@@ -84,7 +159,7 @@ pub enum RedeemError {
     #[error("WeChat cannot be reached")]
     Unreachable {
         /// Why not, without the URL.
-        source: reqwest::Error,
+        source: Arc<reqwest::Error>,
     },
     /// The user's: WeChat holds them for a risk.
     #[error("WeChat blocks the user (errcode {errcode})")]
@@ -99,6 +174,9 @@ pub enum RedeemError {
 /// What is wrong with an answer that is none. Does not repeat any of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
+    /// No `access_token`, or none that can be one, or no `expires_in`.
+    #[error("it has no proper access_token")]
+    AccessToken,
     /// An `errcode` that is no number.
     #[error("its errcode is no number")]
     Errcode,
