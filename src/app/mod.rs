@@ -128,7 +128,7 @@ pub fn start_on(
         Some(settings) => Some(Tls::open(settings, surroundings.clock.clone())?),
         None => None,
     };
-    let wechat = Client::new(&config.wechat)?;
+    let wechat = Client::new(&config.wechat)?.with_clock(surroundings.clock.clone());
     let halt = CancellationToken::new();
     // Should a later step fail, what the earlier ones started ends.
     let unfinished = halt.clone().drop_guard();

@@ -7,8 +7,10 @@ pub mod access_token;
 pub mod client;
 pub mod errcode;
 pub mod error;
+mod guard;
 pub mod reply;
 mod report;
+mod skew;
 pub mod token_error;
 
 #[cfg(test)]
