@@ -55,11 +55,11 @@ pub struct Client {
     /// Scheme and host.
     pub(super) base_url: Url,
     /// A permit per call that may be under way.
-    calls: Arc<Semaphore>,
+    pub(super) calls: Arc<Semaphore>,
     /// How long a whole call may take.
     pub(super) timeout: Duration,
-    clock: Clock,
-    guards: Guards,
+    pub(super) clock: Clock,
+    pub(super) guards: Guards,
     skew: Arc<Skew>,
 }
 

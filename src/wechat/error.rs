@@ -206,6 +206,9 @@ pub enum Malformed {
     /// A `unionid` that cannot be one.
     #[error("its unionid is not proper")]
     UnionId,
+    /// No watermark, or another mini program's.
+    #[error("it has no proper watermark")]
+    Watermark,
 }
 
 /// The kinds of failure that need different answers.

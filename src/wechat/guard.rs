@@ -153,6 +153,11 @@ impl Guard {
         }
     }
 
+    /// Tells the operator of a refusal that is theirs to mend, unless that was just told.
+    pub(super) fn tell(&self, refused: &Refused, now: Timestamp) {
+        self.state.lock().tell(&self.app, refused, now);
+    }
+
     /// Whether the previous AppSecret should be tried first.
     pub(super) fn is_previous_first(&self, now: Timestamp) -> bool {
         let until = self.state.lock().previous_first;
@@ -201,16 +206,20 @@ impl State {
     }
 
     fn misconfigured(&mut self, app: &AppId, refused: Refused, now: Timestamp) {
-        let number = refused.errcode.number();
-        if self.quiet.get(&number).is_none_or(|until| *until <= now) {
-            self.quiet.insert(number, now.plus(TELL_EVERY));
-            report::misconfigured(app, &refused);
-        }
+        self.tell(app, &refused, now);
         // Of many calls under way at once, the first to come back says it for all.
         let is_held = self.hold.as_ref().is_some_and(|(until, _)| now < *until);
         if !is_held && self.may_hold(refused.errcode) {
             self.held = longer(self.held, FIRST_HOLD);
             self.hold = Some((now.plus(self.held), refused));
+        }
+    }
+
+    fn tell(&mut self, app: &AppId, refused: &Refused, now: Timestamp) {
+        let number = refused.errcode.number();
+        if self.quiet.get(&number).is_none_or(|until| *until <= now) {
+            self.quiet.insert(number, now.plus(TELL_EVERY));
+            report::misconfigured(app, refused);
         }
     }
 

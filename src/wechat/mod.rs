@@ -1,4 +1,5 @@
-//! Talking to WeChat's servers: redeeming login codes, keeping access tokens.
+//! Talking to WeChat's servers: redeeming login codes, keeping access tokens, and
+//! what the gate asks with them.
 //!
 //! It says what WeChat answered and whose fault a failure is. It knows nothing of the gate's own
 //! answers, sessions or metrics, and whether a code was seen before is its caller's business.
@@ -8,8 +9,11 @@ pub mod client;
 pub mod errcode;
 pub mod error;
 mod guard;
+pub mod open_api;
+pub mod phone;
 pub mod reply;
 mod report;
+pub mod session_key;
 mod skew;
 pub mod token_error;
 
