@@ -19,7 +19,10 @@ pub const MAX_LOGIN_BODY_BYTES: usize = 16 * 1024;
 /// Largest body of a decrypt request, in bytes: a month of WeRun data in base64 is under 4 KiB.
 pub const MAX_DECRYPT_BODY_BYTES: usize = 256 * 1024;
 
-/// Largest answer taken from WeChat on login, in bytes. Real ones are under 300.
+/// Longest access_token, in bytes. WeChat asks to have room for 512.
+pub const MAX_ACCESS_TOKEN_BYTES: usize = 1024;
+
+/// Largest answer taken from WeChat, in bytes, where the gate reads it itself. Real ones are under 300.
 pub const MAX_WECHAT_ANSWER_BYTES: usize = 64 * 1024;
 
 /// Longest request id of WeChat (rid) that is kept for the log, in bytes. Today's have 26.

@@ -6,6 +6,7 @@ use std::fmt;
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use subtle::ConstantTimeEq as _;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::domain::limits;
@@ -128,6 +129,59 @@ impl fmt::Debug for LoginCode {
     }
 }
 
+/// A code of the phone button: whoever holds it can learn the user's phone number until it is used.
+#[derive(Clone)]
+pub struct PhoneCode(Zeroizing<String>);
+
+impl PhoneCode {
+    /// Takes a code of the shape of a [`LoginCode`], which it is not.
+    pub fn parse(text: &str) -> Option<Self> {
+        LoginCode::parse(text).map(|LoginCode(text)| Self(text))
+    }
+
+    /// The code as text.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for PhoneCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PhoneCode(..)")
+    }
+}
+
+/// An access_token: whoever holds it can call WeChat in the mini program's name.
+#[derive(Clone)]
+pub struct AccessToken(Zeroizing<String>);
+
+impl AccessToken {
+    /// Takes a token of plausible shape over: 1 to 1024 characters of printable ASCII.
+    pub fn parse(text: String) -> Option<Self> {
+        let text = Zeroizing::new(text);
+        let plausible = !text.is_empty()
+            && text.len() <= limits::MAX_ACCESS_TOKEN_BYTES
+            && text.bytes().all(|byte| byte.is_ascii_graphic());
+        plausible.then_some(Self(text))
+    }
+
+    /// The token as text.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether the other is the same token.
+    pub fn is(&self, other: &Self) -> bool {
+        self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
+    }
+}
+
+impl fmt::Debug for AccessToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AccessToken(..)")
+    }
+}
+
 /// WeChat's session_key: 16 bytes that encrypt what `wx.getUserInfo` and its kin hand over.
 #[derive(Clone)]
 pub struct SessionKey([u8; 16]);
@@ -165,7 +219,9 @@ mod tests {
         let secret = AppSecret::new("planted".to_owned());
         let code = LoginCode::parse("planted").unwrap();
         let key = SessionKey::new(*b"planted-planted-");
-        let printed = format!("{secret:?} {code:?} {key:?}");
+        let token = AccessToken::parse("planted".to_owned()).unwrap();
+        let phone = PhoneCode::parse("planted").unwrap();
+        let printed = format!("{secret:?} {code:?} {key:?} {token:?} {phone:?}");
         assert!(!printed.contains("planted"), "{printed}");
         assert!(!printed.contains("112, 108"), "{printed}");
     }
@@ -195,5 +251,15 @@ mod tests {
         assert!(LoginCode::parse("a\nb").is_none());
         assert!(LoginCode::parse(&"a".repeat(129)).is_none());
         assert!(LoginCode::parse("0716AVll20uHk94SLDml27etM946AVlq").is_some());
+    }
+
+    #[test]
+    fn an_access_token_cannot_break_out_of_a_line() {
+        for text in ["", "a b", "a\r\nb", &"a".repeat(1025)] {
+            assert!(AccessToken::parse(text.to_owned()).is_none(), "{text:?}");
+        }
+        let token = |text: &str| AccessToken::parse(text.to_owned()).unwrap();
+        assert!(token("a").is(&token("a")));
+        assert!(!token("a").is(&token("ab")));
     }
 }

@@ -54,6 +54,7 @@ use crate::server::connection::Handler;
 use crate::store::Store;
 use crate::telemetry::access::Ring;
 use crate::upstream::{self, Exchange};
+use crate::wechat::access_token::Keepers;
 
 /// What all workers share.
 #[derive(Debug)]
@@ -66,6 +67,8 @@ pub struct Shared {
     pub desk: Desk,
     /// What clients have used up of `[limits]`.
     pub budgets: Budgets,
+    /// The access tokens of the apps. None is asked for before somebody needs it.
+    pub keepers: Keepers,
     /// The time of day.
     pub clock: Clock,
     /// The app servers, in the order of the configuration.

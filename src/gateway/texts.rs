@@ -184,6 +184,11 @@ fn login(error: &RedeemError, app: &AppId, language: Language) -> Cow<'static, s
             "WeChat refuses this gate's configuration; its operator finds the reason in the log",
             "微信拒绝了网关的配置（如 AppSecret 或 IP 白名单）；小程序端无需处理，请运维查看网关日志",
         ),
+        RedeemError::Paused { .. } => fixed(
+            "WeChat has not answered for a while and is not asked for a moment; wait as long as \
+             Retry-After says, then log in",
+            "微信接口暂时没有响应，网关正在等待其恢复；请等待 Retry-After 所示的秒数后再登录",
+        ),
         RedeemError::TooManyCalls => fixed(
             "too many logins at once; try again shortly",
             "同时登录的人太多，请稍后重试",

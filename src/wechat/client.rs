@@ -9,20 +9,27 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::header::{DATE, HeaderValue};
 use reqwest::redirect::Policy;
-use reqwest::{Proxy, Url};
+use reqwest::{Proxy, RequestBuilder, Url};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
+use crate::domain::clock::Clock;
 use crate::domain::id::AppId;
 use crate::domain::limits;
 use crate::domain::secret::{AppSecret, LoginCode};
-use crate::wechat::Settings;
-use crate::wechat::error::{Malformed, RedeemError};
+use crate::wechat::error::{CallError, Malformed, RedeemError};
+use crate::wechat::guard::{Guard, Guards, Verdict};
 use crate::wechat::reply::{self, Redeemed};
+use crate::wechat::skew::Skew;
+use crate::wechat::{Credential, Settings};
+
+/// Where login codes are redeemed.
+const JSCODE2SESSION: &str = "/sns/jscode2session";
 
 /// Why there is no client: the operator's settings. Repeats none of them.
 #[derive(Debug, thiserror::Error)]
@@ -47,17 +54,28 @@ pub enum SetupError {
 /// The one way to WeChat. Clones share their connections and the limit on calls.
 #[derive(Clone)]
 pub struct Client {
-    http: reqwest::Client,
-    jscode2session: Url,
+    pub(super) http: reqwest::Client,
+    /// Scheme and host.
+    pub(super) base_url: Url,
     /// A permit per call that may be under way.
-    calls: Arc<Semaphore>,
-    timeout: Duration,
+    pub(super) calls: Arc<Semaphore>,
+    /// How long a whole call may take.
+    pub(super) timeout: Duration,
+    pub(super) clock: Clock,
+    pub(super) guards: Guards,
+    skew: Arc<Skew>,
+}
+
+/// An answer as it came, whatever it says.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) body: Zeroizing<Vec<u8>>,
 }
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
-            .field("jscode2session", &self.jscode2session.as_str())
+            .field("base_url", &self.base_url.as_str())
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()
     }
@@ -66,10 +84,9 @@ impl fmt::Debug for Client {
 impl Client {
     /// Sets up a client. Makes no connection.
     pub fn new(settings: &Settings) -> Result<Self, SetupError> {
-        let jscode2session = format!("{}/sns/jscode2session", settings.base_url);
         // The cause would repeat the URL.
-        let jscode2session = Url::parse(&jscode2session).map_err(|_cause| SetupError::BaseUrl)?;
-        let host = jscode2session.host_str().ok_or(SetupError::BaseUrl)?;
+        let base_url = Url::parse(&settings.base_url).map_err(|_cause| SetupError::BaseUrl)?;
+        let host = base_url.host_str().ok_or(SetupError::BaseUrl)?;
         let mut builder = reqwest::Client::builder()
             .tls_backend_preconfigured(tls(settings.ca_pem.as_deref())?)
             .http1_only()
@@ -94,29 +111,84 @@ impl Client {
             .map_err(|error| SetupError::Client(error.without_url()))?;
         Ok(Self {
             http,
-            jscode2session,
+            base_url,
             calls: Arc::new(Semaphore::new(
                 settings.max_in_flight.min(Semaphore::MAX_PERMITS),
             )),
             timeout: settings.timeout,
+            clock: Clock::System,
+            guards: Guards::default(),
+            skew: Arc::default(),
         })
+    }
+
+    /// The same client by another clock.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
+    }
+
+    /// Seconds by which this machine's clock is ahead of WeChat's (negative: behind), by the last
+    /// answer; `None` before there was one.
+    pub fn clock_skew(&self) -> Option<i64> {
+        self.skew.seconds()
     }
 
     /// Asks WeChat who a login code stands for. A code is good for one call that succeeds, so the
     /// caller sees to it that two requests with one code become one call.
     pub async fn redeem(
         &self,
-        app: &AppId,
-        secret: &AppSecret,
+        credential: &Credential,
         code: &LoginCode,
     ) -> Result<Redeemed, RedeemError> {
         let _permit = self
             .calls
             .try_acquire()
             .map_err(|_full| RedeemError::TooManyCalls)?;
-        tokio::time::timeout(self.timeout, self.redeem_with_retry(app, secret, code))
+        let guard = self.guards.of(&credential.app, JSCODE2SESSION);
+        guard.admit(self.clock.now(), self.timeout)?;
+        let redeemed = self.redeem_with_either(&guard, credential, code);
+        let outcome = tokio::time::timeout(self.timeout, redeemed)
             .await
-            .map_err(|_elapsed| RedeemError::TimedOut)?
+            .unwrap_or(Err(RedeemError::TimedOut));
+        let verdict = outcome
+            .as_ref()
+            .map_or_else(RedeemError::verdict, |_redeemed| Verdict::Works);
+        guard.settle(verdict, self.clock.now());
+        outcome
+    }
+
+    /// Tries the other AppSecret when WeChat does not take the first, which does not touch the code.
+    async fn redeem_with_either(
+        &self,
+        guard: &Guard,
+        credential: &Credential,
+        code: &LoginCode,
+    ) -> Result<Redeemed, RedeemError> {
+        let (app, new) = (&credential.app, &credential.secret);
+        let Some(previous) = &credential.previous_secret else {
+            return self.redeem_with_retry(app, new, code).await;
+        };
+        let previous_first = guard.is_previous_first(self.clock.now());
+        let (first, second) = if previous_first {
+            (previous, new)
+        } else {
+            (new, previous)
+        };
+        let mut outcome = self.redeem_with_retry(app, first, code).await;
+        let mut is_previous = previous_first;
+        if matches!(&outcome, Err(error) if error.is_about_secret()) {
+            outcome = self.redeem_with_retry(app, second, code).await;
+            is_previous = !previous_first;
+        }
+        if outcome.is_ok() {
+            if !is_previous {
+                guard.new_works();
+            } else if !previous_first {
+                guard.previous_works(self.clock.now());
+            }
+        }
+        outcome
     }
 
     async fn redeem_with_retry(
@@ -157,8 +229,25 @@ impl Client {
             ("js_code", code.expose()),
             ("grant_type", "authorization_code"),
         ];
-        let request = self.http.get(self.jscode2session.clone()).query(&query);
+        let url = self.endpoint(JSCODE2SESSION);
+        let Answer { status, body } = self.send(self.http.get(url).query(&query)).await?;
+        reply::classify(status, &body)
+    }
+
+    /// Where an API is.
+    pub(super) fn endpoint(&self, path: &str) -> Url {
+        let mut url = self.base_url.clone();
+        url.set_path(path);
+        url
+    }
+
+    /// Sends a request once, and reads the answer to its end. How long that may take is the
+    /// caller's business.
+    pub(super) async fn send(&self, request: RequestBuilder) -> Result<Answer, CallError> {
         let mut response = request.send().await.map_err(transport)?;
+        if let Some(Ok(date)) = response.headers().get(DATE).map(HeaderValue::to_str) {
+            self.skew.note(date, self.clock.now());
+        }
         let status = response.status().as_u16();
         let mut body = Zeroizing::new(Vec::new());
         while let Some(chunk) = response.chunk().await.map_err(transport)? {
@@ -167,7 +256,7 @@ impl Client {
             }
             body.extend_from_slice(&chunk);
         }
-        reply::classify(status, &body)
+        Ok(Answer { status, body })
     }
 }
 
@@ -197,17 +286,17 @@ fn tls(ca_pem: Option<&[u8]>) -> Result<ClientConfig, SetupError> {
     Ok(config)
 }
 
-fn transport(error: reqwest::Error) -> RedeemError {
-    let source = error.without_url();
+fn transport(error: reqwest::Error) -> CallError {
+    let source = Arc::new(error.without_url());
     // Asked first: a connection that took too long to be made has carried nothing.
     if source.is_connect() {
-        RedeemError::Unreachable { source }
+        CallError::Unreachable { source }
     } else if source.is_timeout() {
-        RedeemError::TimedOut
+        CallError::TimedOut
     } else if is_not_http(&source) {
         Malformed::Http.into()
     } else {
-        RedeemError::Interrupted { source }
+        CallError::Interrupted { source }
     }
 }
 

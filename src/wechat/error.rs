@@ -1,9 +1,126 @@
-//! Why a code was not redeemed, and whose fault that is. Knows no secret, no code and no URL, so
+//! Why a call came to nothing, and whose fault that is. Knows no secret, no code and no URL, so
 //! that any of it may be logged; knows nothing of what a client is told about it.
 
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use crate::wechat::errcode::Errcode;
+use crate::wechat::guard::{Closed, Verdict};
+
+/// Why there is no answer of the API. Can be given to everybody who waited for one call.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum CallError {
+    /// Something before WeChat's API: a status that the API does not use.
+    #[error("WeChat answered with HTTP status {status}")]
+    HttpStatus {
+        /// The status.
+        status: u16,
+    },
+    /// The network's or WeChat's: the connection broke after the request may have been read.
+    #[error("the connection to WeChat broke off")]
+    Interrupted {
+        /// What broke, without the URL.
+        source: Arc<reqwest::Error>,
+    },
+    /// WeChat's, or something before it: an answer that is none.
+    #[error("WeChat's answer cannot be understood")]
+    Malformed(#[from] Malformed),
+    /// WeChat's or the network's: the API failed to answer several times in a row, and is not asked
+    /// for a moment. Nothing was sent.
+    #[error("WeChat is not asked while it does not answer")]
+    Paused {
+        /// Until when.
+        retry_after: Duration,
+    },
+    /// The network's or WeChat's: no answer in time.
+    #[error("WeChat did not answer in time")]
+    TimedOut,
+    /// Ours: as many calls are under way as are allowed. Nothing was sent.
+    #[error("too many calls to WeChat are under way")]
+    TooManyCalls,
+    /// The network's or the operator's: no connection came about. Nothing was sent.
+    #[error("WeChat cannot be reached")]
+    Unreachable {
+        /// Why not, without the URL.
+        source: Arc<reqwest::Error>,
+    },
+}
+
+/// What an API refuses with.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("WeChat refuses: {} (errcode {errcode})", .errcode.meaning_en())]
+pub struct Refused {
+    /// What WeChat answered; knows its meaning and the fix.
+    pub errcode: Errcode,
+    /// WeChat's id of the request.
+    pub rid: Option<String>,
+    /// The gate's address as WeChat saw it, when it is the address that WeChat refuses.
+    pub seen_ip: Option<IpAddr>,
+}
+
+/// Why a call of an API came to nothing.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum ApiError {
+    /// No answer of the API.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// An answer that is a refusal.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+}
+
+impl From<Malformed> for ApiError {
+    fn from(malformed: Malformed) -> Self {
+        Self::Call(malformed.into())
+    }
+}
+
+impl CallError {
+    /// What this says about the API that was called.
+    pub(super) const fn verdict(&self) -> Verdict {
+        match self {
+            Self::HttpStatus { status } if *status < 500 => Verdict::Answers,
+            Self::Malformed(_) => Verdict::Answers,
+            Self::Paused { .. } | Self::TooManyCalls => Verdict::Nothing,
+            Self::HttpStatus { .. }
+            | Self::Interrupted { .. }
+            | Self::TimedOut
+            | Self::Unreachable { .. } => Verdict::Silent,
+        }
+    }
+}
+
+impl From<Closed> for RedeemError {
+    fn from(closed: Closed) -> Self {
+        match closed {
+            Closed::Misconfigured(Refused {
+                errcode,
+                rid,
+                seen_ip,
+            }) => Self::Misconfigured {
+                errcode,
+                rid,
+                seen_ip,
+            },
+            Closed::Paused(retry_after) => Self::Paused { retry_after },
+        }
+    }
+}
+
+impl From<CallError> for RedeemError {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::HttpStatus { status } => Self::HttpStatus { status },
+            CallError::Interrupted { source } => Self::Interrupted { source },
+            CallError::Malformed(malformed) => Self::Malformed(malformed),
+            CallError::Paused { retry_after } => Self::Paused { retry_after },
+            CallError::TimedOut => Self::TimedOut,
+            CallError::TooManyCalls => Self::TooManyCalls,
+            CallError::Unreachable { source } => Self::Unreachable { source },
+        }
+    }
+}
 
 /// Why a code was not redeemed, and whose fault that is. Holds no secret, no code and no URL.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +160,7 @@ pub enum RedeemError {
     #[error("the connection to WeChat broke off")]
     Interrupted {
         /// What broke, without the URL.
-        source: reqwest::Error,
+        source: Arc<reqwest::Error>,
     },
     /// WeChat's, or something before it: an answer that is none.
     #[error("WeChat's answer cannot be understood")]
@@ -57,6 +174,13 @@ pub enum RedeemError {
         rid: Option<String>,
         /// The gate's address as WeChat saw it, when it is the address that WeChat refuses.
         seen_ip: Option<IpAddr>,
+    },
+    /// WeChat's or the network's: it failed to answer several times in a row, and is not asked for a
+    /// moment. Nothing was sent.
+    #[error("WeChat is not asked while it does not answer")]
+    Paused {
+        /// Until when.
+        retry_after: Duration,
     },
     /// The client's: too many logins of one user within a minute.
     #[error("WeChat limits the user's logins (errcode {errcode})")]
@@ -84,7 +208,7 @@ pub enum RedeemError {
     #[error("WeChat cannot be reached")]
     Unreachable {
         /// Why not, without the URL.
-        source: reqwest::Error,
+        source: Arc<reqwest::Error>,
     },
     /// The user's: WeChat holds them for a risk.
     #[error("WeChat blocks the user (errcode {errcode})")]
@@ -99,6 +223,9 @@ pub enum RedeemError {
 /// What is wrong with an answer that is none. Does not repeat any of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
+    /// No `access_token`, or none that can be one, or no `expires_in`.
+    #[error("it has no proper access_token")]
+    AccessToken,
     /// An `errcode` that is no number.
     #[error("its errcode is no number")]
     Errcode,
@@ -120,6 +247,9 @@ pub enum Malformed {
     /// A `unionid` that cannot be one.
     #[error("its unionid is not proper")]
     UnionId,
+    /// No watermark, or another mini program's.
+    #[error("it has no proper watermark")]
+    Watermark,
 }
 
 /// The kinds of failure that need different answers.
@@ -160,10 +290,39 @@ impl Kind {
 }
 
 impl RedeemError {
+    /// Whether WeChat does not take the AppSecret.
+    pub(super) const fn is_about_secret(&self) -> bool {
+        matches!(
+            self,
+            Self::Misconfigured {
+                errcode: Errcode::BadSecret(_),
+                ..
+            }
+        )
+    }
+
+    /// What this says about `sns/jscode2session`. 45011 counts for nothing: it is about one user.
+    pub(super) fn verdict(&self) -> Verdict {
+        match self {
+            Self::Paused { .. } | Self::TooManyCalls => Verdict::Nothing,
+            Self::Misconfigured {
+                errcode,
+                rid,
+                seen_ip,
+            } => Verdict::Misconfigured(Refused {
+                errcode: *errcode,
+                rid: rid.clone(),
+                seen_ip: *seen_ip,
+            }),
+            error if error.is_unavailable() => Verdict::Silent,
+            _ => Verdict::Answers,
+        }
+    }
+
     /// Which kind of failure it is.
     pub const fn kind(&self) -> Kind {
         match self {
-            Self::Busy { .. } | Self::TooManyCalls => Kind::UpstreamBusy,
+            Self::Busy { .. } | Self::Paused { .. } | Self::TooManyCalls => Kind::UpstreamBusy,
             Self::CodeInvalid { .. } => Kind::CodeInvalid,
             Self::CodeUsed { .. } => Kind::CodeUsed,
             Self::HttpStatus { .. }
@@ -184,6 +343,7 @@ impl RedeemError {
         match self {
             Self::Busy { .. }
             | Self::Interrupted { .. }
+            | Self::Paused { .. }
             | Self::TimedOut
             | Self::TooManyCalls
             | Self::Unreachable { .. } => true,
@@ -207,7 +367,7 @@ impl RedeemError {
     pub const fn retry_same_code(&self) -> bool {
         match self {
             Self::Busy { errcode, .. } => *errcode == Errcode::SystemBusy.number(),
-            Self::TooManyCalls | Self::Unreachable { .. } => true,
+            Self::Paused { .. } | Self::TooManyCalls | Self::Unreachable { .. } => true,
             Self::CodeInvalid { .. }
             | Self::CodeUsed { .. }
             | Self::HttpStatus { .. }
@@ -234,6 +394,7 @@ impl RedeemError {
             Self::HttpStatus { .. }
             | Self::Interrupted { .. }
             | Self::Malformed(_)
+            | Self::Paused { .. }
             | Self::TimedOut
             | Self::TooManyCalls
             | Self::Unreachable { .. } => None,
@@ -253,6 +414,7 @@ impl RedeemError {
             Self::HttpStatus { .. }
             | Self::Interrupted { .. }
             | Self::Malformed(_)
+            | Self::Paused { .. }
             | Self::TimedOut
             | Self::TooManyCalls
             | Self::Unreachable { .. } => None,

@@ -1,12 +1,21 @@
-//! Talking to WeChat's servers: redeeming login codes.
+//! Talking to WeChat's servers: redeeming login codes, keeping access tokens, and
+//! what the gate asks with them.
 //!
 //! It says what WeChat answered and whose fault a failure is. It knows nothing of the gate's own
 //! answers, sessions or metrics, and whether a code was seen before is its caller's business.
 
+pub mod access_token;
 pub mod client;
 pub mod errcode;
 pub mod error;
+mod guard;
+pub mod open_api;
+pub mod phone;
 pub mod reply;
+mod report;
+pub mod session_key;
+mod skew;
+pub mod token_error;
 
 #[cfg(test)]
 mod tests;
@@ -14,6 +23,20 @@ mod tests;
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
+
+use crate::domain::id::AppId;
+use crate::domain::secret::AppSecret;
+
+/// By what a mini program proves itself to WeChat.
+#[derive(Clone, Debug)]
+pub struct Credential {
+    /// Its appid.
+    pub app: AppId,
+    /// Its AppSecret.
+    pub secret: AppSecret,
+    /// The AppSecret before that one, while it is being replaced.
+    pub previous_secret: Option<AppSecret>,
+}
 
 /// How WeChat is reached.
 #[derive(Clone, PartialEq, Eq)]

@@ -1,9 +1,11 @@
-//! What an answer of `sns/jscode2session` means. Pure: it knows nothing of connections, and what a
-//! client is told about a failure is decided elsewhere.
+//! What an answer means: that of `sns/jscode2session` in full, and of the other APIs whether it is
+//! a refusal. Pure: it knows nothing of connections, and what a client is told about a failure is
+//! decided elsewhere.
 
 use std::net::IpAddr;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -12,7 +14,7 @@ use crate::domain::id::{OpenId, UnionId};
 use crate::domain::limits;
 use crate::domain::secret::SessionKey;
 use crate::wechat::errcode::Errcode;
-use crate::wechat::error::{Malformed, RedeemError};
+use crate::wechat::error::{ApiError, CallError, Malformed, RedeemError, Refused};
 
 /// Who a code stands for.
 #[derive(Clone, Debug)]
@@ -50,6 +52,40 @@ pub fn classify(http_status: u16, body: &[u8]) -> Result<Redeemed, RedeemError> 
             ))
         }
     }
+}
+
+/// Reads the answer of an API that tells success by its errcode alone.
+pub(super) fn read<T: DeserializeOwned>(http_status: u16, body: &[u8]) -> Result<T, ApiError> {
+    if !(200..300).contains(&http_status) {
+        let status = http_status;
+        return Err(CallError::HttpStatus { status }.into());
+    }
+    // serde would take an array of the right length for the object.
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(Malformed::Json.into());
+    }
+    // The causes would hold a piece of the answer.
+    let verdict: Verdict = serde_json::from_slice(body).map_err(|_cause| Malformed::Json)?;
+    match errcode(verdict.errcode.as_ref())? {
+        0 => serde_json::from_slice(body).map_err(|_cause| Malformed::Json.into()),
+        number => {
+            let errmsg = verdict.errmsg.as_ref().and_then(Value::as_str);
+            let errmsg = errmsg.unwrap_or_default();
+            let errcode = Errcode::from_number(number);
+            Err(ApiError::Refused(Refused {
+                errcode,
+                rid: rid(errmsg),
+                seen_ip: errcode.is_about_ip().then(|| first_ip(errmsg)).flatten(),
+            }))
+        }
+    }
+}
+
+/// The fields by which every API tells success.
+#[derive(Deserialize)]
+struct Verdict {
+    errcode: Option<Value>,
+    errmsg: Option<Value>,
 }
 
 /// The fields of the answer that matter. Others are ignored: WeChat adds to them.
@@ -99,13 +135,17 @@ fn refused(code: Errcode, errmsg: &str) -> RedeemError {
         Errcode::CodeUsed => RedeemError::CodeUsed { errcode, rid },
         Errcode::RateLimited => RedeemError::RateLimited { errcode, rid },
         Errcode::UserBlocked => RedeemError::UserBlocked { errcode, rid },
-        Errcode::Other(_) => RedeemError::Unknown { errcode, rid },
-        Errcode::IpNotListed => RedeemError::Misconfigured {
-            errcode: code,
-            rid,
-            seen_ip: first_ip(errmsg),
-        },
-        Errcode::AccountLimited
+        Errcode::Other(_) | Errcode::QuotaUsedUp => RedeemError::Unknown { errcode, rid },
+        Errcode::IpNotListed | Errcode::IpRefused(_) | Errcode::IpUnconfirmed(_) => {
+            RedeemError::Misconfigured {
+                errcode: code,
+                rid,
+                seen_ip: first_ip(errmsg),
+            }
+        }
+        Errcode::AccountFrozen(_)
+        | Errcode::AccountLimited
+        | Errcode::ApiNotGranted(_)
         | Errcode::AppIdMissing
         | Errcode::BadAppId
         | Errcode::BadGrantType

@@ -12,7 +12,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("telemetry", &["domain"]),
     // second floor: one outside thing each
     ("store", &["domain"]),
-    ("wechat", &["crypto", "domain"]),
+    ("wechat", &["crypto", "domain", "telemetry"]),
     ("upstream", &["domain"]),
     ("server", &["domain", "telemetry"]),
     // third floor: answers HTTP

@@ -109,9 +109,10 @@ fn what_the_example_shows_as_a_comment_works_when_uncommented() {
             text
         }
     }));
-    assert_eq!(texts.len(), 6);
+    assert_eq!(texts.len(), 9);
     for text in texts {
         let text = text
+            .replace("/run/secrets/wx_app_secret_previous", &secret)
             .replace("/run/secrets/wx_app_secret", &secret)
             .replace("/run/secrets/wxgate_user_key", &secret)
             .replace("/etc/wxgate/ca.pem", &pem)
@@ -122,7 +123,11 @@ fn what_the_example_shows_as_a_comment_works_when_uncommented() {
             .replace("/etc/wxgate/app/ca.pem", &app_cert)
             .replace("/etc/wxgate/app/cert.pem", &app_cert)
             .replace("/etc/wxgate/app/key.pem", &app_key);
-        let loaded = parse_with(&text, &[("WXGATE_USER_KEY", PLANTED)]);
+        let variables = [
+            ("WXGATE_USER_KEY", PLANTED),
+            ("WX_APP_SECRET_PREVIOUS", PLANTED),
+        ];
+        let loaded = parse_with(&text, &variables);
         assert!(loaded.is_ok(), "{}", loaded.unwrap_err());
     }
 }

@@ -1,0 +1,422 @@
+//! One access token per mini program, kept fresh. Reading it takes no lock and waits for nothing;
+//! whoever finds none shares one refresh with everybody else. Knows nothing of the calls that the
+//! tokens are for, and decides nothing about repeating them.
+//!
+//! Tokens come from `cgi-bin/stable_token` in its normal mode: it gives the same token again until
+//! the last five minutes of its life, and then a new one while the old still works, so that gates
+//! need not talk to each other. `force_refresh` is never sent: it ends the token that others hold.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use parking_lot::Mutex;
+use reqwest::header::CONTENT_TYPE;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use zeroize::Zeroizing;
+
+use crate::crypto::random;
+use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::id::AppId;
+use crate::domain::secret::{AccessToken, AppSecret};
+use crate::telemetry::event;
+use crate::wechat::Credential;
+use crate::wechat::client::{Answer, Client};
+use crate::wechat::errcode::Errcode;
+use crate::wechat::error::{ApiError, CallError, Malformed};
+use crate::wechat::token_error::TokenError;
+use crate::wechat::{reply, report};
+
+/// How long before its end a token is asked for anew. WeChat makes a new one in the last 300 s only;
+/// the rest of that is for attempts that fail.
+const REFRESH_MARGIN: Duration = Duration::from_mins(4);
+
+/// By how much the margin is varied to either side, so that gates do not ask all at once.
+const JITTER_SECS: u64 = 30;
+
+/// Between two refreshes that succeed, however short the life that WeChat tells.
+const MIN_REFRESH: Duration = Duration::from_mins(1);
+
+/// Longest life that is believed; WeChat's own is 7200 s.
+const MAX_LIFE: Duration = Duration::from_hours(2);
+
+/// A token that is refused with more life left than this was ended by somebody: WeChat lets an old
+/// token work for five minutes beside the new one.
+const EARLY: Duration = Duration::from_mins(5);
+
+/// For how long a token that was refused, and that WeChat gave again, is not asked about once more.
+const REFUSED_PAUSE: Duration = Duration::from_secs(5);
+
+/// Between two lines of log about tokens refused early.
+const TELL_EVERY: Duration = Duration::from_mins(1);
+
+/// Shortest sleep of the task that refreshes ahead, should a clock jump.
+const MIN_SLEEP: Duration = Duration::from_secs(1);
+
+/// The access token of one mini program. A cheap handle.
+#[derive(Clone)]
+pub struct Keeper(Arc<Inner>);
+
+/// The keepers of all mini programs. A cheap handle.
+#[derive(Clone, Debug, Default)]
+pub struct Keepers(Arc<HashMap<AppId, Keeper>>);
+
+struct Inner {
+    client: Client,
+    clock: Clock,
+    credential: Credential,
+    kept: ArcSwapOption<Kept>,
+    state: Mutex<State>,
+}
+
+/// A token and its times.
+struct Kept {
+    token: Arc<AccessToken>,
+    /// When it ends.
+    until: Timestamp,
+    /// When a new one is asked for.
+    due: Timestamp,
+}
+
+type Outcome = Result<Arc<AccessToken>, TokenError>;
+
+#[derive(Default)]
+struct State {
+    /// The refresh under way, if there is one.
+    flight: Option<watch::Receiver<Option<Outcome>>>,
+    /// Refreshes that failed since the last good one.
+    failures: u32,
+    /// Nothing is asked until then; this is why.
+    hold: Option<(Timestamp, TokenError)>,
+    /// The token whose refusal led to the last refresh, and until when it leads to no other.
+    refused: Option<(AccessToken, Timestamp)>,
+    /// Refusals before that moment are not told again.
+    quiet_until: Option<Timestamp>,
+    /// Refreshes ahead of time, once a token has been asked for.
+    ahead: Option<JoinHandle<()>>,
+}
+
+/// What is wanted of a refresh.
+#[derive(Clone, Copy)]
+enum Need<'a> {
+    /// Any token that has not ended.
+    Any,
+    /// Nothing but that the next one comes in time.
+    Ahead,
+    /// Any but this one, which WeChat refused.
+    Instead(&'a AccessToken),
+}
+
+enum Joined {
+    Known(Arc<AccessToken>),
+    Flight(watch::Receiver<Option<Outcome>>),
+}
+
+impl Keepers {
+    /// A keeper for each of these mini programs. Asks for nothing yet.
+    pub fn new(client: &Client, clock: &Clock, apps: impl Iterator<Item = Credential>) -> Self {
+        let keeper = |credential: Credential| {
+            let app = credential.app.clone();
+            (app, Keeper::new(client.clone(), clock.clone(), credential))
+        };
+        Self(Arc::new(apps.map(keeper).collect()))
+    }
+
+    /// The keeper of this mini program, when it is configured.
+    pub fn of(&self, app: &AppId) -> Option<&Keeper> {
+        self.0.get(app)
+    }
+}
+
+impl Keeper {
+    /// A keeper that has no token yet, and asks for none before somebody needs it.
+    pub fn new(client: Client, clock: Clock, credential: Credential) -> Self {
+        Self(Arc::new(Inner {
+            client,
+            clock,
+            credential,
+            kept: ArcSwapOption::empty(),
+            state: Mutex::default(),
+        }))
+    }
+
+    /// Whose token it keeps.
+    pub fn app(&self) -> &AppId {
+        &self.0.credential.app
+    }
+
+    /// The token. Waits, as long as a call to WeChat may take, only when there is none that is good.
+    pub async fn token(&self) -> Result<Arc<AccessToken>, TokenError> {
+        if let Some(kept) = &*self.0.kept.load()
+            && self.0.clock.now() < kept.until
+        {
+            return Ok(Arc::clone(&kept.token));
+        }
+        self.obtain(Need::Any).await
+    }
+
+    /// Another token than this one, which WeChat refused with 40001, 40014 or 42001. Whoever is not
+    /// the first to be refused gets the one that is there by now.
+    pub async fn after_refusal(
+        &self,
+        refused: &AccessToken,
+    ) -> Result<Arc<AccessToken>, TokenError> {
+        let token = self.obtain(Need::Instead(refused)).await?;
+        if token.is(refused) {
+            Err(TokenError::SameAgain)
+        } else {
+            Ok(token)
+        }
+    }
+
+    async fn obtain(&self, need: Need<'_>) -> Outcome {
+        let mut flight = match self.join(need)? {
+            Joined::Known(token) => return Ok(token),
+            Joined::Flight(flight) => flight,
+        };
+        let landed = flight.wait_for(Option::is_some);
+        match tokio::time::timeout(self.0.client.timeout, landed).await {
+            // Without a sender the runtime of the refresh has ended: no answer comes.
+            Err(_) | Ok(Err(_)) => Err(CallError::TimedOut.into()),
+            Ok(Ok(outcome)) => outcome
+                .clone()
+                .unwrap_or_else(|| Err(CallError::TimedOut.into())),
+        }
+    }
+
+    /// Finds a token that will do, or the refresh under way, or starts one: under one lock, so that
+    /// there are never two.
+    fn join(&self, need: Need<'_>) -> Result<Joined, TokenError> {
+        let now = self.0.clock.now();
+        let mut state = self.0.state.lock();
+        if let Some(kept) = &*self.0.kept.load() {
+            if kept.will_do(need, now) {
+                return Ok(Joined::Known(Arc::clone(&kept.token)));
+            }
+            if matches!(need, Need::Instead(_)) && now.plus(EARLY) < kept.until {
+                state.tell_early(self.app(), now);
+            }
+        }
+        // A flight whose runtime has ended has no sender any more.
+        if let Some(flight) = &state.flight
+            && flight.has_changed().is_ok()
+        {
+            return Ok(Joined::Flight(flight.clone()));
+        }
+        if let Some((until, why)) = &state.hold
+            && now < *until
+        {
+            return Err(why.clone());
+        }
+        if let Need::Instead(refused) = need {
+            if let Some((before, until)) = &state.refused
+                && now < *until
+                && before.is(refused)
+            {
+                return Err(TokenError::SameAgain);
+            }
+            state.refused = Some((refused.clone(), now.plus(REFUSED_PAUSE)));
+        }
+        if state.ahead.as_ref().is_none_or(JoinHandle::is_finished) {
+            state.ahead = Some(tokio::spawn(refresh_ahead(Arc::downgrade(&self.0))));
+        }
+        let flight = self.depart(now);
+        state.flight = Some(flight.clone());
+        Ok(Joined::Flight(flight))
+    }
+
+    /// Starts a refresh. It runs to its end, whatever becomes of whoever asked for it.
+    fn depart(&self, now: Timestamp) -> watch::Receiver<Option<Outcome>> {
+        let (landing, flight) = watch::channel(None);
+        let inner = Arc::clone(&self.0);
+        tokio::spawn(async move {
+            let granted = inner.client.stable_token(&inner.credential).await;
+            let outcome = inner.land(granted, now);
+            landing.send_replace(Some(outcome));
+        });
+        flight
+    }
+}
+
+impl Kept {
+    fn will_do(&self, need: Need<'_>, now: Timestamp) -> bool {
+        match need {
+            Need::Any => now < self.until,
+            Need::Ahead => now < self.due,
+            Need::Instead(refused) => now < self.until && !self.token.is(refused),
+        }
+    }
+}
+
+impl State {
+    /// Somebody else ended the token. `/cgi-bin/token` does not: its tokens are a world of their
+    /// own.
+    fn tell_early(&mut self, app: &AppId, now: Timestamp) {
+        if self.quiet_until.is_none_or(|until| until <= now) {
+            self.quiet_until = Some(now.plus(TELL_EVERY));
+            tracing::warn!(message = event::ACCESS_TOKEN_REFUSED_EARLY, appid = %app);
+        }
+    }
+}
+
+impl Inner {
+    /// Takes the outcome of a refresh that was begun at `asked`.
+    fn land(&self, granted: Result<Granted, TokenError>, asked: Timestamp) -> Outcome {
+        let mut state = self.state.lock();
+        state.flight = None;
+        match granted {
+            Ok(Granted { token, life }) => {
+                state.failures = 0;
+                state.hold = None;
+                let token = Arc::new(token);
+                self.kept.store(Some(Arc::new(Kept {
+                    token: Arc::clone(&token),
+                    until: asked.plus(life),
+                    due: asked.plus(refresh_after(life)),
+                })));
+                Ok(token)
+            }
+            Err(error) => {
+                state.failures = state.failures.saturating_add(1);
+                let pause = error.pause(state.failures);
+                state.hold = Some((self.clock.now().plus(pause), error.clone()));
+                drop(state);
+                self.tell(&error, pause);
+                Err(error)
+            }
+        }
+    }
+
+    /// Refreshes are rare, and the rarer the more of them fail: each is told.
+    fn tell(&self, error: &TokenError, pause: Duration) {
+        let (app, pause) = (&self.credential.app, pause.as_secs());
+        if let TokenError::Misconfigured(refused) = error {
+            report::misconfigured(app, refused);
+        }
+        let errcode = error.refused().map(|refused| refused.errcode.number());
+        tracing::warn!(message = event::ACCESS_TOKEN_FAILED, %error, errcode, appid = %app, retry_in_s = pause);
+    }
+
+    /// How long until a refresh makes sense.
+    fn due_in(&self) -> Duration {
+        let hold = self.state.lock().hold.as_ref().map(|(until, _)| *until);
+        let due = self.kept.load().as_ref().map(|kept| kept.due);
+        let next = hold.max(due).unwrap_or(Timestamp::EPOCH);
+        next.since(self.clock.now())
+    }
+}
+
+/// Refreshes before the token ends, for as long as there is somebody to do it for.
+async fn refresh_ahead(keeper: Weak<Inner>) {
+    loop {
+        let Some(pause) = keeper.upgrade().map(|inner| inner.due_in()) else {
+            return;
+        };
+        tokio::time::sleep(pause.max(MIN_SLEEP)).await;
+        let Some(inner) = keeper.upgrade() else {
+            return;
+        };
+        if inner.due_in().is_zero() {
+            // What comes of it is kept, and told, where it lands.
+            drop(Keeper(inner).obtain(Need::Ahead).await);
+        }
+    }
+}
+
+/// How long after a token of this life was given the next one is asked for.
+pub(super) fn refresh_after(life: Duration) -> Duration {
+    let [random] = random::bytes::<1>();
+    let jitter = Duration::from_secs(u64::from(random) % (2 * JITTER_SECS + 1));
+    let earliest = life.saturating_sub(REFRESH_MARGIN + Duration::from_secs(JITTER_SECS));
+    (earliest + jitter).max(MIN_REFRESH)
+}
+
+/// A token, and how long WeChat says it lives from now on.
+pub(super) struct Granted {
+    token: AccessToken,
+    life: Duration,
+}
+
+#[derive(Serialize)]
+struct Asked<'a> {
+    grant_type: &'static str,
+    appid: &'a str,
+    secret: &'a str,
+}
+
+#[derive(Deserialize)]
+struct Answered {
+    access_token: String,
+    expires_in: u64,
+}
+
+impl Client {
+    /// Asks for the mini program's token: with the previous AppSecret too, when the new one is
+    /// wrong. Takes none of the permits of other calls, as there is one of these per mini program.
+    async fn stable_token(&self, credential: &Credential) -> Result<Granted, TokenError> {
+        tokio::time::timeout(self.timeout, self.ask_with_either(credential))
+            .await
+            .map_err(|_elapsed| CallError::TimedOut)?
+            .map_err(TokenError::from)
+    }
+
+    async fn ask_with_either(&self, credential: &Credential) -> Result<Granted, ApiError> {
+        let first = self.ask_for_token(credential, &credential.secret).await;
+        let Some(previous) = &credential.previous_secret else {
+            return first;
+        };
+        if !matches!(&first, Err(error) if is_about_secret(error)) {
+            return first;
+        }
+        let second = self.ask_for_token(credential, previous).await;
+        if second.is_ok() {
+            report::previous_secret_works(&credential.app);
+        }
+        // What is wrong with the new one matters, not with the old.
+        second.or(first)
+    }
+
+    async fn ask_for_token(
+        &self,
+        credential: &Credential,
+        secret: &AppSecret,
+    ) -> Result<Granted, ApiError> {
+        let body = Zeroizing::new(
+            serde_json::to_vec(&Asked {
+                grant_type: "client_credential",
+                appid: credential.app.as_str(),
+                // Exposed to WeChat: this is what it is for.
+                secret: secret.expose(),
+            })
+            .map_err(|_cause| Malformed::Json)?,
+        );
+        let request = self
+            .http
+            .post(self.endpoint("/cgi-bin/stable_token"))
+            .header(CONTENT_TYPE, "application/json")
+            .body(body.to_vec());
+        let Answer { status, body } = self.send(request).await?;
+        let answered: Answered = reply::read(status, &body)?;
+        let token = AccessToken::parse(answered.access_token);
+        Ok(Granted {
+            token: token.ok_or(Malformed::AccessToken)?,
+            life: Duration::from_secs(answered.expires_in).min(MAX_LIFE),
+        })
+    }
+}
+
+fn is_about_secret(error: &ApiError) -> bool {
+    matches!(error, ApiError::Refused(refused) if matches!(refused.errcode, Errcode::BadSecret(_)))
+}
+
+impl fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keeper")
+            .field("app", self.app())
+            .finish_non_exhaustive()
+    }
+}
