@@ -38,6 +38,7 @@ pub(in crate::gateway) enum Refusal {
     Internal,
     Login { error: Arc<RedeemError>, app: AppId },
     MethodNotAllowed { allowed: &'static str },
+    NotFound,
     Overloaded,
     SessionExpired,
     SessionRequired,
@@ -60,6 +61,7 @@ impl Refusal {
             Self::Internal => problems::INTERNAL,
             Self::Login { error, .. } => login_kind(error),
             Self::MethodNotAllowed { .. } => problems::METHOD_NOT_ALLOWED,
+            Self::NotFound => problems::NOT_FOUND,
             Self::Overloaded => problems::OVERLOADED,
             Self::SessionExpired => problems::SESSION_EXPIRED,
             Self::SessionRequired => problems::SESSION_REQUIRED,
@@ -85,6 +87,7 @@ impl Refusal {
             }
             Self::Login { error, app } => login_detail(error, app),
             Self::MethodNotAllowed { allowed } => format!("use {allowed}"),
+            Self::NotFound => "there is nothing for clients at this path".to_owned(),
             Self::Overloaded => "too much at once; try again shortly".to_owned(),
             Self::SessionExpired => "the session is unknown, has ended or has run out; call \
                 wx.login, log in, and retry once with the new token in Authorization: Bearer"
