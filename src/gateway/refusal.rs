@@ -40,6 +40,7 @@ pub(in crate::gateway) enum Refusal {
     LoginRefused,
     MethodNotAllowed { allowed: &'static str },
     NotFound,
+    NotJson,
     Overloaded,
     SessionExpired,
     SessionRequired,
@@ -68,7 +69,7 @@ impl Refusal {
             Self::SessionExpired => problems::SESSION_EXPIRED,
             Self::SessionRequired => problems::SESSION_REQUIRED,
             Self::UnknownApp(_) => problems::UNKNOWN_APP,
-            Self::UnsupportedMediaType => problems::UNSUPPORTED_MEDIA_TYPE,
+            Self::NotJson | Self::UnsupportedMediaType => problems::UNSUPPORTED_MEDIA_TYPE,
             Self::Upstream(error) => upstream_kind(error),
             Self::UriTooLong(_) => problems::URI_TOO_LONG,
         }
@@ -93,6 +94,9 @@ impl Refusal {
                 .to_owned(),
             Self::MethodNotAllowed { allowed } => format!("use {allowed}"),
             Self::NotFound => "there is nothing for clients at this path".to_owned(),
+            Self::NotJson => {
+                "send application/json, in UTF-8 and without content coding".to_owned()
+            }
             Self::Overloaded => "too much at once; try again shortly".to_owned(),
             Self::SessionExpired => "the session is unknown, has ended or has run out; call \
                 wx.login, log in, and retry once with the new token in Authorization: Bearer"
