@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -93,6 +94,8 @@ where
 {
     Cache::builder()
         .max_capacity(MAX_REMEMBERED)
+        // The usual policy may take nobody new in, and who is not remembered has no limit.
+        .eviction_policy(EvictionPolicy::lru())
         .time_to_idle(REMEMBERED_FOR)
         .build()
 }

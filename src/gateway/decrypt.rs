@@ -7,7 +7,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::Response;
 
 use crate::crypto::signature;
@@ -17,6 +16,7 @@ use crate::domain::identity::{Clean, Presented};
 use crate::domain::limits;
 use crate::domain::secret::SessionKey;
 use crate::domain::session::Live;
+use crate::gateway::body::AnswerBody;
 use crate::gateway::fields::{Field, Fields, encoding};
 use crate::gateway::refusal::{Budget, Refusal};
 use crate::gateway::reply::require_post;
@@ -25,7 +25,7 @@ use crate::server::body::RequestBody;
 use crate::telemetry::event;
 
 /// What a client hands over to be opened.
-struct Sealed<'a> {
+pub(in crate::gateway) struct Sealed<'a> {
     encrypted_data: &'a str,
     iv: &'a str,
     /// `rawData` and its `signature`.
@@ -39,10 +39,12 @@ impl Gateway {
         visit: &mut Visit<'_>,
         request: Clean<RequestBody>,
         presented: &Presented,
-    ) -> Result<Response<Bytes>, Refusal> {
+    ) -> Result<Response<AnswerBody>, Refusal> {
         require_post(&request)?;
         let live = self.session_of(visit, presented)?;
         let encoding = encoding(request.headers())?;
+        let deliver = visit.settings.decrypt.deliver.clone();
+        let recipient = self.recipient(visit, &deliver, &request, presented)?;
         let body = request
             .into_body()
             .read_all(limits::MAX_DECRYPT_BODY_BYTES)
@@ -54,22 +56,26 @@ impl Gateway {
             tracing::debug!(message = event::CLIENT_HOLDS_SESSION_KEY, appid);
         }
         let sealed = Sealed::read(&fields)?;
-        let (budgets, session) = (&self.shared.budgets, live.session().digest());
-        let rate = visit.settings.rates.decrypt_failures_per_session;
-        budgets
-            .decrypt(session, rate, self.shared.clock.now())
-            .map_err(|used_up| Budget::DecryptFailures.refusal(used_up))?;
         let opened = self.open(visit, &live, &sealed)?;
-        budgets.decrypted(session, rate);
-        Ok(visit.voice.envelope.success(opened))
+        self.hand_over(visit, recipient, live, opened).await
     }
 
     /// Tries all of the user's keys, newest first, each in full; gives what the first that fits
     /// opens.
-    fn open(&self, visit: &Visit<'_>, live: &Live, sealed: &Sealed<'_>) -> Result<String, Refusal> {
+    pub(in crate::gateway) fn open(
+        &self,
+        visit: &Visit<'_>,
+        live: &Live,
+        sealed: &Sealed<'_>,
+    ) -> Result<String, Refusal> {
         let holder = live.holder();
         let settings = &visit.settings.decrypt;
         let now = self.shared.clock.now();
+        let (budgets, session) = (&self.shared.budgets, live.session().digest());
+        let rate = visit.settings.rates.decrypt_failures_per_session;
+        budgets
+            .decrypt(session, rate, now)
+            .map_err(|used_up| Budget::DecryptFailures.refusal(used_up))?;
         let user = UserKey::new(&holder.app, &holder.openid);
         let expected = Expected {
             app: &holder.app,
@@ -91,11 +97,22 @@ impl Gateway {
             let appid = holder.app.as_str();
             tracing::info!(message = event::DECRYPT_FAILED, why, appid, request_id);
         }
-        opened.ok_or(Refusal::DecryptFailed)
+        let opened = opened.ok_or(Refusal::DecryptFailed)?;
+        budgets.decrypted(session, rate);
+        Ok(opened)
     }
 }
 
 impl<'a> Sealed<'a> {
+    /// Data that comes alone.
+    pub(in crate::gateway) fn without_signature(encrypted_data: &'a str, iv: &'a str) -> Self {
+        Self {
+            encrypted_data,
+            iv,
+            signed: None,
+        }
+    }
+
     fn read(fields: &'a Fields<'_>) -> Result<Self, Refusal> {
         const WRONG: &texts::Text = &texts::DECRYPT_FIELDS;
         let signed = match (

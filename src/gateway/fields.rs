@@ -151,6 +151,19 @@ impl<'a> Fields<'a> {
             .ok_or(Refusal::BadRequest(wrong))
     }
 
+    /// Every field but these, whichever of its names one has.
+    pub(in crate::gateway) fn others(&self, known: &[Field]) -> Map<String, Value> {
+        let is_known = |name: &str| {
+            self.names
+                .find(name)
+                .is_some_and(|field| known.contains(&field))
+        };
+        let others = self.values.iter().filter(|(name, _)| !is_known(name));
+        others
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect()
+    }
+
     /// Whether something stands there under this very name.
     pub(in crate::gateway) fn has(&self, name: &str) -> bool {
         self.values.contains_key(name)

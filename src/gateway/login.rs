@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::header::REFERER;
 use http::{HeaderMap, Response};
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use crate::crypto::token;
 use crate::domain::id::AppId;
@@ -15,9 +16,9 @@ use crate::domain::limits;
 use crate::domain::peer::Address;
 use crate::domain::referer::Referer;
 use crate::domain::secret::LoginCode;
-use crate::domain::token::TokenDigest;
-use crate::gateway::desk::{LoggedIn, NoOutcome, Outcome};
+use crate::gateway::desk::{Brought, LoggedIn, LoginError, NoOutcome, Outcome};
 use crate::gateway::fields::{Field, Fields, encoding};
+use crate::gateway::hook::{Hook, HookData};
 use crate::gateway::refusal::{Budget, Refusal, UnknownApp};
 use crate::gateway::reply::{json, require_post};
 use crate::gateway::{App, AppHints, Gateway, Settings, Visit, texts};
@@ -35,6 +36,8 @@ struct LoginAnswer<'a> {
     openid: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     unionid: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<&'a RawValue>,
 }
 
 impl Gateway {
@@ -48,11 +51,13 @@ impl Gateway {
         require_post(&request)?;
         let encoding = encoding(request.headers())?;
         let referer = referer(request.headers());
+        let settings = Arc::clone(&visit.settings);
+        let hook = settings.login.hook.clone();
+        let hook = hook.map(|path| (path, self.occasion(visit, &request, presented)));
         let body = request
             .into_body()
             .read_all(limits::MAX_LOGIN_BODY_BYTES)
             .await?;
-        let settings = Arc::clone(&visit.settings);
         let fields = Fields::parse(encoding, &body, &settings.field_names)?;
         let app = settings.choose_app(&fields, referer)?;
         visit.entry.logging_in(&app.id);
@@ -62,12 +67,23 @@ impl Gateway {
             TokenClaim::Token(old) => Some(token::digest(old)),
             TokenClaim::None | TokenClaim::Malformed => None,
         };
-        let outcome = self
-            .redeem(visit, (app, code), replaces, presented.origin().client())
-            .await?;
-        let logged_in = outcome.map_err(|error| Refusal::Login {
-            error,
-            app: app.id.clone(),
+        let hook = hook.map(|(path, occasion)| {
+            let client = fields.others(&[Field::Code, Field::Appid]);
+            Hook::prepare(path, &app.id, &client, occasion)
+        });
+        let brought = Brought {
+            code,
+            replaces,
+            hook,
+        };
+        let client = presented.origin().client();
+        let outcome = self.redeem(visit, app, brought, client).await?;
+        let logged_in = outcome.map_err(|error| match error {
+            LoginError::Redeem(error) => Refusal::Login {
+                error,
+                app: app.id.clone(),
+            },
+            LoginError::Refused => Refusal::LoginRefused,
         })?;
         visit.entry.logged_in(&logged_in.holder);
         Ok(self.login_answer(&settings, &logged_in))
@@ -77,8 +93,8 @@ impl Gateway {
     async fn redeem(
         &self,
         visit: &Visit<'_>,
-        (app, code): (&App, LoginCode),
-        replaces: Option<TokenDigest>,
+        app: &App,
+        brought: Brought,
         client: Address,
     ) -> Result<Outcome, Refusal> {
         let (shared, rates) = (&self.shared, visit.settings.rates);
@@ -97,8 +113,8 @@ impl Gateway {
         let app = app.clone();
         // A task of its own: who hangs up before WeChat has answered is counted all the same.
         let counted = tokio::task::spawn_local(async move {
-            let outcome = shared.desk.redeem(&app, code, replaces, &settings).await?;
-            if outcome.as_ref().is_err_and(|error| error.blames_code()) {
+            let outcome = shared.desk.redeem(&app, brought, &settings).await?;
+            if outcome.as_ref().is_err_and(LoginError::blames_code) {
                 attempt.refused(shared.clock.now());
             }
             Ok::<_, NoOutcome>(outcome)
@@ -112,25 +128,24 @@ impl Gateway {
         let ends_at = logged_in.since.plus(lifetimes.ttl);
         let holder = &logged_in.holder;
         let exposed = |expose, id| if expose { id } else { None };
-        json(
-            settings.errors.envelope,
-            &LoginAnswer {
-                // The one place where a token leaves the gate: to the client that logged in.
-                token: logged_in.token.expose(),
-                token_type: "Bearer",
-                expires_in: ends_at.seconds_from(self.shared.clock.now()),
-                idle_expires_in: lifetimes.idle_ttl.as_ref().map(Duration::as_secs),
-                appid: holder.app.as_str(),
-                openid: exposed(settings.login.expose_openid, Some(holder.openid.as_str())),
-                unionid: exposed(
-                    settings.login.expose_unionid,
-                    holder
-                        .unionid
-                        .as_ref()
-                        .map(crate::domain::id::UnionId::as_str),
-                ),
-            },
-        )
+        let answer = LoginAnswer {
+            // The one place where a token leaves the gate: to the client that logged in.
+            token: logged_in.token.expose(),
+            token_type: "Bearer",
+            expires_in: ends_at.seconds_from(self.shared.clock.now()),
+            idle_expires_in: lifetimes.idle_ttl.as_ref().map(Duration::as_secs),
+            appid: holder.app.as_str(),
+            openid: exposed(settings.login.expose_openid, Some(holder.openid.as_str())),
+            unionid: exposed(
+                settings.login.expose_unionid,
+                holder
+                    .unionid
+                    .as_ref()
+                    .map(crate::domain::id::UnionId::as_str),
+            ),
+            data: logged_in.data.as_ref().map(HookData::as_raw),
+        };
+        json(settings.errors.envelope, &answer)
     }
 }
 

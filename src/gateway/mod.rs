@@ -8,14 +8,18 @@ pub mod body;
 mod budgets;
 pub mod control;
 mod decrypt;
+mod deliver;
 pub mod desk;
 mod entry;
 mod envelope;
 mod fields;
 mod forward;
+mod hook;
 mod ids;
+mod in_flight;
 mod language;
 mod login;
+mod originate;
 pub mod problems;
 mod refusal;
 mod reply;
@@ -29,7 +33,7 @@ pub use budgets::{Budgets, Rates};
 pub use envelope::Envelope;
 pub use fields::{Field, FieldNames};
 pub use language::Language;
-pub use settings::{App, AppHints, Decrypt, Errors, Login, Session, Settings};
+pub use settings::{App, AppHints, Decrypt, Deliver, Errors, Login, Session, Settings};
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -46,6 +50,7 @@ use crate::gateway::desk::Desk;
 use crate::gateway::entry::Entry;
 use crate::gateway::forward::Forwarding;
 use crate::gateway::ids::Ids;
+use crate::gateway::in_flight::InFlight;
 use crate::gateway::refusal::Refusal;
 use crate::gateway::route::{Decision, Endpoint};
 use crate::gateway::voice::Voice;
@@ -97,6 +102,7 @@ struct Visit<'a> {
 enum Course {
     Endpoint(Endpoint, Box<(Clean<RequestBody>, Presented)>),
     Forward(Forwarding),
+    InFlight(Box<InFlight>),
 }
 
 impl Gateway {
@@ -133,7 +139,19 @@ impl Gateway {
             Decision::Endpoint(endpoint) => {
                 Ok(Course::Endpoint(endpoint, Box::new((clean, presented))))
             }
-            Decision::Forward(line) => {
+            Decision::Reserved => Err(Refusal::NotFound),
+            // Without a body there is nothing to open.
+            Decision::InFlight(line) if !clean.is_without_body() => {
+                let live = self.session_of(visit, &presented)?;
+                let upstream = visit.settings.access(line, &clean).upstream;
+                Ok(Course::InFlight(Box::new(InFlight {
+                    request: clean,
+                    presented,
+                    live,
+                    upstream,
+                })))
+            }
+            Decision::Forward(line) | Decision::InFlight(line) => {
                 let access = visit.settings.access(line, &clean);
                 let session = self.authenticate(visit, &presented, access.require)?;
                 let forwarding =
@@ -154,10 +172,10 @@ impl Gateway {
                 let (clean, presented) = *request;
                 // On the heap, as everything that is seldom: the future of every request is moved
                 // about, and should be small.
-                let answer = Box::pin(self.endpoint(endpoint, visit, clean, &presented)).await?;
-                Ok(answer.map(AnswerBody::whole))
+                Box::pin(self.endpoint(endpoint, visit, clean, &presented)).await
             }
             Course::Forward(forwarding) => self.forward(visit, forwarding).await,
+            Course::InFlight(in_flight) => Box::pin(self.open_in_flight(visit, *in_flight)).await,
         }
     }
 
@@ -168,13 +186,14 @@ impl Gateway {
         visit: &mut Visit<'_>,
         request: Clean<RequestBody>,
         presented: &Presented,
-    ) -> Result<Response<bytes::Bytes>, Refusal> {
-        match endpoint {
-            Endpoint::Decrypt => self.decrypt(visit, request, presented).await,
+    ) -> Result<Response<AnswerBody>, Refusal> {
+        let whole = match endpoint {
+            Endpoint::Decrypt => return self.decrypt(visit, request, presented).await,
             Endpoint::Login => self.login(visit, request, presented).await,
             Endpoint::Logout => self.logout(visit, &request, presented),
             Endpoint::Session => self.session(visit, &request, presented),
-        }
+        };
+        whole.map(|answer| answer.map(AnswerBody::whole))
     }
 }
 

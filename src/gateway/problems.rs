@@ -72,7 +72,9 @@ problems! {
     INTERNAL = 500 "internal" "Internal error" "网关内部错误" Retry;
     LOGIN_CODE_INVALID = 400 "login_code_invalid" "Login code invalid" "登录凭证无效" Relogin;
     LOGIN_CODE_USED = 400 "login_code_used" "Login code used" "登录凭证已使用" Relogin;
+    LOGIN_REFUSED = 403 "login_refused" "Login refused" "登录被拒绝" None;
     METHOD_NOT_ALLOWED = 405 "method_not_allowed" "Method not allowed" "请求方法不支持" Fix;
+    NOT_FOUND = 404 "not_found" "Not found" "路径不存在" Fix;
     OVERLOADED = 503 "overloaded" "Overloaded" "服务繁忙" Retry;
     RATE_LIMITED = 429 "rate_limited" "Too many requests" "请求过于频繁" Retry;
     SESSION_EXPIRED = 401 "session_expired" "Session expired" "登录已过期" Relogin;

@@ -58,6 +58,20 @@ pub(in crate::gateway) const FIELD_UNDER_TWO_NAMES: Text = Text::new(
     "a field stands in the body under two of its names; send it under one",
     "同一字段以两个名字同时出现，请只保留其中一个",
 );
+pub(in crate::gateway) const IN_FLIGHT_FIELDS: Text = Text::new(
+    "encryptedData and iv must be text",
+    "encryptedData 和 iv 必须是字符串",
+);
+pub(in crate::gateway) const IN_FLIGHT_TWICE: Text = Text::new(
+    "encryptedData and iv may be there once",
+    "encryptedData 和 iv 只能各出现一次",
+);
+pub(in crate::gateway) const NOT_JSON: Text =
+    Text::new("the body is not JSON", "请求体不是有效的 JSON");
+pub(in crate::gateway) const OPEN_DATA_FORGED: Text = Text::new(
+    "the field openData is what the gate says; send encryptedData and iv",
+    "字段 openData 由网关填写；请发送 encryptedData 和 iv",
+);
 pub(in crate::gateway) const NOT_AN_OBJECT: Text = Text::new(
     "the body is not a JSON object",
     "请求体不是 JSON 对象；请发送 {\"code\":\"…\"} 这样的对象，或改用表单并写明 Content-Type",
@@ -113,6 +127,19 @@ pub(in crate::gateway) fn detail(refusal: &Refusal, language: Language) -> Cow<'
         Refusal::Overloaded => fixed(
             "too much at once; try again shortly",
             "当前请求过多，请稍后重试",
+        ),
+        Refusal::LoginRefused => fixed(
+            "the app server did not agree to this login; the code is used up, so another attempt \
+             needs a new one",
+            "业务服务拒绝了本次登录；该 code 已用掉，再次尝试需重新调用 wx.login",
+        ),
+        Refusal::NotFound => fixed(
+            "there is nothing for clients at this path",
+            "小程序不能访问该路径；请核对请求地址",
+        ),
+        Refusal::NotJson => fixed(
+            "send application/json, in UTF-8 and without content coding",
+            "请求体须为 UTF-8 编码且未压缩的 JSON；请把 Content-Type 设为 application/json",
         ),
         Refusal::RateLimited { budget, .. } => used_up(*budget).told(language),
         Refusal::SessionExpired => SESSION_EXPIRED.told(language),
@@ -337,6 +364,10 @@ mod tests {
             &DECRYPT_FIELDS,
             &FIELD_TWICE,
             &FIELD_UNDER_TWO_NAMES,
+            &IN_FLIGHT_FIELDS,
+            &IN_FLIGHT_TWICE,
+            &NOT_JSON,
+            &OPEN_DATA_FORGED,
             &NOT_AN_OBJECT,
             &OVERRIDE_MALFORMED,
         ] {
@@ -367,6 +398,9 @@ mod tests {
             Refusal::Internal,
             Refusal::MethodNotAllowed { allowed: "POST" },
             Refusal::Overloaded,
+            Refusal::LoginRefused,
+            Refusal::NotFound,
+            Refusal::NotJson,
             limited(Budget::DecryptFailures),
             limited(Budget::LoginsOfApp),
             limited(Budget::RefusedLogins),
