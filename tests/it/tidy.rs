@@ -193,6 +193,25 @@ fn nothing_outside_upstream_names_a_client_type_of_hyper_or_h2() {
     assert_eq!(wrong, [""; 0].map(PathBuf::from));
 }
 
+/// What proves an identity, and the only files that may make it: those that saw the proof.
+const PROVERS: &[(&str, &[&str])] = &[
+    ("JustRedeemed::of(", &["src/gateway/desk.rs"]),
+    ("VerifiedSender::of(", &["src/gateway/push/delivery.rs"]),
+];
+
+#[test]
+fn an_identity_without_a_session_is_made_only_where_it_was_proved() {
+    let mut wrong = Vec::new();
+    for (path, text) in sources("src") {
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        let made = PROVERS.iter().filter(|(maker, _)| code.contains(maker));
+        let strange = made.filter(|(_, files)| !files.iter().any(|file| path.ends_with(file)));
+        let strange = strange.filter(|_| !path.ends_with("originate_tests.rs"));
+        wrong.extend(strange.map(|(maker, _)| format!("{}: {maker}", path.display())));
+    }
+    assert_eq!(wrong, [""; 0]);
+}
+
 #[test]
 fn the_documented_problems_are_those_of_the_code() {
     let docs = fs::read_to_string(root().join("docs/http.md")).unwrap();
