@@ -10,14 +10,17 @@ mod access;
 mod address;
 mod admin;
 mod apps;
+mod compat;
 mod context;
 mod cover;
 mod document;
 mod env;
+mod errors;
 mod fault;
 mod header;
 mod identity;
 mod key;
+mod limits;
 mod log;
 mod login;
 mod nearest;
@@ -153,6 +156,9 @@ fn read(root: &Key<'_>) -> Option<Config> {
     let identity = identity::read(&root.table("identity"), places, trusted);
     let store = store::read(&root.table("store"));
     let limits = server.limits.clone();
+    let rates = limits::read(&root.table("limits"));
+    let errors = errors::read(&root.table("errors"));
+    let field_names = compat::read(&root.table("compat"));
     let first = apps.as_ref().and_then(|apps| apps.first());
     let log = log::read(&root.table("log"), first.map(|app| &app.secret));
     Some(Config {
@@ -167,6 +173,9 @@ fn read(root: &Key<'_>) -> Option<Config> {
             decrypt,
             session,
             limits,
+            rates,
+            errors,
+            field_names,
         },
         store,
         admin,

@@ -12,13 +12,15 @@ use crate::crypto::token;
 use crate::domain::id::AppId;
 use crate::domain::identity::{Clean, Presented, TokenClaim};
 use crate::domain::limits;
+use crate::domain::peer::Address;
 use crate::domain::referer::Referer;
 use crate::domain::secret::LoginCode;
-use crate::gateway::desk::{LoggedIn, NoOutcome};
-use crate::gateway::fields::{Fields, encoding};
-use crate::gateway::refusal::Refusal;
+use crate::domain::token::TokenDigest;
+use crate::gateway::desk::{LoggedIn, NoOutcome, Outcome};
+use crate::gateway::fields::{Field, Fields, encoding};
+use crate::gateway::refusal::{Budget, Refusal, UnknownApp};
 use crate::gateway::reply::{json, require_post};
-use crate::gateway::{App, AppHints, Gateway, Settings, Visit};
+use crate::gateway::{App, AppHints, Gateway, Settings, Visit, texts};
 use crate::server::body::RequestBody;
 
 #[derive(Serialize)]
@@ -50,22 +52,18 @@ impl Gateway {
             .into_body()
             .read_all(limits::MAX_LOGIN_BODY_BYTES)
             .await?;
-        let fields = Fields::parse(encoding, &body)?;
         let settings = Arc::clone(&visit.settings);
+        let fields = Fields::parse(encoding, &body, &settings.field_names)?;
         let app = settings.choose_app(&fields, referer)?;
         visit.entry.logging_in(&app.id);
-        let code = fields.required("code", "send the code of wx.login as the field code")?;
-        let code = LoginCode::parse(code).ok_or(Refusal::BadRequest(
-            "the field code is not a code of wx.login",
-        ))?;
+        let code = fields.required(Field::Code, &texts::CODE_MISSING)?;
+        let code = LoginCode::parse(code).ok_or(Refusal::BadRequest(&texts::CODE_MALFORMED))?;
         let replaces = match presented.token() {
             TokenClaim::Token(old) => Some(token::digest(old)),
             TokenClaim::None | TokenClaim::Malformed => None,
         };
         let outcome = self
-            .shared
-            .desk
-            .redeem(app, code, replaces, &settings)
+            .redeem(visit, (app, code), replaces, presented.origin().client())
             .await?;
         let logged_in = outcome.map_err(|error| Refusal::Login {
             error,
@@ -75,39 +73,76 @@ impl Gateway {
         Ok(self.login_answer(&settings, &logged_in))
     }
 
+    /// Has a code redeemed, within what `[limits]` allows.
+    async fn redeem(
+        &self,
+        visit: &Visit<'_>,
+        (app, code): (&App, LoginCode),
+        replaces: Option<TokenDigest>,
+        client: Address,
+    ) -> Result<Outcome, Refusal> {
+        let (shared, rates) = (&self.shared, visit.settings.rates);
+        let refused = rates.refused_logins_per_ip;
+        let attempt = shared
+            .budgets
+            .attempt((client, visit.peer), refused, &shared.clock);
+        let attempt = attempt
+            .await
+            .map_err(|used_up| Budget::RefusedLogins.refusal(used_up))?;
+        shared
+            .budgets
+            .log_in(&app.id, rates.logins_per_app, shared.clock.now())
+            .map_err(|used_up| Budget::LoginsOfApp.refusal(used_up))?;
+        let (shared, settings) = (Arc::clone(&self.shared), Arc::clone(&visit.settings));
+        let app = app.clone();
+        // A task of its own: who hangs up before WeChat has answered is counted all the same.
+        let counted = tokio::task::spawn_local(async move {
+            let outcome = shared.desk.redeem(&app, code, replaces, &settings).await?;
+            if outcome.as_ref().is_err_and(|error| error.blames_code()) {
+                attempt.refused(shared.clock.now());
+            }
+            Ok::<_, NoOutcome>(outcome)
+        });
+        let outcome = counted.await.map_err(|_panicked| NoOutcome::Lost)??;
+        Ok(outcome)
+    }
+
     fn login_answer(&self, settings: &Settings, logged_in: &LoggedIn) -> Response<Bytes> {
         let lifetimes = &settings.session.lifetimes;
         let ends_at = logged_in.since.plus(lifetimes.ttl);
         let holder = &logged_in.holder;
         let exposed = |expose, id| if expose { id } else { None };
-        json(&LoginAnswer {
-            // The one place where a token leaves the gate: to the client that logged in.
-            token: logged_in.token.expose(),
-            token_type: "Bearer",
-            expires_in: ends_at.seconds_from(self.shared.clock.now()),
-            idle_expires_in: lifetimes.idle_ttl.as_ref().map(Duration::as_secs),
-            appid: holder.app.as_str(),
-            openid: exposed(settings.login.expose_openid, Some(holder.openid.as_str())),
-            unionid: exposed(
-                settings.login.expose_unionid,
-                holder
-                    .unionid
-                    .as_ref()
-                    .map(crate::domain::id::UnionId::as_str),
-            ),
-        })
+        json(
+            settings.errors.envelope,
+            &LoginAnswer {
+                // The one place where a token leaves the gate: to the client that logged in.
+                token: logged_in.token.expose(),
+                token_type: "Bearer",
+                expires_in: ends_at.seconds_from(self.shared.clock.now()),
+                idle_expires_in: lifetimes.idle_ttl.as_ref().map(Duration::as_secs),
+                appid: holder.app.as_str(),
+                openid: exposed(settings.login.expose_openid, Some(holder.openid.as_str())),
+                unionid: exposed(
+                    settings.login.expose_unionid,
+                    holder
+                        .unionid
+                        .as_ref()
+                        .map(crate::domain::id::UnionId::as_str),
+                ),
+            },
+        )
     }
 }
 
 impl Settings {
     /// Which app a login is for: what the body says, else the `Referer`, else the only one there
     /// is. The `Referer` is the word of whoever sends it; it chooses, and proves nothing.
-    fn choose_app(&self, fields: &Fields, referer: Option<AppId>) -> Result<&App, Refusal> {
+    fn choose_app(&self, fields: &Fields<'_>, referer: Option<AppId>) -> Result<&App, Refusal> {
         let (referer, named) = match self.login.app_hints {
             AppHints::Ignored => (None, None),
             AppHints::Binding => (
                 referer,
-                fields.optional("appid", "the field appid is not text")?,
+                fields.optional(Field::Appid, &texts::APPID_NOT_TEXT)?,
             ),
         };
         if let Some(from) = referer.as_ref().filter(|from| self.app(from).is_none()) {
@@ -123,16 +158,12 @@ impl Settings {
                     .join(", ")
             };
             let expected = named.map_or_else(all, |app| app.id.to_string());
-            return Err(Refusal::UnknownApp(format!(
-                "the request comes from the mini program {from}, but this gate is configured for \
-                 {expected}; check the appid of the project and the gate's [[apps]]"
-            )));
+            let from = from.clone();
+            return Err(Refusal::UnknownApp(UnknownApp::Caller { from, expected }));
         }
         if let Some(named) = named {
             let app = AppId::parse(named).ok().and_then(|id| self.app(&id));
-            return app.ok_or_else(|| {
-                Refusal::UnknownApp("the appid in the body is not configured here".to_owned())
-            });
+            return app.ok_or(Refusal::UnknownApp(UnknownApp::Named));
         }
         let chosen = match (&referer, self.apps.as_slice()) {
             (Some(from), _) => self.app(from),
@@ -140,11 +171,7 @@ impl Settings {
             (None, [first, ..]) if self.login.app_hints == AppHints::Ignored => Some(first),
             (None, _) => None,
         };
-        chosen.ok_or_else(|| {
-            Refusal::UnknownApp(
-                "this gate serves several mini programs; send the field appid".to_owned(),
-            )
-        })
+        chosen.ok_or(Refusal::UnknownApp(UnknownApp::Unnamed))
     }
 }
 

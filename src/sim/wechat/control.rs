@@ -12,7 +12,9 @@ use crate::domain::clock::Timestamp;
 use crate::domain::id::{AppId, IdError};
 use crate::server::plain::{self, BodyError, PlainBody};
 use crate::sim::wechat::misbehave::{BadOrder, Misbehaviour, Order};
-use crate::sim::wechat::{MockWechat, UserName, Wanted};
+use crate::sim::wechat::push_control::BadPush;
+use crate::sim::wechat::push_send::SendError;
+use crate::sim::wechat::{Api, MockWechat, UserName, Wanted};
 
 /// Largest body of a control request, in bytes.
 const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -20,15 +22,33 @@ const MAX_BODY_BYTES: usize = 64 * 1024;
 const HELP: &str = "\
 This is a simulated WeChat. 这是模拟的微信接口，仅供开发和测试使用。
 
-GET    /sns/jscode2session  as the real one; code mock-NAME logs in as NAME, as often as wanted
+As the real ones:
+GET    /sns/jscode2session               code mock-NAME logs in as NAME, as often as wanted
+GET    /cgi-bin/token                    a new access token each time
+POST   /cgi-bin/stable_token             the same access token until its last 5 minutes
+POST   /wxa/business/getuserphonenumber  with a code of /_mock/phone_code
+POST   /wxa/business/checkencryptedmsg   knows what /_mock/userdata and /_mock/phone encrypted
+GET    /wxa/checksession
+GET    /wxa/resetusersessionkey
+POST   /wxa/msg_sec_check                finds the text of WeChat's documentation risky
+POST   /wxa/getwxacodeunlimit            image/jpeg without a picture
+POST   /cgi-bin/message/subscribe/send   sends nothing, and tells which body came
+
 POST   /_mock/code          {appid,user}                    a code that works once, for 5 minutes
 POST   /_mock/userdata      {appid,user[,data][,timestamp]} encryptedData, iv, rawData, signature
 POST   /_mock/phone         {appid,user}                    encryptedData, iv of a phone button
+POST   /_mock/phone_code    {appid,user}                    a code of a phone button: once, 5 minutes
 POST   /_mock/rotate        {appid,user}                    gives the user a new session_key
-POST   /_mock/misbehave     {times,with}                    fails the next calls; with is one of
+POST   /_mock/expire_token  {appid}                         its access tokens are no good any more
+POST   /_mock/push          {appid,token,mode,message[,encoding_aes_key][,format][,url]}
+       what WeChat pushes, told and sent to url, on loopback only; mode is plain, compatible or
+       safe, format json or xml
+POST   /_mock/push_verify   {token[,echostr][,url]}         asks url whether it knows the token
+POST   /_mock/misbehave     {times,with[,api]}              fails the next calls of an API, named by its
+       path (default /sns/jscode2session); with is one of
        {\"errcode\":45011} {\"errcode\":\"40029\"} {\"status\":502} {\"delay_ms\":3000} {\"reset\":true}
        {\"garbage\":true} {\"huge_bytes\":10485760} {\"redirect\":\"http://...\"} {\"body\":\"...\"}
-DELETE /_mock/misbehave     takes that back
+DELETE /_mock/misbehave     takes all that back
 GET    /_mock/calls         how often each API was called
 ";
 
@@ -51,7 +71,15 @@ struct UserDataRequest {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct WhichApp {
+    appid: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct MisbehaveRequest {
+    /// The path of an API; that of logins when there is none.
+    api: Option<String>,
     times: u32,
     with: Order,
 }
@@ -59,6 +87,8 @@ struct MisbehaveRequest {
 /// Why a control request was not understood.
 #[derive(Debug, thiserror::Error)]
 enum ControlError {
+    #[error("api: no API is simulated at this path; GET /_mock/calls lists them")]
+    Api,
     #[error("appid: {0}")]
     AppId(#[source] IdError),
     #[error("{0}")]
@@ -69,6 +99,8 @@ enum ControlError {
     Method(&'static str),
     #[error("with: {0}")]
     Misbehaviour(#[from] BadOrder),
+    #[error("{0}")]
+    Push(#[from] BadPush),
     #[error("there is no such route; GET /_mock/ lists them")]
     Route,
     #[error("user: it is not 1 to 32 of A-Z a-z 0-9 _ -")]
@@ -91,17 +123,28 @@ impl MockWechat {
         let path = request.uri().path().to_owned();
         match (path.as_str(), request.method()) {
             ("/_mock" | "/_mock/", &Method::GET) => Ok(plain::text(StatusCode::OK, HELP)),
-            ("/_mock/calls", &Method::GET) => Ok(found(&json!({
-                "sns/jscode2session": self.calls(),
-            }))),
+            ("/_mock/calls", &Method::GET) => Ok(found(&self.all_calls())),
             ("/_mock/misbehave", &Method::DELETE) => {
                 self.behave();
                 Ok(done())
             }
             ("/_mock/misbehave", &Method::POST) => {
-                let MisbehaveRequest { times, with } = read(request).await?;
-                self.misbehave(times, Misbehaviour::try_from(with)?);
+                let MisbehaveRequest { api, times, with } = read(request).await?;
+                let api = api.map_or(Some(Api::Jscode2session), |path| Api::at(&path));
+                let api = api.ok_or(ControlError::Api)?;
+                self.misbehave_at(api, times, Misbehaviour::try_from(with)?);
                 Ok(done())
+            }
+            ("/_mock/expire_token", &Method::POST) => {
+                let WhichApp { appid } = read(request).await?;
+                self.kill_token(&AppId::parse(&appid).map_err(ControlError::AppId)?);
+                Ok(done())
+            }
+            ("/_mock/push", &Method::POST) => {
+                Ok(found(&self.order_push(read(request).await?).await?))
+            }
+            ("/_mock/push_verify", &Method::POST) => {
+                Ok(found(&self.order_verification(read(request).await?).await?))
             }
             ("/_mock/userdata", &Method::POST) => {
                 let asked: UserDataRequest = read(request).await?;
@@ -112,7 +155,10 @@ impl MockWechat {
                 };
                 Ok(found(&self.user_data(&app, &user, wanted).to_json()))
             }
-            ("/_mock/code" | "/_mock/phone" | "/_mock/rotate", &Method::POST) => {
+            (
+                "/_mock/code" | "/_mock/phone" | "/_mock/phone_code" | "/_mock/rotate",
+                &Method::POST,
+            ) => {
                 let Who { appid, user } = read(request).await?;
                 let (app, user) = who(&appid, &user)?;
                 Ok(self.do_for(&path, &app, &user))
@@ -121,10 +167,16 @@ impl MockWechat {
         }
     }
 
+    fn all_calls(&self) -> Value {
+        let count = |api: Api| (api.path().to_owned(), json!(self.calls_of(api)));
+        Value::Object(Api::ALL.into_iter().map(count).collect())
+    }
+
     /// The routes that are told a user and nothing else.
     fn do_for(&self, path: &str, app: &AppId, user: &UserName) -> Response<PlainBody> {
         match path {
             "/_mock/code" => found(&json!({"code": self.issue_code(app, user)})),
+            "/_mock/phone_code" => found(&json!({"code": self.issue_phone_code(app, user)})),
             "/_mock/phone" => found(&self.phone(app, user).to_json()),
             _ => {
                 self.rotate(app, user);
@@ -137,9 +189,12 @@ impl MockWechat {
 impl ControlError {
     fn answer(&self) -> Response<PlainBody> {
         let status = match self {
-            Self::AppId(_) | Self::Json(_) | Self::Misbehaviour(_) | Self::User => {
+            Self::Api | Self::AppId(_) | Self::Json(_) | Self::Misbehaviour(_) | Self::User => {
                 StatusCode::BAD_REQUEST
             }
+            Self::Push(BadPush::Send(SendError::NoAnswer(_))) => StatusCode::BAD_GATEWAY,
+            Self::Push(BadPush::Send(SendError::Client(_))) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Push(_) => StatusCode::BAD_REQUEST,
             Self::Body(error) => error.status(),
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Route => StatusCode::NOT_FOUND,
@@ -158,7 +213,14 @@ fn allowed(path: &str) -> Option<&'static str> {
     match path {
         "/_mock" | "/_mock/" | "/_mock/calls" => Some("GET"),
         "/_mock/misbehave" => Some("POST, DELETE"),
-        "/_mock/code" | "/_mock/phone" | "/_mock/rotate" | "/_mock/userdata" => Some("POST"),
+        "/_mock/code"
+        | "/_mock/expire_token"
+        | "/_mock/phone"
+        | "/_mock/phone_code"
+        | "/_mock/push"
+        | "/_mock/push_verify"
+        | "/_mock/rotate"
+        | "/_mock/userdata" => Some("POST"),
         _ => None,
     }
 }
