@@ -14,6 +14,7 @@ mod forward;
 mod ids;
 mod login;
 pub mod problems;
+mod push;
 mod refusal;
 mod reply;
 pub mod route;
