@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::header::SEC_WEBSOCKET_PROTOCOL;
 use http::{HeaderValue, Response};
 
-use crate::domain::identity::{Clean, Identity, Presented};
+use crate::domain::identity::{Clean, Presented};
 use crate::domain::session::Live;
 use crate::domain::websocket::WebSocketRequest;
 use crate::gateway::body::{AnswerBody, Hang};
@@ -50,9 +50,8 @@ impl Gateway {
             subprotocol,
         });
         let hang = session.as_ref().and_then(|live| self.hang(visit, live));
-        let identity = session.map_or(Identity::Anonymous, Identity::Session);
         let request_id = visit.entry.request_id().clone();
-        let mut outbound = request.identify(identity, presented.into_origin(), request_id);
+        let mut outbound = request.identify(session, presented.into_origin(), request_id);
         if let Some(trace) = outbound.traceparent().filter(|it| is_traceparent(it)) {
             visit.entry.traced(trace);
         } else {

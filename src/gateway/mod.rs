@@ -13,6 +13,7 @@ mod fields;
 mod forward;
 mod ids;
 mod login;
+mod originate;
 pub mod problems;
 mod push;
 mod refusal;

@@ -16,9 +16,10 @@ use crate::upstream::shared::Shared;
 use crate::upstream::tunnel::Tunnel;
 use crate::upstream::{BoxError, Error, Index, Protocol, http1, http2};
 
-/// Sends requests to the app servers, from one worker.
+/// Sends requests to the app servers, from one worker. A cheap handle, for the worker's own tasks.
+#[derive(Clone)]
 pub struct Exchange {
-    ways: Vec<Way>,
+    ways: Rc<[Way]>,
 }
 
 /// The connections to one app server.

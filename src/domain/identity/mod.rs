@@ -7,6 +7,7 @@
 //!
 //! Knows nothing of routes or of where sessions are kept.
 
+mod originate;
 mod overrides;
 mod query;
 mod rules;
@@ -14,6 +15,7 @@ mod subprotocol;
 mod tokens;
 mod trailers;
 
+pub use originate::{Cause, JustRedeemed, Message, VerifiedSender};
 pub use overrides::is_method_override;
 pub use rules::{IdentityNames, IdentityRules, Stripping, TokenPlace};
 pub use tokens::{AmbiguousToken, TokenClaim};
@@ -29,6 +31,7 @@ use http_body::Body;
 use crate::domain::field::FieldName;
 use crate::domain::forwarded::{Origin, X_REQUEST_ID};
 use crate::domain::hop;
+use crate::domain::id::{AppId, OpenId, UnionId};
 use crate::domain::peer::Peer;
 use crate::domain::session::{Holder, Live};
 use crate::domain::websocket::{BadHandshake, WebSocketRequest};
@@ -89,11 +92,16 @@ impl Presented {
     }
 }
 
-/// Who a request is from. Nothing but the gate's own knowledge makes one.
+/// Who a request is from. Nothing but the gate's own knowledge makes one. A request that a client
+/// sent is from the holder of a session or from nobody: see [`Clean::identify`].
 #[derive(Clone, Debug)]
 pub enum Identity {
     /// The holder of a live session.
     Session(Live),
+    /// A user whom WeChat has just let log in.
+    LoggedIn(JustRedeemed),
+    /// Whoever a push is from.
+    Sender(VerifiedSender),
     /// Nobody known: the app server sees no identity header at all.
     Anonymous,
 }
@@ -191,10 +199,11 @@ impl<B> Clean<B> {
         self.body.into_inner()
     }
 
-    /// Says who the request is from and where it came from, which makes it fit to be forwarded.
+    /// Says who the request is from and where it came from, which makes it fit to be forwarded. A
+    /// client has a session or is nobody.
     pub fn identify(
         self,
-        identity: Identity,
+        session: Option<Live>,
         origin: Origin,
         request_id: HeaderValue,
     ) -> Outbound<B> {
@@ -205,7 +214,7 @@ impl<B> Clean<B> {
             takes_trailers: self.takes_trailers,
             own: OwnFields {
                 rules: self.rules,
-                identity,
+                identity: session.map_or(Identity::Anonymous, Identity::Session),
                 origin,
                 request_id,
                 traceparent: None,
@@ -274,6 +283,10 @@ impl OwnFields {
     ) {
         match &self.identity {
             Identity::Session(live) => self.holder(live.holder(), &mut write),
+            Identity::LoggedIn(redeemed) => self.holder(redeemed.holder(), &mut write),
+            Identity::Sender(sender) => {
+                self.user(&sender.app, sender.openid.as_ref(), None, &mut write);
+            }
             Identity::Anonymous => {}
         }
         self.origin.fields(host, &mut write);
@@ -284,11 +297,24 @@ impl OwnFields {
     }
 
     fn holder(&self, holder: &Holder, write: &mut impl FnMut(&FieldName, &HeaderValue)) {
+        let unionid = holder.unionid.as_ref();
+        self.user(&holder.app, Some(&holder.openid), unionid, write);
+    }
+
+    fn user(
+        &self,
+        app: &AppId,
+        openid: Option<&OpenId>,
+        unionid: Option<&UnionId>,
+        write: &mut impl FnMut(&FieldName, &HeaderValue),
+    ) {
         let names = &self.rules.names;
-        write(&names.openid, holder.openid.header());
-        write(&names.appid, holder.app.header());
+        if let Some(openid) = openid {
+            write(&names.openid, openid.header());
+        }
+        write(&names.appid, app.header());
         write(&names.source, &SOURCE);
-        if let Some(unionid) = &holder.unionid {
+        if let Some(unionid) = unionid {
             write(&names.unionid, unionid.header());
         }
         if let Some(env) = &self.rules.env {
@@ -371,5 +397,7 @@ fn same_host(host: &HeaderValue, authority: &Authority) -> bool {
             .eq_ignore_ascii_case(authority.as_str().as_bytes())
 }
 
+#[cfg(test)]
+mod originate_tests;
 #[cfg(test)]
 mod tests;

@@ -39,7 +39,7 @@ const FORGERIES: [&str; 20] = [
     "X-WX-From-Openid",
 ];
 
-fn rules(places: &[TokenPlace]) -> Arc<IdentityRules> {
+pub(super) fn rules(places: &[TokenPlace]) -> Arc<IdentityRules> {
     let names = IdentityNames {
         openid: FieldName::parse("X-WX-OPENID").unwrap(),
         unionid: FieldName::parse("X-WX-UNIONID").unwrap(),
@@ -61,7 +61,7 @@ fn rules(places: &[TokenPlace]) -> Arc<IdentityRules> {
     ))
 }
 
-fn peer() -> Arc<Peer> {
+pub(super) fn peer() -> Arc<Peer> {
     let address = Address::from(std::net::IpAddr::from([203, 0, 113, 9]));
     Arc::new(Peer::new(
         address,
@@ -73,9 +73,9 @@ fn peer() -> Arc<Peer> {
 
 /// Everything the app server would get: what is left of the client's head, and what the gate says.
 /// A name that both have would be there twice.
-fn sent(clean: Clean<()>, presented: Presented, identity: Identity) -> HeaderMap {
+fn sent(clean: Clean<()>, presented: Presented, session: Option<Live>) -> HeaderMap {
     let id = HeaderValue::from_static("id");
-    let outbound = clean.identify(identity, presented.into_origin(), id);
+    let outbound = clean.identify(session, presented.into_origin(), id);
     let parts = outbound.into_parts();
     let mut headers = parts.head.headers;
     let host = headers.get(HOST).cloned();
@@ -104,7 +104,7 @@ fn strip(headers: &[(&str, &str)]) -> Result<(Clean<()>, Presented), Unclean> {
     strip_at(&[TokenPlace::Authorization], headers)
 }
 
-fn live() -> Live {
+pub(super) fn live() -> Live {
     let now = Timestamp::from_millis(1_700_000_000_000);
     let holder = Holder {
         app: AppId::parse("wx0123456789abcdef").unwrap(),
@@ -126,7 +126,7 @@ fn no_spelling_of_an_identity_header_survives() {
         assert_eq!(presented.stripped(), 1, "{name}");
         let left: Vec<_> = clean.headers().keys().map(HeaderName::as_str).collect();
         assert_eq!(left, ["host"], "{name}");
-        let headers = sent(clean, presented, Identity::Anonymous);
+        let headers = sent(clean, presented, None);
         assert!(headers.values().all(|value| value != "oForged"), "{name}");
     }
 }
@@ -135,7 +135,7 @@ fn no_spelling_of_an_identity_header_survives() {
 fn an_identified_request_has_exactly_one_of_each_name_and_it_is_the_real_one() {
     let forged: Vec<_> = FORGERIES.iter().map(|name| (*name, "oForged")).collect();
     let (clean, presented) = strip(&forged).unwrap();
-    let headers = sent(clean, presented, Identity::Session(live()));
+    let headers = sent(clean, presented, Some(live()));
     for (name, value) in [
         ("x-wx-openid", "oReal"),
         ("x-wx-unionid", "uReal"),
@@ -153,7 +153,7 @@ fn an_identified_request_has_exactly_one_of_each_name_and_it_is_the_real_one() {
 fn a_connection_header_cannot_remove_what_the_gate_sets() {
     let listed = "close, x-wx-openid, x-wx-source, x-forwarded-for, host";
     let (clean, presented) = strip(&[("connection", listed)]).unwrap();
-    let headers = sent(clean, presented, Identity::Session(live()));
+    let headers = sent(clean, presented, Some(live()));
     assert_eq!(headers["x-wx-openid"], "oReal");
     assert_eq!(headers["x-wx-source"], "wx_client");
     assert_eq!(headers["x-forwarded-for"], "203.0.113.9");

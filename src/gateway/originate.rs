@@ -1,0 +1,88 @@
+//! Requests that the gate itself makes to the app server, on account of one that came in: login hook,
+//! delivery, push. Knows nothing of what they say.
+
+use bytes::Bytes;
+use http::{HeaderValue, Response};
+use http_body::Body;
+use http_body_util::{BodyExt, Limited};
+use tokio::time::Instant;
+
+use crate::domain::identity::{Cause, Clean, Identity, Message, Outbound, Presented};
+use crate::gateway::ids::is_traceparent;
+use crate::gateway::refusal::Refusal;
+use crate::gateway::{Gateway, Visit};
+use crate::upstream::{self, Answered, Exchange, Index};
+
+/// All that a request of the gate's own needs of the one that caused it. Holds nothing of the visit,
+/// so it may outlive it, on the worker's thread.
+pub(in crate::gateway) struct Occasion {
+    exchange: Exchange,
+    cause: Cause,
+    request_id: HeaderValue,
+    traceparent: HeaderValue,
+}
+
+impl Gateway {
+    /// Takes note of a request that will make the gate send one of its own.
+    pub(in crate::gateway) fn occasion<B>(
+        &self,
+        visit: &mut Visit<'_>,
+        request: &Clean<B>,
+        presented: &Presented,
+    ) -> Occasion {
+        let mut traces = request.headers().get_all("traceparent").iter();
+        let trace = traces.next().filter(|_| traces.next().is_none());
+        let trace = trace.filter(|it| is_traceparent(it)).cloned();
+        let traceparent = trace.unwrap_or_else(|| self.ids.borrow_mut().traceparent());
+        visit.entry.traced(&traceparent);
+        Occasion {
+            exchange: self.exchange.clone(),
+            cause: request.cause(presented),
+            request_id: visit.entry.request_id().clone(),
+            traceparent,
+        }
+    }
+
+    /// Makes a POST to the first app server, and gives the answer as it comes. The time for the
+    /// answer runs from now on.
+    pub(in crate::gateway) async fn originate(
+        &self,
+        visit: &mut Visit<'_>,
+        occasion: Occasion,
+        message: Message,
+        identity: Identity,
+    ) -> Result<Response<upstream::AnswerBody>, Refusal> {
+        let answered = occasion.post(message, identity).await;
+        visit.entry.app_server_answered();
+        answered.map_err(Refusal::Upstream)
+    }
+}
+
+impl Occasion {
+    /// The same for a task that outlives the visit.
+    pub(in crate::gateway) async fn post(
+        self,
+        message: Message,
+        identity: Identity,
+    ) -> Result<Response<upstream::AnswerBody>, upstream::Error> {
+        let mut outbound = Outbound::originate(message, identity, self.cause, self.request_id);
+        outbound.start_trace(self.traceparent);
+        let written = self
+            .exchange
+            .write(Index::FIRST, outbound, Instant::now())?;
+        match written.send().await? {
+            Answered::Answer(response) => Ok(response),
+            // Nobody asked for one.
+            Answered::Tunnel(..) => Err(upstream::Error::UnaskedUpgrade),
+        }
+    }
+}
+
+/// The whole of an answer's body; nothing when it breaks off or is longer than this.
+pub(in crate::gateway) async fn read_answer<B>(body: B, max_bytes: usize) -> Option<Bytes>
+where
+    B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static>,
+{
+    let whole = Limited::new(body, max_bytes).collect().await.ok()?;
+    Some(whole.to_bytes())
+}
