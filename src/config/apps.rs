@@ -1,10 +1,12 @@
 //! `[[apps]]`: the registered mini programs.
 
 use crate::config::key::Key;
+use crate::config::push;
 use crate::config::secret::{self, Found};
 use crate::domain::id::AppId;
 use crate::domain::secret::AppSecret;
 use crate::gateway::App;
+use crate::gateway::push::AppPush;
 
 /// An `AppSecret` has 32 hexadecimal digits; an appid begins with `wx` and is shorter.
 const SECRET_CHARS: usize = 32;
@@ -38,6 +40,7 @@ pub(super) fn read(root: &Key<'_>) -> Option<Vec<App>> {
             Some(App {
                 id: app.id?,
                 secret: app.secret?,
+                push: app.push?,
             })
         })
         .collect();
@@ -47,12 +50,15 @@ pub(super) fn read(root: &Key<'_>) -> Option<Vec<App>> {
 struct Read {
     id: Option<AppId>,
     secret: Option<AppSecret>,
+    /// `None` when there is a fault.
+    push: Option<Option<AppPush>>,
 }
 
 fn read_one(table: &Key<'_>) -> Read {
     Read {
         id: read_id(&table.key("appid")),
         secret: read_secret(table),
+        push: push::read_app(&table.table("push")),
     }
 }
 

@@ -24,6 +24,7 @@ mod nearest;
 mod paths;
 mod pem;
 mod planned;
+mod push;
 mod reader;
 mod secret;
 mod server;
@@ -144,7 +145,8 @@ fn read(root: &Key<'_>) -> Option<Config> {
     let upstreams = Upstreams::read(root, &server.listen);
     let apps = apps::read(root);
     let wechat = wechat::read(&root.table("wechat"));
-    let paths = Paths::read(&root.table("paths"));
+    let push = push::read(&root.table("push"), apps.as_deref().unwrap_or_default());
+    let paths = Paths::read(&root.table("paths"), push.is_some());
     let routes = access::read(&root.table("access"), &paths, &upstreams);
     let login = login::read(&root.table("login"));
     let decrypt = login::read_decrypt(&root.table("decrypt"));
@@ -165,6 +167,7 @@ fn read(root: &Key<'_>) -> Option<Config> {
             identity: Arc::new(identity?),
             login,
             decrypt,
+            push: push.flatten(),
             session,
             limits,
         },

@@ -2,7 +2,7 @@
 //! it leaves this list.
 
 /// Tables and keys, the latter below any table of that name.
-const PLANNED: [&str; 25] = [
+const PLANNED: [&str; 23] = [
     "admin.token",
     "admin.token_env",
     "admin.token_file",
@@ -21,22 +21,19 @@ const PLANNED: [&str; 25] = [
     "paths.auth",
     "paths.jwks",
     "paths.phone",
-    "paths.push",
     "paths.ticket",
     "phone",
-    "push",
     "session.cookie",
     "store.redis",
     "tracing",
 ];
 
 /// Keys of every app, app server and store, by their last part.
-const PLANNED_ANYWHERE: [&str; 7] = [
+const PLANNED_ANYWHERE: [&str; 6] = [
     "previous_secret",
     "previous_secret_env",
     "previous_secret_file",
     "previous_seal_key",
-    "push",
     "seal_key",
     "snapshot_file",
 ];

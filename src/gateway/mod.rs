@@ -15,7 +15,7 @@ mod ids;
 mod login;
 mod originate;
 pub mod problems;
-mod push;
+pub mod push;
 mod refusal;
 mod reply;
 pub mod route;
@@ -39,6 +39,7 @@ use crate::gateway::desk::Desk;
 use crate::gateway::entry::Entry;
 use crate::gateway::forward::Forwarding;
 use crate::gateway::ids::Ids;
+use crate::gateway::push::Inbox;
 use crate::gateway::refusal::Refusal;
 use crate::gateway::route::{Decision, Endpoint};
 use crate::server::body::{Progress, RequestBody};
@@ -56,6 +57,8 @@ pub struct Shared {
     pub store: Store,
     /// Where login codes are redeemed.
     pub desk: Desk,
+    /// Which pushes were taken already.
+    pub pushes: Inbox,
     /// The time of day.
     pub clock: Clock,
     /// The app servers, in the order of the configuration.
@@ -159,6 +162,7 @@ impl Gateway {
             Endpoint::Decrypt => self.decrypt(visit, request, presented).await,
             Endpoint::Login => self.login(visit, request, presented).await,
             Endpoint::Logout => self.logout(visit, &request, presented),
+            Endpoint::Push => self.push(visit, request, presented).await,
             Endpoint::Session => self.session(visit, &request, presented),
         }
     }

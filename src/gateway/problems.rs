@@ -65,7 +65,9 @@ problems! {
     LOGIN_CODE_INVALID = 400 "login_code_invalid" "Login code invalid" Relogin;
     LOGIN_CODE_USED = 400 "login_code_used" "Login code used" Relogin;
     METHOD_NOT_ALLOWED = 405 "method_not_allowed" "Method not allowed" Fix;
+    NOT_FOUND = 404 "not_found" "Not found" Fix;
     OVERLOADED = 503 "overloaded" "Overloaded" Retry;
+    PUSH_REFUSED = 403 "push_refused" "Push refused" None;
     RATE_LIMITED = 429 "rate_limited" "Too many logins" Retry;
     SESSION_EXPIRED = 401 "session_expired" "Session expired" Relogin;
     SESSION_REQUIRED = 401 "session_required" "Session required" Relogin;

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderValue, Response};
+use http::{HeaderValue, Response, StatusCode};
 
 use crate::domain::id::AppId;
 use crate::domain::identity::Unclean;
 use crate::gateway::control::Busy;
 use crate::gateway::problems::{self, Action, Kind};
+use crate::gateway::push::Unproven;
 use crate::gateway::route::Ambiguous;
 use crate::server::body::BodyFault;
 use crate::server::problem::Problem;
@@ -38,7 +39,10 @@ pub(in crate::gateway) enum Refusal {
     Internal,
     Login { error: Arc<RedeemError>, app: AppId },
     MethodNotAllowed { allowed: &'static str },
+    NotFound,
     Overloaded,
+    PushNotTaken(Option<StatusCode>),
+    PushRefused { why: Unproven, app: AppId },
     SessionExpired,
     SessionRequired,
     Unclean(Unclean),
@@ -60,7 +64,10 @@ impl Refusal {
             Self::Internal => problems::INTERNAL,
             Self::Login { error, .. } => login_kind(error),
             Self::MethodNotAllowed { .. } => problems::METHOD_NOT_ALLOWED,
+            Self::NotFound => problems::NOT_FOUND,
             Self::Overloaded => problems::OVERLOADED,
+            Self::PushNotTaken(_) => problems::UPSTREAM_FAILED,
+            Self::PushRefused { .. } => problems::PUSH_REFUSED,
             Self::SessionExpired => problems::SESSION_EXPIRED,
             Self::SessionRequired => problems::SESSION_REQUIRED,
             Self::UnknownApp(_) => problems::UNKNOWN_APP,
@@ -85,6 +92,11 @@ impl Refusal {
             }
             Self::Login { error, app } => login_detail(error, app),
             Self::MethodNotAllowed { allowed } => format!("use {allowed}"),
+            Self::NotFound => "there is nothing for clients at this path".to_owned(),
+            Self::PushNotTaken(_) => "the app server did not take the message".to_owned(),
+            Self::PushRefused { .. } => {
+                "nothing shows that this is from WeChat; the gate's log says why".to_owned()
+            }
             Self::Overloaded => "too much at once; try again shortly".to_owned(),
             Self::SessionExpired => "the session is unknown, has ended or has run out; call \
                 wx.login, log in, and retry once with the new token in Authorization: Bearer"
@@ -178,6 +190,13 @@ impl Refusal {
                 tracing::warn!(message = event::UPSTREAM_FAILED, %error, cause, request_id);
             }
             Self::Login { error, app } => log_login(error, app, request_id),
+            Self::PushNotTaken(status) => {
+                let status = status.map(|status| status.as_u16());
+                tracing::warn!(message = event::PUSH_NOT_TAKEN, status, request_id);
+            }
+            Self::PushRefused { why, app } => {
+                tracing::info!(message = event::PUSH_REFUSED, %why, appid = %app, request_id);
+            }
             Self::Internal => tracing::error!(message = event::INTERNAL, request_id),
             _ => {}
         }

@@ -12,6 +12,7 @@ use crate::domain::id::AppId;
 use crate::domain::identity::{Clean, IdentityRules, is_method_override};
 use crate::domain::secret::AppSecret;
 use crate::domain::session::Lifetimes;
+use crate::gateway::push::{AppPush, Push};
 use crate::gateway::refusal::Refusal;
 use crate::gateway::route::{Access, Line, Require, Routes};
 use crate::server::Limits;
@@ -32,6 +33,8 @@ pub struct Settings {
     pub login: Login,
     /// `[decrypt]`.
     pub decrypt: Decrypt,
+    /// `[push]`, where any app has pushes.
+    pub push: Option<Push>,
     /// `[session]`.
     pub session: Session,
     /// `[server.limits]`.
@@ -45,6 +48,8 @@ pub struct App {
     pub id: AppId,
     /// Its AppSecret.
     pub secret: AppSecret,
+    /// What its pushes are like, where it has any.
+    pub push: Option<AppPush>,
 }
 
 /// `[login]`.

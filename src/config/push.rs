@@ -1,0 +1,155 @@
+//! `[push]` and `[apps.push]`: messages that WeChat pushes to the mini programs' server (消息推送).
+
+use std::time::Duration;
+
+use http::uri::PathAndQuery;
+
+use crate::config::key::Key;
+use crate::config::secret::{self, Found};
+use crate::config::value;
+use crate::domain::limits::{MAX_PUSH_DEDUPE_WINDOW, MIN_PUSH_DEDUPE_WINDOW};
+use crate::domain::path::PathPattern;
+use crate::domain::secret::{EncodingAesKey, PushToken};
+use crate::gateway::App;
+use crate::gateway::push::{Ack, AppPush, Mode, Push};
+
+const DEDUPE_WINDOW: Duration = Duration::from_mins(5);
+
+/// Reads `[push]`. `None` when no app has pushes; `Some(None)` when some has and there is a fault.
+pub(super) fn read(table: &Key<'_>, apps: &[App]) -> Option<Option<Push>> {
+    let forward_to = table.key("forward_to");
+    let path = read_path(&forward_to);
+    let ack = table.key("ack").choice(
+        Ack::Upstream,
+        &[("upstream", Ack::Upstream), ("immediate", Ack::Immediate)],
+    );
+    let window = table.key("dedupe_window");
+    let dedupe_window = window.duration(DEDUPE_WINDOW);
+    if !(MIN_PUSH_DEDUPE_WINDOW..=MAX_PUSH_DEDUPE_WINDOW).contains(&dedupe_window) {
+        window.fault("is out of range, expected a duration from 1m to 1h");
+    }
+    let app = apps.iter().find(|app| app.push.is_some())?;
+    if !forward_to.is_present() || forward_to.text() == Some("") {
+        forward_to.fault(format!(
+            "missing, expected the path of the app server that the pushes for {} are posted to, \
+             such as \"/wx-push\"",
+            app.id
+        ));
+    }
+    Some(path.map(|forward_to| Push {
+        forward_to,
+        ack,
+        dedupe_window,
+    }))
+}
+
+/// A path; `None` when it is empty or wrong.
+fn read_path(key: &Key<'_>) -> Option<PathAndQuery> {
+    let text = key.text().filter(|text| !text.is_empty())?;
+    let exact = PathPattern::parse(text).is_ok_and(|path| path.is_exact());
+    let path = PathAndQuery::try_from(text).ok().filter(|_| exact);
+    if path.is_none() {
+        key.fault(format!(
+            "is {}, expected a path such as \"/wx-push\"",
+            value::quoted(text)
+        ));
+    }
+    path
+}
+
+/// Reads `[apps.push]`. `None` when there is a fault, `Some(None)` when there is no such table.
+pub(super) fn read_app(table: &Key<'_>) -> Option<Option<AppPush>> {
+    let mode = table.key("mode").choice(
+        Mode::Safe,
+        &[
+            ("safe", Mode::Safe),
+            ("compatible", Mode::Compatible),
+            ("plain", Mode::Plain),
+        ],
+    );
+    let token = read_token(table);
+    let key = read_key(table, "encoding_aes_key");
+    let previous = read_key(table, "previous_encoding_aes_key");
+    if !table.is_present() {
+        return Some(None);
+    }
+    if matches!(key, Given::Missing) && mode != Mode::Plain {
+        table.key("encoding_aes_key").fault(format!(
+            "missing, expected exactly one of {}, or mode = \"plain\"",
+            secret::forms_of("encoding_aes_key")
+        ));
+        return None;
+    }
+    if mode == Mode::Plain {
+        table
+            .key("mode")
+            .warn("is \"plain\": no signature covers what a message says; safer is \"safe\"");
+    }
+    let keys = [key.into_option()?, previous.into_option()?];
+    let keys = keys.into_iter().flatten().collect();
+    Some(Some(AppPush {
+        token: token?,
+        mode,
+        keys,
+    }))
+}
+
+fn read_token(table: &Key<'_>) -> Option<PushToken> {
+    let found = secret::read(table, "token");
+    if !table.is_present() {
+        return None;
+    }
+    let bytes = match found {
+        Found::Faulty => return None,
+        Found::Missing => {
+            table.key("token").fault(format!(
+                "missing, expected exactly one of {}",
+                secret::forms_of("token")
+            ));
+            return None;
+        }
+        Found::Secret(bytes) => bytes,
+    };
+    let token = std::str::from_utf8(&bytes).ok().and_then(PushToken::parse);
+    if token.is_none() {
+        table.fault("has a token that is no Token, expected the letters and digits of WeChat");
+    }
+    token
+}
+
+/// A secret that may be missing.
+enum Given {
+    Missing,
+    Faulty,
+    Key(EncodingAesKey),
+}
+
+impl Given {
+    /// `None` when there is a fault.
+    fn into_option(self) -> Option<Option<EncodingAesKey>> {
+        match self {
+            Self::Missing => Some(None),
+            Self::Faulty => None,
+            Self::Key(key) => Some(Some(key)),
+        }
+    }
+}
+
+fn read_key(table: &Key<'_>, name: &str) -> Given {
+    let bytes = match secret::read(table, name) {
+        Found::Missing => return Given::Missing,
+        Found::Faulty => return Given::Faulty,
+        Found::Secret(bytes) => bytes,
+    };
+    let text = std::str::from_utf8(&bytes).ok();
+    match text.and_then(EncodingAesKey::parse) {
+        Some(key) => Given::Key(key),
+        None => {
+            table.fault(format!(
+                "has an {name} that is no EncodingAESKey, expected the 43 letters and digits of \
+                 WeChat"
+            ));
+            Given::Faulty
+        }
+    }
+}
