@@ -50,9 +50,13 @@ fn write(told: &mut String, config: &Config, method: &Method, target: &str) -> s
                 endpoint.name()
             )
         }
-        Ok(Decision::Forward(line)) => {
+        Ok(Decision::Reserved) => writeln!(
+            told,
+            "decision  answered with 404 not_found: only the gate itself may call it"
+        ),
+        Ok(decision @ (Decision::Forward(line) | Decision::InFlight(line))) => {
             let access = routes.access(line);
-            writeln!(told, "decision  {}", name(config, Decision::Forward(line)))?;
+            writeln!(told, "decision  {}", name(config, decision))?;
             writeln!(
                 told,
                 "forwarded to {}",
@@ -67,6 +71,11 @@ fn name(config: &Config, decision: Decision) -> String {
     let routes = &config.gateway.routes;
     match decision {
         Decision::Endpoint(endpoint) => format!("the gate's own route {}", endpoint.name()),
+        Decision::Reserved => "a path of the app server that only the gate may call".to_owned(),
+        Decision::InFlight(line) => {
+            let line = name(config, Decision::Forward(line));
+            format!("{line}, its body opened on the way (decrypt.in_flight)")
+        }
         Decision::Forward(Line::Default) => format!("access.default = {}", routes.default.name()),
         Decision::Forward(Line::Rule(index)) => match routes.rules.get(index) {
             Some(rule) => {

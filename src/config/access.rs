@@ -29,6 +29,9 @@ pub(super) fn read(table: &Key<'_>, paths: &Paths<'_>, upstreams: &Upstreams<'_>
             .key("preflight")
             .choice(false, &[("session", false), ("forward", true)]),
         endpoints: paths.endpoints(),
+        // Said by other tables.
+        reserved: Vec::new(),
+        in_flight: Vec::new(),
         rules: Vec::new(),
     };
     let (_, rules) = table.table_list("rules");

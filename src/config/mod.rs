@@ -9,6 +9,7 @@
 mod access;
 mod address;
 mod admin;
+mod app_path;
 mod apps;
 mod context;
 mod cover;
@@ -40,6 +41,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::config::app_path::AppPaths;
 use crate::config::context::Context;
 use crate::config::document::{Node, Value};
 use crate::config::fault::{Finding, Place};
@@ -145,11 +147,18 @@ fn read(root: &Key<'_>) -> Option<Config> {
     let upstreams = Upstreams::read(root, &server.listen);
     let apps = apps::read(root);
     let wechat = wechat::read(&root.table("wechat"));
-    let push = push::read(&root.table("push"), apps.as_deref().unwrap_or_default());
+    let mut app_paths = AppPaths::default();
+    let push = push::read(
+        &root.table("push"),
+        apps.as_deref().unwrap_or_default(),
+        &mut app_paths,
+    );
     let paths = Paths::read(&root.table("paths"), push.is_some());
-    let routes = access::read(&root.table("access"), &paths, &upstreams);
-    let login = login::read(&root.table("login"));
-    let decrypt = login::read_decrypt(&root.table("decrypt"));
+    let mut routes = access::read(&root.table("access"), &paths, &upstreams);
+    let login = login::read(&root.table("login"), &mut app_paths);
+    let decrypt = login::read_decrypt(&root.table("decrypt"), &mut app_paths);
+    routes.in_flight = login::read_in_flight(&root.table("decrypt"));
+    routes.reserved = app_paths.reserved(&paths);
     let (session, places) = session::read(&root.table("session"));
     let trusted = server.trusted_proxies.clone();
     let identity = identity::read(&root.table("identity"), places, trusted);

@@ -2,22 +2,18 @@
 //! it leaves this list.
 
 /// Tables and keys, the latter below any table of that name.
-const PLANNED: [&str; 23] = [
+const PLANNED: [&str; 19] = [
     "admin.token",
     "admin.token_env",
     "admin.token_file",
     "compat",
     "cors",
     "decrypt.authenticate_phone",
-    "decrypt.deliver",
-    "decrypt.deliver_to",
-    "decrypt.in_flight",
     "egress",
     "errors",
     "identity.hmac",
     "identity.jwt",
     "limits",
-    "login.hook",
     "paths.auth",
     "paths.jwks",
     "paths.phone",

@@ -2,13 +2,10 @@
 
 use std::time::Duration;
 
-use http::uri::PathAndQuery;
-
+use crate::config::app_path::AppPaths;
 use crate::config::key::Key;
 use crate::config::secret::{self, Found};
-use crate::config::value;
 use crate::domain::limits::{MAX_PUSH_DEDUPE_WINDOW, MIN_PUSH_DEDUPE_WINDOW};
-use crate::domain::path::PathPattern;
 use crate::domain::secret::{EncodingAesKey, PushToken};
 use crate::gateway::App;
 use crate::gateway::push::{Ack, AppPush, Mode, Push};
@@ -16,9 +13,13 @@ use crate::gateway::push::{Ack, AppPush, Mode, Push};
 const DEDUPE_WINDOW: Duration = Duration::from_mins(5);
 
 /// Reads `[push]`. `None` when no app has pushes; `Some(None)` when some has and there is a fault.
-pub(super) fn read(table: &Key<'_>, apps: &[App]) -> Option<Option<Push>> {
+pub(super) fn read<'a>(
+    table: &Key<'a>,
+    apps: &[App],
+    app_paths: &mut AppPaths<'a>,
+) -> Option<Option<Push>> {
     let forward_to = table.key("forward_to");
-    let path = read_path(&forward_to);
+    let path = app_paths.read(&forward_to);
     let ack = table.key("ack").choice(
         Ack::Upstream,
         &[("upstream", Ack::Upstream), ("immediate", Ack::Immediate)],
@@ -41,20 +42,6 @@ pub(super) fn read(table: &Key<'_>, apps: &[App]) -> Option<Option<Push>> {
         ack,
         dedupe_window,
     }))
-}
-
-/// A path; `None` when it is empty or wrong.
-fn read_path(key: &Key<'_>) -> Option<PathAndQuery> {
-    let text = key.text().filter(|text| !text.is_empty())?;
-    let exact = PathPattern::parse(text).is_ok_and(|path| path.is_exact());
-    let path = PathAndQuery::try_from(text).ok().filter(|_| exact);
-    if path.is_none() {
-        key.fault(format!(
-            "is {}, expected a path such as \"/wx-push\"",
-            value::quoted(text)
-        ));
-    }
-    path
 }
 
 /// Reads `[apps.push]`. `None` when there is a fault, `Some(None)` when there is no such table.

@@ -22,7 +22,7 @@ pub mod route;
 mod session;
 mod settings;
 
-pub use settings::{App, AppHints, Decrypt, Login, Session, Settings};
+pub use settings::{App, AppHints, Decrypt, Deliver, Login, Session, Settings};
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -122,7 +122,8 @@ impl Gateway {
             Decision::Endpoint(endpoint) => {
                 Ok(Course::Endpoint(endpoint, Box::new((clean, presented))))
             }
-            Decision::Forward(line) => {
+            Decision::Reserved => Err(Refusal::NotFound),
+            Decision::Forward(line) | Decision::InFlight(line) => {
                 let access = visit.settings.access(line, &clean);
                 let session = self.authenticate(visit, &presented, access.require)?;
                 let forwarding =

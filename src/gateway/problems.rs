@@ -64,6 +64,7 @@ problems! {
     INTERNAL = 500 "internal" "Internal error" Retry;
     LOGIN_CODE_INVALID = 400 "login_code_invalid" "Login code invalid" Relogin;
     LOGIN_CODE_USED = 400 "login_code_used" "Login code used" Relogin;
+    LOGIN_REFUSED = 403 "login_refused" "Login refused" None;
     METHOD_NOT_ALLOWED = 405 "method_not_allowed" "Method not allowed" Fix;
     NOT_FOUND = 404 "not_found" "Not found" Fix;
     OVERLOADED = 503 "overloaded" "Overloaded" Retry;

@@ -85,6 +85,10 @@ impl Rule {
 pub struct Routes {
     /// The gate's own routes. No two have the same path.
     pub endpoints: Vec<(PathPattern, Endpoint)>,
+    /// Paths of the app server that only the gate itself may call; exact ones.
+    pub reserved: Vec<PathPattern>,
+    /// `decrypt.in_flight`: paths of the app server on which a body is opened on its way.
+    pub in_flight: Vec<PathPattern>,
     /// `[[access.rules]]`: the first match wins.
     pub rules: Vec<Rule>,
     /// What is asked where no rule matches.
@@ -100,6 +104,10 @@ pub enum Decision {
     Endpoint(Endpoint),
     /// Forwarded under this line.
     Forward(Line),
+    /// The same, its body opened on the way.
+    InFlight(Line),
+    /// Only the gate itself may call it: to a client, there is nothing there.
+    Reserved,
 }
 
 /// A line of the table under which requests are forwarded.
@@ -133,13 +141,17 @@ pub enum Ambiguous {
 
 impl Routes {
     /// Decides on every reading of the path, and of the method when the request asks to be taken
-    /// for others. Refuses when they are not all decided alike.
+    /// for others. Refuses when they are not all decided alike. One reading that meets a reserved
+    /// path is enough for that to be the decision.
     pub fn decide(
         &self,
         method: &Method,
         overridden: &[Method],
         path: &[u8],
     ) -> Result<Decision, Ambiguous> {
+        if self.meets_reserved(path)? {
+            return Ok(Decision::Reserved);
+        }
         let decision = self.first_match(method, path, Matching::Strict);
         let raw = path;
         let same = |other: &Method, path: &[u8]| {
@@ -161,8 +173,21 @@ impl Routes {
         }
     }
 
+    /// Whether any reading of the path is one that only the gate itself may call.
+    fn meets_reserved(&self, path: &[u8]) -> Result<bool, readings::Unreadable> {
+        if self.reserved.is_empty() {
+            return Ok(false);
+        }
+        // A loose match takes in the strict one.
+        let free = |reading: &[u8]| !matches_any(&self.reserved, reading, Matching::Loose);
+        readings::all(path, free).map(|all_free| !all_free)
+    }
+
     /// The first line of the table that matches one reading.
     pub fn first_match(&self, method: &Method, path: &[u8], matching: Matching) -> Decision {
+        if matches_any(&self.reserved, path, matching) {
+            return Decision::Reserved;
+        }
         let endpoint = self
             .endpoints
             .iter()
@@ -174,7 +199,12 @@ impl Routes {
             .rules
             .iter()
             .position(|rule| rule.is_for(method) && rule.path.matches(path, matching));
-        Decision::Forward(rule.map_or(Line::Default, Line::Rule))
+        let line = rule.map_or(Line::Default, Line::Rule);
+        if matches_any(&self.in_flight, path, matching) {
+            Decision::InFlight(line)
+        } else {
+            Decision::Forward(line)
+        }
     }
 
     /// What a request forwarded under this line needs, and where it goes. A line that is not in the
@@ -197,6 +227,12 @@ impl Routes {
             ),
         }
     }
+}
+
+fn matches_any(patterns: &[PathPattern], path: &[u8], matching: Matching) -> bool {
+    patterns
+        .iter()
+        .any(|pattern| pattern.matches(path, matching))
 }
 
 /// The method in upper case, when that is another one.
@@ -223,6 +259,8 @@ mod tests {
         };
         Routes {
             endpoints: vec![(PathPattern::parse("/wx/login").unwrap(), Endpoint::Login)],
+            reserved: Vec::new(),
+            in_flight: Vec::new(),
             rules: vec![
                 rule("/admin/**", &[], Require::Session),
                 rule("/items/**", &[Method::DELETE], Require::Session),
@@ -298,5 +336,50 @@ mod tests {
             decide(&[Method::PUT, Method::DELETE]),
             Err(Ambiguous::OtherRule)
         );
+    }
+
+    #[test]
+    fn a_path_that_some_server_reads_as_a_reserved_one_is_reserved_whatever_else_it_may_be() {
+        let mut routes = routes();
+        routes.reserved = vec![PathPattern::parse("/hooks/login").unwrap()];
+        for path in [
+            "/hooks/login",
+            "/hooks/login/",
+            "/HOOKS/Login",
+            "//hooks//login",
+            "/hooks/%6cogin",
+            "/hooks/%256cogin",
+            "/hooks%2flogin",
+            "/admin/../hooks/login",
+            "/admin/..%2f..%2fhooks/login",
+            "/hooks\\login",
+            "/hooks;a=b/login;c",
+            "/hooks/login%3fx",
+            "/wx/login/../../hooks/login",
+        ] {
+            let decided = routes.decide(&Method::GET, &[Method::PUT], path.as_bytes());
+            assert_eq!(decided, Ok(Decision::Reserved), "{path}");
+        }
+        for path in ["/hooks/loginx", "/hooks", "/x/hooks/login"] {
+            let decided = routes.decide(&Method::GET, &[], path.as_bytes());
+            assert_eq!(decided, Ok(Decision::Forward(Line::Default)), "{path}");
+        }
+    }
+
+    #[test]
+    fn no_spelling_of_a_path_goes_past_the_opening_of_its_body() {
+        let mut routes = routes();
+        routes.in_flight = vec![PathPattern::parse("/profile").unwrap()];
+        let decide = |path: &str| routes.decide(&Method::POST, &[], path.as_bytes());
+        assert_eq!(decide("/profile"), Ok(Decision::InFlight(Line::Default)));
+        for path in [
+            "/Profile",
+            "/profile/",
+            "/pro%66ile",
+            "//profile",
+            "/profile;x",
+        ] {
+            assert_eq!(decide(path), Err(Ambiguous::OtherRule), "{path}");
+        }
     }
 }

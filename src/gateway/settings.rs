@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, CONTENT_LENGTH, ORIGIN};
+use http::uri::PathAndQuery;
 use http::{Method, Request};
 use http_body::Body;
 
@@ -53,7 +54,7 @@ pub struct App {
 }
 
 /// `[login]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Login {
     /// Whether the login answer tells the openid.
     pub expose_openid: bool,
@@ -63,6 +64,8 @@ pub struct Login {
     pub retry_window: Duration,
     /// What a login's word about its mini program counts for.
     pub app_hints: AppHints,
+    /// The path of the app server that is asked about every login, if any.
+    pub hook: Option<PathAndQuery>,
 }
 
 /// What a login's word about its mini program (`appid`, `Referer`) counts for.
@@ -76,12 +79,25 @@ pub enum AppHints {
 }
 
 /// `[decrypt]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decrypt {
     /// Greatest age of a watermark, when that is limited.
     pub max_age: Option<Duration>,
     /// How long a replaced session key is still tried.
     pub key_grace: Duration,
+    /// Who gets what was decrypted.
+    pub deliver: Deliver,
+}
+
+/// Who gets what the gate obtained for a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deliver {
+    /// The client.
+    Client,
+    /// The app server, at this path; the client gets its answer.
+    Path(PathAndQuery),
+    /// The app server, at the path that the client asked for.
+    SamePath,
 }
 
 /// `[session]`.

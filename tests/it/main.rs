@@ -35,6 +35,7 @@ mod proxies;
 mod proxy_protocol;
 mod refusals;
 mod repeats;
+mod reserved;
 mod rules;
 mod secrets;
 mod sessions;
