@@ -1,7 +1,7 @@
 //! `[[apps]]`: the registered mini programs.
 
 use crate::config::key::Key;
-use crate::config::push;
+use crate::config::push::{self, Noted};
 use crate::config::secret::{self, Found};
 use crate::domain::id::AppId;
 use crate::domain::secret::AppSecret;
@@ -40,7 +40,7 @@ pub(super) fn read(root: &Key<'_>) -> Option<Vec<App>> {
             Some(App {
                 id: app.id?,
                 secret: app.secret?,
-                push: app.push?,
+                push: app.push.ok()?,
             })
         })
         .collect();
@@ -50,8 +50,7 @@ pub(super) fn read(root: &Key<'_>) -> Option<Vec<App>> {
 struct Read {
     id: Option<AppId>,
     secret: Option<AppSecret>,
-    /// `None` when there is a fault.
-    push: Option<Option<AppPush>>,
+    push: Result<Option<AppPush>, Noted>,
 }
 
 fn read_one(table: &Key<'_>) -> Read {

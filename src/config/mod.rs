@@ -153,7 +153,7 @@ fn read(root: &Key<'_>) -> Option<Config> {
         apps.as_deref().unwrap_or_default(),
         &mut app_paths,
     );
-    let paths = Paths::read(&root.table("paths"), push.is_some());
+    let paths = Paths::read(&root.table("paths"), !matches!(push, Ok(None)));
     let mut routes = access::read(&root.table("access"), &paths, &upstreams);
     let login = login::read(&root.table("login"), &mut app_paths);
     let decrypt = login::read_decrypt(&root.table("decrypt"), &mut app_paths);
@@ -176,7 +176,7 @@ fn read(root: &Key<'_>) -> Option<Config> {
             identity: Arc::new(identity?),
             login,
             decrypt,
-            push: push.flatten(),
+            push: push.ok()?,
             session,
             limits,
         },

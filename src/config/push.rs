@@ -12,12 +12,15 @@ use crate::gateway::push::{Ack, AppPush, Mode, Push};
 
 const DEDUPE_WINDOW: Duration = Duration::from_mins(5);
 
-/// Reads `[push]`. `None` when no app has pushes; `Some(None)` when some has and there is a fault.
+/// There is a fault, which is noted.
+pub(super) struct Noted;
+
+/// Reads `[push]`. Nothing when no app has pushes.
 pub(super) fn read<'a>(
     table: &Key<'a>,
     apps: &[App],
     app_paths: &mut AppPaths<'a>,
-) -> Option<Option<Push>> {
+) -> Result<Option<Push>, Noted> {
     let forward_to = table.key("forward_to");
     let path = app_paths.read(&forward_to);
     let ack = table.key("ack").choice(
@@ -29,7 +32,9 @@ pub(super) fn read<'a>(
     if !(MIN_PUSH_DEDUPE_WINDOW..=MAX_PUSH_DEDUPE_WINDOW).contains(&dedupe_window) {
         window.fault("is out of range, expected a duration from 1m to 1h");
     }
-    let app = apps.iter().find(|app| app.push.is_some())?;
+    let Some(app) = apps.iter().find(|app| app.push.is_some()) else {
+        return Ok(None);
+    };
     if !forward_to.is_present() || forward_to.text() == Some("") {
         forward_to.fault(format!(
             "missing, expected the path of the app server that the pushes for {} are posted to, \
@@ -37,15 +42,16 @@ pub(super) fn read<'a>(
             app.id
         ));
     }
-    Some(path.map(|forward_to| Push {
+    let forward_to = path.ok_or(Noted)?;
+    Ok(Some(Push {
         forward_to,
         ack,
         dedupe_window,
     }))
 }
 
-/// Reads `[apps.push]`. `None` when there is a fault, `Some(None)` when there is no such table.
-pub(super) fn read_app(table: &Key<'_>) -> Option<Option<AppPush>> {
+/// Reads `[apps.push]`. Nothing when there is no such table.
+pub(super) fn read_app(table: &Key<'_>) -> Result<Option<AppPush>, Noted> {
     let mode = table.key("mode").choice(
         Mode::Safe,
         &[
@@ -58,24 +64,24 @@ pub(super) fn read_app(table: &Key<'_>) -> Option<Option<AppPush>> {
     let key = read_key(table, "encoding_aes_key");
     let previous = read_key(table, "previous_encoding_aes_key");
     if !table.is_present() {
-        return Some(None);
+        return Ok(None);
     }
-    if matches!(key, Given::Missing) && mode != Mode::Plain {
+    if matches!(key, Ok(None)) && mode != Mode::Plain {
         table.key("encoding_aes_key").fault(format!(
             "missing, expected exactly one of {}, or mode = \"plain\"",
             secret::forms_of("encoding_aes_key")
         ));
-        return None;
+        return Err(Noted);
     }
     if mode == Mode::Plain {
         table
             .key("mode")
             .warn("is \"plain\": no signature covers what a message says; safer is \"safe\"");
     }
-    let keys = [key.into_option()?, previous.into_option()?];
+    let keys = [key?, previous?];
     let keys = keys.into_iter().flatten().collect();
-    Some(Some(AppPush {
-        token: token?,
+    Ok(Some(AppPush {
+        token: token.ok_or(Noted)?,
         mode,
         keys,
     }))
@@ -104,39 +110,19 @@ fn read_token(table: &Key<'_>) -> Option<PushToken> {
     token
 }
 
-/// A secret that may be missing.
-enum Given {
-    Missing,
-    Faulty,
-    Key(EncodingAesKey),
-}
-
-impl Given {
-    /// `None` when there is a fault.
-    fn into_option(self) -> Option<Option<EncodingAesKey>> {
-        match self {
-            Self::Missing => Some(None),
-            Self::Faulty => None,
-            Self::Key(key) => Some(Some(key)),
-        }
-    }
-}
-
-fn read_key(table: &Key<'_>, name: &str) -> Given {
+/// A key that may be missing.
+fn read_key(table: &Key<'_>, name: &str) -> Result<Option<EncodingAesKey>, Noted> {
     let bytes = match secret::read(table, name) {
-        Found::Missing => return Given::Missing,
-        Found::Faulty => return Given::Faulty,
+        Found::Missing => return Ok(None),
+        Found::Faulty => return Err(Noted),
         Found::Secret(bytes) => bytes,
     };
     let text = std::str::from_utf8(&bytes).ok();
-    match text.and_then(EncodingAesKey::parse) {
-        Some(key) => Given::Key(key),
-        None => {
-            table.fault(format!(
-                "has an {name} that is no EncodingAESKey, expected the 43 letters and digits of \
-                 WeChat"
-            ));
-            Given::Faulty
-        }
+    let key = text.and_then(EncodingAesKey::parse);
+    if key.is_none() {
+        table.fault(format!(
+            "has as {name} what is no EncodingAESKey, expected the 43 letters and digits of WeChat"
+        ));
     }
+    key.map(Some).ok_or(Noted)
 }

@@ -18,6 +18,20 @@ fn uncommented(line: &str) -> Option<&str> {
     (code.starts_with('[') || code.starts_with("# ") || is_key(code).is_some()).then_some(code)
 }
 
+fn line(number: usize) -> &'static str {
+    EXAMPLE.lines().nth(number).unwrap()
+}
+
+/// Which secret of pushes a line gives in another form than the first, which is as good as any.
+fn other_form(number: usize) -> Option<&'static str> {
+    let name = line(number).trim_start_matches("# ").split(" = ").next();
+    let forms = ["token", "encoding_aes_key", "previous_encoding_aes_key"];
+    forms.into_iter().find(|stem| {
+        let form = name.and_then(|name| name.strip_prefix(stem));
+        form.is_some_and(|form| matches!(form, "" | "_file"))
+    })
+}
+
 /// The example with everything uncommented that `wanted` says, by line from 0.
 fn example_with(wanted: impl Fn(usize) -> bool) -> String {
     let line = |(number, line)| match uncommented(line) {
@@ -97,16 +111,6 @@ fn what_the_example_shows_as_a_comment_works_when_uncommented() {
         file("app-key.pem", &app_key),
     );
     let is_code = |number: usize| EXAMPLE.lines().nth(number).and_then(uncommented).is_some();
-    let line = |number: usize| EXAMPLE.lines().nth(number).unwrap();
-    // Of three forms of a secret of a push the first is as good as any.
-    let other_form = |number: usize| {
-        let name = line(number).trim_start_matches("# ").split(" = ").next();
-        let forms = ["token", "encoding_aes_key", "previous_encoding_aes_key"];
-        forms.into_iter().find(|stem| {
-            name.and_then(|name| name.strip_prefix(stem))
-                .is_some_and(|form| matches!(form, "" | "_file"))
-        })
-    };
     let rules = |number: usize| {
         let line = line(number);
         other_form(number).is_none() && !line.contains("secret") && !line.contains("user_key")

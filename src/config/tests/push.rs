@@ -20,6 +20,9 @@ fn whole() -> String {
     format!("token = \"AAAAA\"\nencoding_aes_key = \"{KEY}\"")
 }
 
+const NO_KEY: &str = "wxgate.toml:8: apps[0].push: has as encoding_aes_key what is no \
+                      EncodingAESKey, expected the 43 letters and digits of WeChat";
+
 const FORWARD: &str = "[push]\nforward_to = \"/push\"";
 
 #[test]
@@ -83,8 +86,6 @@ fn a_mode_without_proof_is_warned_of() {
 #[test]
 fn what_is_missing_or_wrong_is_named() {
     let wrong_key = |key: &str| format!("token = \"AAAAA\"\nencoding_aes_key = \"{key}\"");
-    const NO_KEY: &str = "wxgate.toml:8: apps[0].push: has an encoding_aes_key that is no \
-                          EncodingAESKey, expected the 43 letters and digits of WeChat";
     let cases = [
         (
             format!("encoding_aes_key = \"{KEY}\""),

@@ -196,9 +196,8 @@ fn read_xml(text: &str) -> Result<Fields, Unreadable> {
             // Nothing may stand before it.
             Event::Decl(_) if walk.elements == 0 && text.starts_with("<?xml") => {}
             Event::DocType(_) => return Err(Unreadable::DocumentType),
-            Event::Decl(_) | Event::PI(_) => return Err(Unreadable::Xml),
             Event::Eof if walk.ended => return Ok(walk.fields),
-            Event::Eof => return Err(Unreadable::Xml),
+            Event::Decl(_) | Event::PI(_) | Event::Eof => return Err(Unreadable::Xml),
         }
     }
 }

@@ -78,11 +78,9 @@ async fn what_nothing_shows_to_be_wechats_is_refused_and_arrives_nowhere() {
         } else {
             "msg_signature"
         };
-        for xml in [false, true] {
-            let good = wechat.of_mode(mode, &message(xml, 1));
-            for (what, pushed) in wrong(&good, signature) {
-                refused(&world, &app, &pushed, what).await;
-            }
+        let good = [false, true].map(|xml| wechat.of_mode(mode, &message(xml, 1)));
+        for (what, pushed) in good.iter().flat_map(|good| wrong(good, signature)) {
+            refused(&world, &app, &pushed, what).await;
         }
         let stranger = Wechat {
             token: "AAAAB".to_owned(),
@@ -202,7 +200,7 @@ async fn a_push_that_somebody_sends_again_arrives_once() {
         assert_eq!(app.count(), 1, "{mode}");
         // When nobody remembers it any more it is too old.
         for _ in 0..10 {
-            world.clock.advance(Duration::from_secs(60));
+            world.clock.advance(Duration::from_mins(1));
             let answer = pushed.to(&world).send().await;
             answer.is_refused(403, "push_refused", "none");
         }
