@@ -70,6 +70,11 @@ impl SealedAnswer {
         }
     }
 
+    /// How much memory it takes, in bytes.
+    pub fn size(&self) -> usize {
+        self.ciphertext.len()
+    }
+
     /// The answer, if this is the code it was sealed under.
     pub fn open(&self, app: &AppId, code: &LoginCode) -> Option<Zeroizing<Vec<u8>>> {
         cipher(app, code)

@@ -53,6 +53,17 @@ pub const LOGIN_CODE_LIFE: Duration = Duration::from_mins(5);
 /// Login answers kept for a repeat of the same code, per gate. Each lives `login.retry_window`.
 pub const MAX_KEPT_LOGINS: u64 = 65_536;
 
+/// What kept login answers may take in all, in bytes; each counts for at least [`KEPT_LOGIN_BYTES`].
+/// Data of a login hook can make one large.
+pub const MAX_KEPT_LOGIN_BYTES: u64 = MAX_KEPT_LOGINS * KEPT_LOGIN_BYTES;
+
+/// What a kept login answer counts for at least, in bytes: without data of a hook it has fewer.
+pub const KEPT_LOGIN_BYTES: u64 = 1024;
+
+/// Largest answer of an app server to its login hook, in bytes. All of it goes to the mini program
+/// and is kept for a while for a repeat.
+pub const MAX_HOOK_ANSWER_BYTES: usize = 64 * 1024;
+
 /// Login tasks at once on the control thread. More answer `overloaded`.
 pub const MAX_LOGINS_IN_FLIGHT: usize = 1024;
 

@@ -9,21 +9,25 @@ use std::time::Duration;
 use moka::sync::Cache;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use tokio::sync::watch;
 
 use crate::crypto::code::{CodeDigest, SealedAnswer};
 use crate::crypto::token;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::id::{AppId, OpenId, UnionId};
+use crate::domain::identity::JustRedeemed;
 use crate::domain::limits;
 use crate::domain::secret::LoginCode;
 use crate::domain::session::{Holder, Lifetimes, Session};
 use crate::domain::token::{SessionToken, TokenDigest};
 use crate::gateway::control::{Busy, Control};
+use crate::gateway::hook::{Hook, HookData};
 use crate::gateway::{App, Settings};
 use crate::store::{Login, Store};
 use crate::wechat::client::Client;
 use crate::wechat::error::RedeemError;
+use crate::wechat::reply::Redeemed;
 
 /// A login that succeeded.
 #[derive(Debug)]
@@ -34,10 +38,23 @@ pub struct LoggedIn {
     pub holder: Holder,
     /// When it began.
     pub since: Timestamp,
+    /// What the app server said of it, where it is asked.
+    pub data: Option<HookData>,
+}
+
+/// Why a login failed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum LoginError {
+    /// WeChat did not redeem the code.
+    #[error(transparent)]
+    Redeem(Arc<RedeemError>),
+    /// The app server refused, or could not be asked.
+    #[error("the app server did not agree to the login")]
+    Refused,
 }
 
 /// What became of a code.
-pub type Outcome = Result<Arc<LoggedIn>, Arc<RedeemError>>;
+pub type Outcome = Result<Arc<LoggedIn>, LoginError>;
 
 /// Why there is no outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -64,7 +81,7 @@ struct Inner {
     flights: Mutex<HashMap<CodeDigest, watch::Receiver<Option<Outcome>>>>,
     /// Answers for a repeat of the code, sealed under the code.
     kept: Cache<CodeDigest, Kept>,
-    /// Codes that WeChat refused.
+    /// Codes of which nothing can become any more.
     refused: Cache<CodeDigest, Refused>,
 }
 
@@ -76,7 +93,7 @@ struct Kept {
 
 #[derive(Clone, Debug)]
 struct Refused {
-    error: Arc<RedeemError>,
+    error: LoginError,
     until: Timestamp,
 }
 
@@ -88,6 +105,7 @@ struct Redemption {
     lifetimes: Lifetimes,
     max_per_user: Option<usize>,
     retry_window: Duration,
+    hook: Option<Hook>,
 }
 
 impl Desk {
@@ -99,17 +117,19 @@ impl Desk {
             store,
             clock,
             flights: Mutex::default(),
-            kept: bounded(limits::MAX_KEPT_LOGINS),
-            refused: bounded(limits::MAX_REFUSED_CODES),
+            kept: kept_logins(),
+            refused: refused_codes(),
         }))
     }
 
-    /// Finds out what becomes of a code. `replaces` is the session whose token came with it.
+    /// Finds out what becomes of a code. `replaces` is the session whose token came with it; `hook`
+    /// is asked once WeChat has accepted, if this is who brings the code first.
     pub async fn redeem(
         &self,
         app: &App,
         code: LoginCode,
         replaces: Option<TokenDigest>,
+        hook: Option<Hook>,
         settings: &Settings,
     ) -> Result<Outcome, NoOutcome> {
         let digest = CodeDigest::of(&app.id, &code);
@@ -120,6 +140,7 @@ impl Desk {
             lifetimes: settings.session.lifetimes,
             max_per_user: settings.session.max_per_user,
             retry_window: settings.login.retry_window,
+            hook,
         };
         let mut flight = match self.join(digest, redemption)? {
             Joined::Known(outcome) => return Ok(outcome),
@@ -162,11 +183,24 @@ impl Desk {
     }
 }
 
-/// A cache for things that are of no use for longer than a code could live. Their own end they carry
-/// with them; this only bounds memory.
-fn bounded<V: Clone + Send + Sync + 'static>(capacity: u64) -> Cache<CodeDigest, V> {
+/// Their own end the entries of both caches carry with them; that of the cache only bounds memory.
+fn refused_codes() -> Cache<CodeDigest, Refused> {
     Cache::builder()
-        .max_capacity(capacity)
+        .max_capacity(limits::MAX_REFUSED_CODES)
+        .time_to_live(limits::LOGIN_CODE_LIFE)
+        .build()
+}
+
+fn kept_logins() -> Cache<CodeDigest, Kept> {
+    let weight = |_: &CodeDigest, kept: &Kept| {
+        let least = u32::try_from(limits::KEPT_LOGIN_BYTES).unwrap_or(u32::MAX);
+        u32::try_from(kept.answer.size())
+            .unwrap_or(u32::MAX)
+            .max(least)
+    };
+    Cache::builder()
+        .weigher(weight)
+        .max_capacity(limits::MAX_KEPT_LOGIN_BYTES)
         .time_to_live(limits::LOGIN_CODE_LIFE)
         .build()
 }
@@ -195,6 +229,9 @@ struct KeptAnswer<'a> {
     openid: &'a str,
     unionid: Option<&'a str>,
     since: u64,
+    /// In a list, for it may be `null`.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    data: Option<[&'a RawValue; 1]>,
 }
 
 impl Inner {
@@ -213,41 +250,63 @@ impl Inner {
         Some(Err(refused.error))
     }
 
-    async fn redeem(&self, digest: CodeDigest, redemption: Redemption) -> Outcome {
+    async fn redeem(&self, digest: CodeDigest, mut redemption: Redemption) -> Outcome {
+        let hook = redemption.hook.take();
         let Redemption { app, code, .. } = &redemption;
         let asked = self.clock.now();
-        match self.wechat.redeem(&app.id, &app.secret, code).await {
-            Ok(redeemed) => {
-                let holder = Holder {
-                    app: app.id.clone(),
-                    openid: redeemed.openid,
-                    unionid: redeemed.unionid,
-                };
-                let token = token::issue();
-                let now = self.clock.now();
-                let session = Session::begin(token::digest(&token), holder.clone(), now);
-                let login = Login {
-                    session: Arc::new(session),
-                    key: redeemed.session_key,
-                    redeemed: asked,
-                    replaces: redemption.replaces,
-                    max_per_user: redemption.max_per_user,
-                };
-                self.store.begin(login, now, &redemption.lifetimes);
-                let logged_in = LoggedIn {
-                    token,
-                    holder,
-                    since: now,
-                };
+        let logged_in = match self.wechat.redeem(&app.id, &app.secret, code).await {
+            Ok(redeemed) => self.log_in(&redemption, hook, redeemed, asked).await,
+            Err(error) => Err(LoginError::Redeem(Arc::new(error))),
+        };
+        match logged_in {
+            Ok(logged_in) => {
                 self.keep(digest, &redemption, &logged_in);
                 Ok(Arc::new(logged_in))
             }
             Err(error) => {
-                let error = Arc::new(error);
                 self.remember_refusal(digest, &error);
                 Err(error)
             }
         }
+    }
+
+    /// Makes a session of what WeChat said, unless the app server does not agree.
+    async fn log_in(
+        &self,
+        redemption: &Redemption,
+        hook: Option<Hook>,
+        redeemed: Redeemed,
+        asked: Timestamp,
+    ) -> Result<LoggedIn, LoginError> {
+        let holder = Holder {
+            app: redemption.app.id.clone(),
+            openid: redeemed.openid,
+            unionid: redeemed.unionid,
+        };
+        let data = match hook {
+            Some(hook) => {
+                let said = hook.ask(JustRedeemed::of(holder.clone())).await;
+                Some(said.ok_or(LoginError::Refused)?)
+            }
+            None => None,
+        };
+        let token = token::issue();
+        let now = self.clock.now();
+        let session = Session::begin(token::digest(&token), holder.clone(), now);
+        let login = Login {
+            session: Arc::new(session),
+            key: redeemed.session_key,
+            redeemed: asked,
+            replaces: redemption.replaces,
+            max_per_user: redemption.max_per_user,
+        };
+        self.store.begin(login, now, &redemption.lifetimes);
+        Ok(LoggedIn {
+            token,
+            holder,
+            since: now,
+            data,
+        })
     }
 
     /// Keeps the answer for a repeat of the code. Who has the code can have the answer; who has
@@ -262,6 +321,7 @@ impl Inner {
             openid: logged_in.holder.openid.as_str(),
             unionid: logged_in.holder.unionid.as_ref().map(UnionId::as_str),
             since: logged_in.since.as_millis(),
+            data: logged_in.data.as_ref().map(|data| [data.as_raw()]),
         };
         let Ok(plain) = serde_json::to_vec(&kept).map(zeroize::Zeroizing::new) else {
             return;
@@ -277,20 +337,20 @@ impl Inner {
         );
     }
 
-    fn remember_refusal(&self, digest: CodeDigest, error: &Arc<RedeemError>) {
-        let final_word = matches!(
-            **error,
-            RedeemError::CodeInvalid { .. } | RedeemError::CodeUsed { .. }
-        );
+    /// Remembers a code that is used up. Whether WeChat or the app server refused: asking again
+    /// cannot lead to anything else.
+    fn remember_refusal(&self, digest: CodeDigest, error: &LoginError) {
+        let final_word = match error {
+            LoginError::Redeem(error) => matches!(
+                **error,
+                RedeemError::CodeInvalid { .. } | RedeemError::CodeUsed { .. }
+            ),
+            LoginError::Refused => true,
+        };
         if final_word {
             let until = self.clock.now().plus(limits::LOGIN_CODE_LIFE);
-            self.refused.insert(
-                digest,
-                Refused {
-                    error: Arc::clone(error),
-                    until,
-                },
-            );
+            let error = error.clone();
+            self.refused.insert(digest, Refused { error, until });
         }
     }
 }
@@ -309,5 +369,6 @@ fn open_kept(answer: &SealedAnswer, redemption: &Redemption) -> Option<LoggedIn>
             unionid,
         },
         since: Timestamp::from_millis(kept.since),
+        data: kept.data.map(|[data]| HookData::from_raw(data)),
     })
 }

@@ -82,6 +82,17 @@ impl Fields {
             .ok_or(Refusal::BadRequest(wrong))
     }
 
+    /// Every field but these.
+    pub(in crate::gateway) fn others(&self, known: &[&str]) -> Map<String, Value> {
+        let others = self
+            .0
+            .iter()
+            .filter(|(name, _)| !known.contains(&name.as_str()));
+        others
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect()
+    }
+
     /// Whether the field is there at all.
     pub(in crate::gateway) fn has(&self, name: &str) -> bool {
         self.0.contains_key(name)

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::header::REFERER;
 use http::{HeaderMap, Response};
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use crate::crypto::token;
 use crate::domain::id::AppId;
@@ -14,8 +15,9 @@ use crate::domain::identity::{Clean, Presented, TokenClaim};
 use crate::domain::limits;
 use crate::domain::referer::Referer;
 use crate::domain::secret::LoginCode;
-use crate::gateway::desk::{LoggedIn, NoOutcome};
+use crate::gateway::desk::{LoggedIn, LoginError, NoOutcome};
 use crate::gateway::fields::{Fields, encoding};
+use crate::gateway::hook::{Hook, HookData};
 use crate::gateway::refusal::Refusal;
 use crate::gateway::reply::{json, require_post};
 use crate::gateway::{App, AppHints, Gateway, Settings, Visit};
@@ -33,6 +35,8 @@ struct LoginAnswer<'a> {
     openid: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     unionid: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<&'a RawValue>,
 }
 
 impl Gateway {
@@ -46,12 +50,14 @@ impl Gateway {
         require_post(&request)?;
         let encoding = encoding(request.headers())?;
         let referer = referer(request.headers());
+        let settings = Arc::clone(&visit.settings);
+        let hook = settings.login.hook.clone();
+        let hook = hook.map(|path| (path, self.occasion(visit, &request, presented)));
         let body = request
             .into_body()
             .read_all(limits::MAX_LOGIN_BODY_BYTES)
             .await?;
         let fields = Fields::parse(encoding, &body)?;
-        let settings = Arc::clone(&visit.settings);
         let app = settings.choose_app(&fields, referer)?;
         visit.entry.logging_in(&app.id);
         let code = fields.required("code", "send the code of wx.login as the field code")?;
@@ -62,14 +68,21 @@ impl Gateway {
             TokenClaim::Token(old) => Some(token::digest(old)),
             TokenClaim::None | TokenClaim::Malformed => None,
         };
+        let hook = hook.map(|(path, occasion)| {
+            let client = fields.others(&["code", "appid"]);
+            Hook::prepare(path, &app.id, &client, occasion)
+        });
         let outcome = self
             .shared
             .desk
-            .redeem(app, code, replaces, &settings)
+            .redeem(app, code, replaces, hook, &settings)
             .await?;
-        let logged_in = outcome.map_err(|error| Refusal::Login {
-            error,
-            app: app.id.clone(),
+        let logged_in = outcome.map_err(|error| match error {
+            LoginError::Redeem(error) => Refusal::Login {
+                error,
+                app: app.id.clone(),
+            },
+            LoginError::Refused => Refusal::LoginRefused,
         })?;
         visit.entry.logged_in(&logged_in.holder);
         Ok(self.login_answer(&settings, &logged_in))
@@ -95,6 +108,7 @@ impl Gateway {
                     .as_ref()
                     .map(crate::domain::id::UnionId::as_str),
             ),
+            data: logged_in.data.as_ref().map(HookData::as_raw),
         })
     }
 }

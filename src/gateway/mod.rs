@@ -11,6 +11,7 @@ pub mod desk;
 mod entry;
 mod fields;
 mod forward;
+mod hook;
 mod ids;
 mod login;
 mod originate;

@@ -1,6 +1,8 @@
 //! Requests that the gate itself makes to the app server, on account of one that came in: login hook,
 //! delivery, push. Knows nothing of what they say.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderValue, Response};
 use http_body::Body;
@@ -60,6 +62,18 @@ impl Gateway {
 }
 
 impl Occasion {
+    /// The id under which the log knows the request that this is about.
+    pub(in crate::gateway) fn request_id(&self) -> &HeaderValue {
+        &self.request_id
+    }
+
+    /// How long the first app server may take to answer.
+    pub(in crate::gateway) fn response_timeout(&self) -> Duration {
+        let configured = self.exchange.response_timeout(Index::FIRST);
+        // There is always a first app server.
+        configured.unwrap_or_default()
+    }
+
     /// The same for a task that outlives the visit.
     pub(in crate::gateway) async fn post(
         self,

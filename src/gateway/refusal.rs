@@ -38,6 +38,7 @@ pub(in crate::gateway) enum Refusal {
     HeadersTooLarge,
     Internal,
     Login { error: Arc<RedeemError>, app: AppId },
+    LoginRefused,
     MethodNotAllowed { allowed: &'static str },
     NotFound,
     Overloaded,
@@ -63,6 +64,7 @@ impl Refusal {
             Self::HeadersTooLarge => problems::HEADERS_TOO_LARGE,
             Self::Internal => problems::INTERNAL,
             Self::Login { error, .. } => login_kind(error),
+            Self::LoginRefused => problems::LOGIN_REFUSED,
             Self::MethodNotAllowed { .. } => problems::METHOD_NOT_ALLOWED,
             Self::NotFound => problems::NOT_FOUND,
             Self::Overloaded => problems::OVERLOADED,
@@ -91,6 +93,9 @@ impl Refusal {
                 "a fault of the gate itself; its log knows this request_id".to_owned()
             }
             Self::Login { error, app } => login_detail(error, app),
+            Self::LoginRefused => "the app server did not agree to this login; the code is used \
+                up, so another attempt needs a new one"
+                .to_owned(),
             Self::MethodNotAllowed { allowed } => format!("use {allowed}"),
             Self::NotFound => "there is nothing for clients at this path".to_owned(),
             Self::PushNotTaken(_) => "the app server did not take the message".to_owned(),

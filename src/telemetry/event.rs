@@ -26,6 +26,8 @@ pub const LISTENING: &str = "listening";
 pub const DECRYPT_FAILED: &str = "decryption failed";
 /// WeChat did not accept a login code.
 pub const LOGIN_REFUSED: &str = "login refused by wechat";
+/// The app server did not agree to a login that WeChat accepted, or could not be asked.
+pub const LOGIN_HOOK_REFUSED: &str = "login refused by the app server";
 /// The configuration has something odd that is not a fault.
 pub const CONFIG_WARNING: &str = "configuration warning";
 /// What came over a connection was no HTTP; it was answered with a bare status and closed.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
@@ -14,7 +15,7 @@ use crate::domain::identity::Outbound;
 use crate::upstream::answer::AnswerBody;
 use crate::upstream::shared::Shared;
 use crate::upstream::tunnel::Tunnel;
-use crate::upstream::{BoxError, Error, Index, Protocol, http1, http2};
+use crate::upstream::{BoxError, Error, Index, Protocol, Settings, http1, http2};
 
 /// Sends requests to the app servers, from one worker. A cheap handle, for the worker's own tasks.
 #[derive(Clone)]
@@ -47,6 +48,12 @@ impl Exchange {
         Self {
             ways: upstreams.iter().map(Way::to).collect(),
         }
+    }
+
+    /// How long app server number `upstream` may take to answer a request.
+    pub fn response_timeout(&self, upstream: Index) -> Option<Duration> {
+        let way = self.ways.get(upstream.get())?;
+        Some(way.settings().response_timeout)
     }
 
     /// Writes down a request to app server number `upstream`. The time for its answer runs from `now`
@@ -108,6 +115,15 @@ impl<B> fmt::Debug for Written<B> {
 }
 
 impl Way {
+    fn settings(&self) -> &Settings {
+        match self {
+            Self::Http1(pool)
+            | Self::Http2 {
+                websockets: pool, ..
+            } => pool.shared().settings(),
+        }
+    }
+
     fn to(shared: &Arc<Shared>) -> Self {
         let http1 = http1::pool::Pool::new(Arc::clone(shared));
         match shared.settings().protocol {

@@ -206,7 +206,7 @@ fn redeem_at_a_full_desk(answer: &mpsc::Sender<Option<NoOutcome>>) {
     let settings = &config.gateway;
     for _ in 0..2 {
         let code = LoginCode::parse("code").unwrap();
-        let redeemed = desk.redeem(&settings.apps[0], code, None, settings);
+        let redeemed = desk.redeem(&settings.apps[0], code, None, None, settings);
         let refused = runtime.block_on(redeemed).err();
         answer.send(refused).unwrap();
     }

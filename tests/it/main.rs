@@ -21,6 +21,7 @@ mod drain_in_flight;
 mod forwarding;
 mod grpc;
 mod h2_conformance;
+mod hook;
 mod hosts;
 mod http2;
 mod listening;

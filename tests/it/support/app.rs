@@ -57,6 +57,7 @@ impl Seen {
 /// - `/socket`: a WebSocket that echoes, and closes with N when told `close N`
 /// - `/plainsocket`: the same, but chooses no subprotocol
 /// - `/badsocket`: a 101 with the wrong accept value · `/deafsocket`: a WebSocket that never ends
+/// - `/hook/WHAT`: what [`hook`] says of a login
 /// - `/hop`: an answer with connection headers
 /// - `/kept-for-ever`: a connection offered for longer than there is time
 /// - `/two-framings`: chunks that say `abcdef`, and a length of three
@@ -116,6 +117,12 @@ impl AppServer {
     /// How many requests have arrived.
     pub(crate) fn count(&self) -> usize {
         self.seen.lock().len()
+    }
+
+    /// How many of them for this target.
+    fn times(&self, target: &str) -> usize {
+        let seen = self.seen.lock();
+        seen.iter().filter(|seen| seen.target == target).count()
     }
 
     /// How many connections were made.
@@ -204,6 +211,13 @@ impl AppServer {
                     .say(&format!("HTTP/1.1 {} Status\r\n\r\n", number()))
                     .await
             }
+            _ if path.starts_with("/hook/") => {
+                let first = self.times(path) == 1;
+                let (status, body) = hook(path, first);
+                let length = body.len();
+                let head = format!("HTTP/1.1 {status} Status\r\nContent-Length: {length}\r\n\r\n");
+                reader.say(&head).await && reader.say(&body).await
+            }
             "/events" => self.stream_events(reader).await,
             _ if path.starts_with("/wait/") => {
                 tokio::time::sleep(Duration::from_millis(1) * u32::try_from(number()).unwrap())
@@ -255,6 +269,24 @@ impl AppServer {
                 _ = reader.socket.read(&mut byte) => return false,
             }
         }
+    }
+}
+
+/// What a login hook answers.
+fn hook(path: &str, first: bool) -> (u16, String) {
+    let welcome = || r#"{"name": "Alice", "big": 12345678901234567890123}"#.to_owned();
+    match path {
+        "/hook/welcome" => (200, welcome()),
+        "/hook/first" => (if first { 200 } else { 403 }, welcome()),
+        "/hook/created" => (201, "null".to_owned()),
+        "/hook/refuses" => (403, welcome()),
+        "/hook/moved" => (302, welcome()),
+        "/hook/fails" => (500, welcome()),
+        "/hook/empty" => (200, String::new()),
+        "/hook/words" => (200, "welcome".to_owned()),
+        "/hook/two" => (200, "{} {}".to_owned()),
+        "/hook/huge" => (200, format!("\"{}\"", "x".repeat(64 * 1024))),
+        other => panic!("{other}"),
     }
 }
 
