@@ -59,8 +59,7 @@ impl Format {
         }
     }
 
-    /// By how it begins, which is how WeChat's own samples tell them apart: the content types that it
-    /// sends are not written down anywhere.
+    /// By how it begins, so that nothing hangs on a content type.
     fn of(text: &str) -> Result<Self, Unreadable> {
         match text.trim_ascii_start().as_bytes().first() {
             Some(b'{') => Ok(Self::Json),

@@ -3,6 +3,7 @@
 
 mod failures;
 mod forgeries;
+mod log;
 mod wechat;
 
 use serde_json::Value;

@@ -59,13 +59,17 @@ pub(super) struct Pushed {
 
 impl Pushed {
     pub(super) fn to(&self, world: &World) -> Request {
+        self.to_address(world.address())
+    }
+
+    pub(super) fn to_address(&self, gate: SocketAddr) -> Request {
         let query: Vec<_> = self
             .query
             .iter()
             .map(|(name, value)| format!("{name}={value}"))
             .collect();
         let target = format!("{}?{}", self.path, query.join("&"));
-        world.post(&target).body(self.body.clone())
+        Request::new(gate, "POST", &target).body(self.body.clone())
     }
 
     pub(super) fn set(mut self, name: &'static str, value: &str) -> Self {
@@ -92,11 +96,15 @@ pub(super) struct Wechat {
 
 impl Wechat {
     pub(super) fn of(world: &World) -> Self {
+        Self::at(&Clock::Held(world.clock.clone()))
+    }
+
+    pub(super) fn at(clock: &Clock) -> Self {
         Self {
             app: APPID.to_owned(),
             token: TOKEN.to_owned(),
             key: KEY.to_owned(),
-            at: Clock::Held(world.clock.clone()).now().as_secs(),
+            at: clock.now().as_secs(),
         }
     }
 
