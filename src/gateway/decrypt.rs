@@ -5,7 +5,6 @@
 //! could not be opened would let a client make data of its own: so every failure is one answer, and
 //! every key is tried to the end.
 
-use bytes::Bytes;
 use http::Response;
 
 use crate::crypto::signature;
@@ -15,15 +14,16 @@ use crate::domain::identity::{Clean, Presented};
 use crate::domain::limits;
 use crate::domain::secret::SessionKey;
 use crate::domain::session::Live;
+use crate::gateway::body::AnswerBody;
 use crate::gateway::fields::{Fields, encoding};
 use crate::gateway::refusal::Refusal;
-use crate::gateway::reply::{json_text, require_post};
+use crate::gateway::reply::require_post;
 use crate::gateway::{Gateway, Visit};
 use crate::server::body::RequestBody;
 use crate::telemetry::event;
 
 /// What a client hands over to be opened.
-struct Sealed<'a> {
+pub(in crate::gateway) struct Sealed<'a> {
     encrypted_data: &'a str,
     iv: &'a str,
     /// `rawData` and its `signature`.
@@ -37,10 +37,12 @@ impl Gateway {
         visit: &mut Visit<'_>,
         request: Clean<RequestBody>,
         presented: &Presented,
-    ) -> Result<Response<Bytes>, Refusal> {
+    ) -> Result<Response<AnswerBody>, Refusal> {
         require_post(&request)?;
         let live = self.session_of(visit, presented)?;
         let encoding = encoding(request.headers())?;
+        let deliver = visit.settings.decrypt.deliver.clone();
+        let recipient = self.recipient(visit, &deliver, &request, presented)?;
         let body = request
             .into_body()
             .read_all(limits::MAX_DECRYPT_BODY_BYTES)
@@ -51,12 +53,17 @@ impl Gateway {
             tracing::debug!(message = event::CLIENT_HOLDS_SESSION_KEY, appid);
         }
         let opened = self.open(visit, &live, &Sealed::read(&fields)?)?;
-        Ok(json_text(opened))
+        self.hand_over(visit, recipient, live, opened).await
     }
 
     /// Tries all of the user's keys, newest first, each in full; gives what the first that fits
     /// opens.
-    fn open(&self, visit: &Visit<'_>, live: &Live, sealed: &Sealed<'_>) -> Result<String, Refusal> {
+    pub(in crate::gateway) fn open(
+        &self,
+        visit: &Visit<'_>,
+        live: &Live,
+        sealed: &Sealed<'_>,
+    ) -> Result<String, Refusal> {
         let holder = live.holder();
         let settings = &visit.settings.decrypt;
         let now = self.shared.clock.now();
@@ -86,6 +93,15 @@ impl Gateway {
 }
 
 impl<'a> Sealed<'a> {
+    /// Data that comes alone.
+    pub(in crate::gateway) fn without_signature(encrypted_data: &'a str, iv: &'a str) -> Self {
+        Self {
+            encrypted_data,
+            iv,
+            signed: None,
+        }
+    }
+
     fn read(fields: &'a Fields) -> Result<Self, Refusal> {
         const WRONG: &str = "send encryptedData and iv, and rawData only together with signature";
         let signed = match (

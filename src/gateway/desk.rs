@@ -97,6 +97,17 @@ struct Refused {
     until: Timestamp,
 }
 
+/// A code as somebody brings it.
+#[derive(Debug)]
+pub struct Brought {
+    /// The code.
+    pub code: LoginCode,
+    /// The session whose token came with it.
+    pub replaces: Option<TokenDigest>,
+    /// Asked once WeChat has accepted, if nobody brought the code before.
+    pub hook: Option<Hook>,
+}
+
 /// One code to redeem, with what the configuration says about it at that moment.
 struct Redemption {
     app: App,
@@ -122,16 +133,18 @@ impl Desk {
         }))
     }
 
-    /// Finds out what becomes of a code. `replaces` is the session whose token came with it; `hook`
-    /// is asked once WeChat has accepted, if this is who brings the code first.
+    /// Finds out what becomes of a code.
     pub async fn redeem(
         &self,
         app: &App,
-        code: LoginCode,
-        replaces: Option<TokenDigest>,
-        hook: Option<Hook>,
+        brought: Brought,
         settings: &Settings,
     ) -> Result<Outcome, NoOutcome> {
+        let Brought {
+            code,
+            replaces,
+            hook,
+        } = brought;
         let digest = CodeDigest::of(&app.id, &code);
         let redemption = Redemption {
             app: app.clone(),

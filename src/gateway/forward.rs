@@ -1,11 +1,14 @@
 //! What is not the gate's own goes to the app server, with the identity that was found.
 
+use std::error::Error;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::header::SEC_WEBSOCKET_PROTOCOL;
 use http::{HeaderValue, Response};
+use http_body::Body;
 
-use crate::domain::identity::{Clean, Presented};
+use crate::domain::identity::{Clean, Outbound, Presented};
 use crate::domain::session::Live;
 use crate::domain::websocket::WebSocketRequest;
 use crate::gateway::body::{AnswerBody, Hang};
@@ -21,8 +24,8 @@ use crate::upstream::{self, Answered, Tunnel, Written};
 /// A request that is ready to be sent on, and what its answer needs. Made without waiting for
 /// anything, and small: it is what a request consists of while the app server works.
 #[derive(Debug)]
-pub(in crate::gateway) struct Forwarding {
-    written: Written<RequestBody>,
+pub(in crate::gateway) struct Forwarding<B = RequestBody> {
+    written: Written<B>,
     opening: Option<Opening>,
     hang: Option<Hang>,
 }
@@ -33,6 +36,17 @@ struct Opening {
     upgrade: Option<ClientUpgrade>,
     /// Chosen when the app server chooses none.
     subprotocol: Option<HeaderValue>,
+}
+
+impl<B> Forwarding<B> {
+    /// One that opens no WebSocket.
+    pub(in crate::gateway) fn plain(written: Written<B>, hang: Option<Hang>) -> Self {
+        Self {
+            written,
+            opening: None,
+            hang,
+        }
+    }
 }
 
 impl Gateway {
@@ -50,6 +64,22 @@ impl Gateway {
             subprotocol,
         });
         let hang = session.as_ref().and_then(|live| self.hang(visit, live));
+        let outbound = self.identified(visit, (request, presented), session);
+        let written = self.exchange.write(upstream, outbound, visit.entry.begun());
+        Ok(Forwarding {
+            written: written.map_err(Refusal::Upstream)?,
+            opening,
+            hang,
+        })
+    }
+
+    /// Says who the request is from, and which trace it is part of.
+    pub(in crate::gateway) fn identified<B>(
+        &self,
+        visit: &mut Visit<'_>,
+        (request, presented): (Clean<B>, Presented),
+        session: Option<Live>,
+    ) -> Outbound<B> {
         let request_id = visit.entry.request_id().clone();
         let mut outbound = request.identify(session, presented.into_origin(), request_id);
         if let Some(trace) = outbound.traceparent().filter(|it| is_traceparent(it)) {
@@ -59,20 +89,18 @@ impl Gateway {
             visit.entry.traced(&trace);
             outbound.start_trace(trace);
         }
-        let written = self.exchange.write(upstream, outbound, visit.entry.begun());
-        Ok(Forwarding {
-            written: written.map_err(Refusal::Upstream)?,
-            opening,
-            hang,
-        })
+        outbound
     }
 
     /// Sends the request on and gives the answer back as it comes.
-    pub(in crate::gateway) async fn forward(
+    pub(in crate::gateway) async fn forward<B>(
         &self,
         visit: &mut Visit<'_>,
-        forwarding: Forwarding,
-    ) -> Result<Response<AnswerBody>, Refusal> {
+        forwarding: Forwarding<B>,
+    ) -> Result<Response<AnswerBody>, Refusal>
+    where
+        B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Unpin + 'static,
+    {
         let Forwarding {
             written,
             opening,
@@ -104,7 +132,7 @@ impl Gateway {
     }
 
     /// What a stream of this session hangs on, if streams end with their sessions.
-    fn hang(&self, visit: &Visit<'_>, live: &Live) -> Option<Hang> {
+    pub(in crate::gateway) fn hang(&self, visit: &Visit<'_>, live: &Live) -> Option<Hang> {
         visit.settings.session.close_streams_on_end.then(|| Hang {
             shared: Arc::clone(&self.shared),
             live: live.clone(),

@@ -15,7 +15,7 @@ use crate::domain::identity::{Clean, Presented, TokenClaim};
 use crate::domain::limits;
 use crate::domain::referer::Referer;
 use crate::domain::secret::LoginCode;
-use crate::gateway::desk::{LoggedIn, LoginError, NoOutcome};
+use crate::gateway::desk::{Brought, LoggedIn, LoginError, NoOutcome};
 use crate::gateway::fields::{Fields, encoding};
 use crate::gateway::hook::{Hook, HookData};
 use crate::gateway::refusal::Refusal;
@@ -72,11 +72,12 @@ impl Gateway {
             let client = fields.others(&["code", "appid"]);
             Hook::prepare(path, &app.id, &client, occasion)
         });
-        let outcome = self
-            .shared
-            .desk
-            .redeem(app, code, replaces, hook, &settings)
-            .await?;
+        let brought = Brought {
+            code,
+            replaces,
+            hook,
+        };
+        let outcome = self.shared.desk.redeem(app, brought, &settings).await?;
         let logged_in = outcome.map_err(|error| match error {
             LoginError::Redeem(error) => Refusal::Login {
                 error,

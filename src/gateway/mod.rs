@@ -7,12 +7,14 @@ mod authenticate;
 pub mod body;
 pub mod control;
 mod decrypt;
+mod deliver;
 pub mod desk;
 mod entry;
 mod fields;
 mod forward;
 mod hook;
 mod ids;
+mod in_flight;
 mod login;
 mod originate;
 pub mod problems;
@@ -40,6 +42,7 @@ use crate::gateway::desk::Desk;
 use crate::gateway::entry::Entry;
 use crate::gateway::forward::Forwarding;
 use crate::gateway::ids::Ids;
+use crate::gateway::in_flight::InFlight;
 use crate::gateway::push::Inbox;
 use crate::gateway::refusal::Refusal;
 use crate::gateway::route::{Decision, Endpoint};
@@ -87,6 +90,7 @@ struct Visit<'a> {
 enum Course {
     Endpoint(Endpoint, Box<(Clean<RequestBody>, Presented)>),
     Forward(Forwarding),
+    InFlight(Box<InFlight>),
 }
 
 impl Gateway {
@@ -124,6 +128,17 @@ impl Gateway {
                 Ok(Course::Endpoint(endpoint, Box::new((clean, presented))))
             }
             Decision::Reserved => Err(Refusal::NotFound),
+            // Without a body there is nothing to open.
+            Decision::InFlight(line) if !clean.is_without_body() => {
+                let live = self.session_of(visit, &presented)?;
+                let upstream = visit.settings.access(line, &clean).upstream;
+                Ok(Course::InFlight(Box::new(InFlight {
+                    request: clean,
+                    presented,
+                    live,
+                    upstream,
+                })))
+            }
             Decision::Forward(line) | Decision::InFlight(line) => {
                 let access = visit.settings.access(line, &clean);
                 let session = self.authenticate(visit, &presented, access.require)?;
@@ -145,10 +160,10 @@ impl Gateway {
                 let (clean, presented) = *request;
                 // On the heap, as everything that is seldom: the future of every request is moved
                 // about, and should be small.
-                let answer = Box::pin(self.endpoint(endpoint, visit, clean, &presented)).await?;
-                Ok(answer.map(AnswerBody::whole))
+                Box::pin(self.endpoint(endpoint, visit, clean, &presented)).await
             }
             Course::Forward(forwarding) => self.forward(visit, forwarding).await,
+            Course::InFlight(in_flight) => Box::pin(self.open_in_flight(visit, *in_flight)).await,
         }
     }
 
@@ -159,14 +174,15 @@ impl Gateway {
         visit: &mut Visit<'_>,
         request: Clean<RequestBody>,
         presented: &Presented,
-    ) -> Result<Response<bytes::Bytes>, Refusal> {
-        match endpoint {
-            Endpoint::Decrypt => self.decrypt(visit, request, presented).await,
+    ) -> Result<Response<AnswerBody>, Refusal> {
+        let whole = match endpoint {
+            Endpoint::Decrypt => return self.decrypt(visit, request, presented).await,
             Endpoint::Login => self.login(visit, request, presented).await,
             Endpoint::Logout => self.logout(visit, &request, presented),
             Endpoint::Push => self.push(visit, request, presented).await,
             Endpoint::Session => self.session(visit, &request, presented),
-        }
+        };
+        whole.map(|answer| answer.map(AnswerBody::whole))
     }
 }
 

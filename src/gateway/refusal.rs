@@ -41,6 +41,7 @@ pub(in crate::gateway) enum Refusal {
     LoginRefused,
     MethodNotAllowed { allowed: &'static str },
     NotFound,
+    NotJson,
     Overloaded,
     PushNotTaken(Option<StatusCode>),
     PushRefused { why: Unproven, app: AppId },
@@ -73,7 +74,7 @@ impl Refusal {
             Self::SessionExpired => problems::SESSION_EXPIRED,
             Self::SessionRequired => problems::SESSION_REQUIRED,
             Self::UnknownApp(_) => problems::UNKNOWN_APP,
-            Self::UnsupportedMediaType => problems::UNSUPPORTED_MEDIA_TYPE,
+            Self::NotJson | Self::UnsupportedMediaType => problems::UNSUPPORTED_MEDIA_TYPE,
             Self::Upstream(error) => upstream_kind(error),
             Self::UriTooLong(_) => problems::URI_TOO_LONG,
         }
@@ -98,6 +99,9 @@ impl Refusal {
                 .to_owned(),
             Self::MethodNotAllowed { allowed } => format!("use {allowed}"),
             Self::NotFound => "there is nothing for clients at this path".to_owned(),
+            Self::NotJson => {
+                "send application/json, in UTF-8 and without content coding".to_owned()
+            }
             Self::PushNotTaken(_) => "the app server did not take the message".to_owned(),
             Self::PushRefused { .. } => {
                 "nothing shows that this is from WeChat; the gate's log says why".to_owned()

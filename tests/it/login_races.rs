@@ -8,7 +8,7 @@ use wxgate::domain::clock::Clock;
 use wxgate::domain::limits;
 use wxgate::domain::secret::LoginCode;
 use wxgate::gateway::control::Control;
-use wxgate::gateway::desk::{Desk, NoOutcome};
+use wxgate::gateway::desk::{Brought, Desk, NoOutcome};
 use wxgate::sim::wechat::Misbehaviour;
 use wxgate::store::Store;
 use wxgate::wechat::client::Client;
@@ -206,7 +206,12 @@ fn redeem_at_a_full_desk(answer: &mpsc::Sender<Option<NoOutcome>>) {
     let settings = &config.gateway;
     for _ in 0..2 {
         let code = LoginCode::parse("code").unwrap();
-        let redeemed = desk.redeem(&settings.apps[0], code, None, None, settings);
+        let brought = Brought {
+            code,
+            replaces: None,
+            hook: None,
+        };
+        let redeemed = desk.redeem(&settings.apps[0], brought, settings);
         let refused = runtime.block_on(redeemed).err();
         answer.send(refused).unwrap();
     }

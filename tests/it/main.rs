@@ -15,6 +15,7 @@ mod broken_app;
 mod connections;
 mod curl;
 mod decrypt;
+mod deliver;
 mod descriptors;
 mod drain;
 mod drain_in_flight;

@@ -199,6 +199,34 @@ impl<B> Clean<B> {
         self.body.into_inner()
     }
 
+    /// Takes out what a client says of the bytes of its body, when they are others now.
+    #[must_use]
+    pub fn without_digests(mut self) -> Self {
+        for name in ["content-digest", "content-md5", "digest", "repr-digest"] {
+            self.parts.headers.remove(name);
+        }
+        self
+    }
+
+    /// Takes the body out, to be read and given back by [`Clean::with_body`].
+    pub fn take_body(self) -> (Clean<()>, B) {
+        let Self {
+            parts,
+            body,
+            websocket,
+            takes_trailers,
+            rules,
+        } = self;
+        let clean = Clean {
+            parts,
+            body: CleanBody::new((), Arc::clone(&rules)),
+            websocket,
+            takes_trailers,
+            rules,
+        };
+        (clean, body.into_inner())
+    }
+
     /// Says who the request is from and where it came from, which makes it fit to be forwarded. A
     /// client has a session or is nobody.
     pub fn identify(
@@ -220,6 +248,19 @@ impl<B> Clean<B> {
                 traceparent: None,
             },
         })
+    }
+}
+
+impl Clean<()> {
+    /// The request with a body that has been read.
+    pub fn with_body<B>(self, body: B) -> Clean<B> {
+        Clean {
+            parts: self.parts,
+            body: CleanBody::new(body, Arc::clone(&self.rules)),
+            websocket: self.websocket,
+            takes_trailers: self.takes_trailers,
+            rules: self.rules,
+        }
     }
 }
 

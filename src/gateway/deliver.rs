@@ -1,0 +1,63 @@
+//! What the gate obtained for a user goes to the app server instead of the client, who could say
+//! anything when passing it on. The client gets what the app server answers.
+
+use http::uri::PathAndQuery;
+use http::{Response, Uri};
+
+use crate::domain::identity::{Clean, Identity, Message, Presented};
+use crate::domain::session::Live;
+use crate::gateway::body::AnswerBody;
+use crate::gateway::originate::Occasion;
+use crate::gateway::refusal::Refusal;
+use crate::gateway::reply::json_text;
+use crate::gateway::{Deliver, Gateway, Visit};
+
+/// Where something will go once it has been obtained. Found out while the request is still whole.
+pub(in crate::gateway) enum Recipient {
+    Client,
+    AppServer(PathAndQuery, Box<Occasion>),
+}
+
+impl Gateway {
+    /// Who gets what this request asks for.
+    pub(in crate::gateway) fn recipient<B>(
+        &self,
+        visit: &mut Visit<'_>,
+        deliver: &Deliver,
+        request: &Clean<B>,
+        presented: &Presented,
+    ) -> Result<Recipient, Refusal> {
+        let path = match deliver {
+            Deliver::Client => return Ok(Recipient::Client),
+            Deliver::Path(path) => path.clone(),
+            Deliver::SamePath => same_path(request.uri())?,
+        };
+        let occasion = self.occasion(visit, request, presented);
+        Ok(Recipient::AppServer(path, Box::new(occasion)))
+    }
+
+    /// Hands JSON over, in the name of the session that it was obtained for.
+    pub(in crate::gateway) async fn hand_over(
+        &self,
+        visit: &mut Visit<'_>,
+        recipient: Recipient,
+        live: Live,
+        text: String,
+    ) -> Result<Response<AnswerBody>, Refusal> {
+        match recipient {
+            Recipient::Client => Ok(json_text(text).map(AnswerBody::whole)),
+            Recipient::AppServer(path, occasion) => {
+                let hang = self.hang(visit, &live);
+                let message = Message::json(path, text);
+                let identity = Identity::Session(live);
+                let answer = self.originate(visit, *occasion, message, identity).await?;
+                Ok(answer.map(|body| AnswerBody::streamed(body, hang)))
+            }
+        }
+    }
+}
+
+/// The path of a request that one of the gate's own routes took, so a plain one.
+fn same_path(uri: &Uri) -> Result<PathAndQuery, Refusal> {
+    uri.path().parse().map_err(|_not_one| Refusal::Internal)
+}

@@ -1,0 +1,223 @@
+//! `decrypt.in_flight`: a JSON body on its way to the app server has `encryptedData` and `iv` taken
+//! out, and what they hold put in as `openData`.
+//!
+//! The app server takes `openData` for the gate's word. So on these paths no body passes that is not
+//! plainly JSON, and none in which a client has said `openData` itself.
+
+use std::fmt;
+
+use bytes::Bytes;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Response};
+use http_body_util::Full;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+
+use crate::domain::identity::{Clean, Presented};
+use crate::domain::limits;
+use crate::domain::session::Live;
+use crate::gateway::body::AnswerBody;
+use crate::gateway::decrypt::Sealed;
+use crate::gateway::forward::Forwarding;
+use crate::gateway::refusal::Refusal;
+use crate::gateway::{Gateway, Visit};
+use crate::server::body::RequestBody;
+use crate::upstream::Index;
+
+const ENCRYPTED_DATA: &str = "encryptedData";
+const IV: &str = "iv";
+const OPEN_DATA: &str = "openData";
+
+/// A request whose body is to be opened on its way.
+#[derive(Debug)]
+pub(in crate::gateway) struct InFlight {
+    pub(in crate::gateway) request: Clean<RequestBody>,
+    pub(in crate::gateway) presented: Presented,
+    pub(in crate::gateway) live: Live,
+    pub(in crate::gateway) upstream: Index,
+}
+
+impl Gateway {
+    /// Opens what the body holds, and sends the request on.
+    pub(in crate::gateway) async fn open_in_flight(
+        &self,
+        visit: &mut Visit<'_>,
+        in_flight: InFlight,
+    ) -> Result<Response<AnswerBody>, Refusal> {
+        let InFlight {
+            request,
+            presented,
+            live,
+            upstream,
+        } = in_flight;
+        if !is_plainly_json(request.headers()) {
+            return Err(Refusal::NotJson);
+        }
+        let (request, body) = request.take_body();
+        let body = body.read_all(limits::MAX_DECRYPT_BODY_BYTES).await?;
+        let request = match self.opened(visit, &live, &body)? {
+            Some(opened) => request.with_body(Full::new(opened)).without_digests(),
+            None => request.with_body(Full::new(body)),
+        };
+        let hang = self.hang(visit, &live);
+        let outbound = self.identified(visit, (request, presented), Some(live));
+        // The time for the answer runs from now on: the body was read at the client's pace.
+        let written = self.exchange.write(upstream, outbound, Instant::now());
+        let forwarding = Forwarding::plain(written.map_err(Refusal::Upstream)?, hang);
+        self.forward(visit, forwarding).await
+    }
+
+    /// The body with its data open; nothing when it has none.
+    fn opened(
+        &self,
+        visit: &Visit<'_>,
+        live: &Live,
+        body: &[u8],
+    ) -> Result<Option<Bytes>, Refusal> {
+        const WRONG: &str = "encryptedData and iv must be text";
+        const FORGED: &str = "the field openData is what the gate says; send encryptedData and iv";
+        let Ok(mut fields) = serde_json::from_slice::<RawFields<'_>>(body) else {
+            return match serde_json::from_slice::<IgnoredAny>(body) {
+                Ok(_no_object) => Ok(None),
+                Err(_) => Err(Refusal::BadRequest("the body is not JSON")),
+            };
+        };
+        // Some app servers tell names apart by more than their case, and some do not.
+        if fields
+            .0
+            .iter()
+            .any(|(name, _)| name.eq_ignore_ascii_case(OPEN_DATA))
+        {
+            return Err(Refusal::BadRequest(FORGED));
+        }
+        let (Some(encrypted_data), Some(iv)) = (fields.take(ENCRYPTED_DATA)?, fields.take(IV)?)
+        else {
+            return Ok(None);
+        };
+        let text = |raw: &RawValue| serde_json::from_str::<String>(raw.get());
+        let (Ok(encrypted_data), Ok(iv)) = (text(encrypted_data), text(iv)) else {
+            return Err(Refusal::BadRequest(WRONG));
+        };
+        let opened = self.open(
+            visit,
+            live,
+            &Sealed::without_signature(&encrypted_data, &iv),
+        )?;
+        let opened = RawValue::from_string(opened).map_err(|_no_json| Refusal::Internal)?;
+        fields.0.push((OPEN_DATA.to_owned(), &opened));
+        let body = serde_json::to_vec(&fields).map_err(|_never| Refusal::Internal)?;
+        Ok(Some(body.into()))
+    }
+}
+
+/// Whether no server can take the body for anything but JSON in UTF-8.
+fn is_plainly_json(headers: &HeaderMap) -> bool {
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(content_type), None) = (types.next(), types.next()) else {
+        return false;
+    };
+    !headers.contains_key(CONTENT_ENCODING) && is_json_in_utf8(content_type)
+}
+
+fn is_json_in_utf8(content_type: &HeaderValue) -> bool {
+    let text = content_type.to_str().unwrap_or_default();
+    let mut parts = text.split(';').map(str::trim);
+    let essence = parts.next().unwrap_or_default();
+    essence.eq_ignore_ascii_case("application/json")
+        && parts.all(|parameter| {
+            parameter.eq_ignore_ascii_case("charset=utf-8")
+                || parameter.eq_ignore_ascii_case("charset=\"utf-8\"")
+        })
+}
+
+/// The fields of an object in their order, values as they came: no number is rounded, nothing is
+/// lost that is there twice.
+struct RawFields<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'a> RawFields<'a> {
+    /// Takes the field out; nothing when it is not there. Twice is too often.
+    fn take(&mut self, name: &str) -> Result<Option<&'a RawValue>, Refusal> {
+        const TWICE: &str = "encryptedData and iv may be there once";
+        let mut found = None;
+        let mut twice = false;
+        self.0.retain(|(known, value)| {
+            let is_it = known == name;
+            twice |= is_it && found.replace(*value).is_some();
+            !is_it
+        });
+        if twice {
+            return Err(Refusal::BadRequest(TWICE));
+        }
+        Ok(found)
+    }
+}
+
+impl<'de> Deserialize<'de> for RawFields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(RawFieldsVisitor)
+    }
+}
+
+struct RawFieldsVisitor;
+
+impl<'de> Visitor<'de> for RawFieldsVisitor {
+    type Value = RawFields<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut fields = Vec::new();
+        while let Some(field) = map.next_entry()? {
+            fields.push(field);
+        }
+        Ok(RawFields(fields))
+    }
+}
+
+impl Serialize for RawFields<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_every_server_takes_for_json_is_json() {
+        let is_json = |types: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for content_type in types {
+                headers.append(CONTENT_TYPE, HeaderValue::from_static(content_type));
+            }
+            is_plainly_json(&headers)
+        };
+        for bad in [
+            &[][..],
+            &["text/plain"],
+            &["application/x-www-form-urlencoded"],
+            &["application/json", "application/x-www-form-urlencoded"],
+            &["application/json, application/x-www-form-urlencoded"],
+            &["application/json; charset=utf-7"],
+            &["application/json; charset=utf-8; charset=utf-16"],
+            &["application/vnd.api+json"],
+        ] {
+            assert!(!is_json(bad), "{bad:?}");
+        }
+        for good in ["application/json", "Application/JSON; Charset=UTF-8"] {
+            assert!(is_json(&[good]), "{good}");
+        }
+    }
+
+    #[test]
+    fn fields_keep_their_order_and_every_digit() {
+        let text = r#"{"z":12345678901234567890123,"a":[1.0, 2],"z":null}"#;
+        let fields: RawFields<'_> = serde_json::from_str(text).unwrap();
+        assert_eq!(serde_json::to_string(&fields).unwrap(), text);
+    }
+}
