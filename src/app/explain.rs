@@ -62,7 +62,11 @@ fn write(told: &mut String, config: &Config, method: &Method, target: &str) -> s
                 "forwarded to {}",
                 upstream_name(config, access.upstream)
             )?;
-            writeln!(told, "injected  {}", injected(config, access.require))
+            writeln!(told, "injected  {}", injected(config, access.require))?;
+            if matches!(decision, Decision::InFlight(_)) {
+                writeln!(told, "a body    needs a session, and is injected for it")?;
+            }
+            Ok(())
         }
     }
 }

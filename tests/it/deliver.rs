@@ -42,6 +42,11 @@ impl World {
     }
 }
 
+fn with_headers(request: Request, headers: &[(&str, &str)]) -> Request {
+    let add = |request: Request, (name, value): &(&str, &str)| request.header(name, value);
+    headers.iter().fold(request, add)
+}
+
 /// These fields beside the encrypted ones.
 fn beside(sealed: &Value, others: &Value) -> String {
     let mut all = sealed.as_object().unwrap().clone();
@@ -161,9 +166,7 @@ async fn nobody_but_the_gate_says_open_data() {
     ] {
         for method in ["POST", "PUT", "PATCH", "DELETE"] {
             let request = world.request(method, "/profile").bearer(&token);
-            let request = headers.iter().fold(request, |request, (name, value)| {
-                request.header(name, value)
-            });
+            let request = with_headers(request, headers);
             let answer = request.body("{\"a\":1}").send().await;
             answer.is_refused(415, "unsupported_media_type", "fix");
         }

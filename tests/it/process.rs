@@ -215,6 +215,25 @@ async fn a_health_check_tells_a_living_gate_from_none() {
 }
 
 #[tokio::test]
+async fn paths_that_belong_to_the_gate_are_explained() {
+    let tables = "[login]\nhook = \"/hooks/login\"\n[decrypt]\nin_flight = [\"/profile\"]\n";
+    let (_folder, path) = file(&format!("{}\n{tables}", good()));
+    for (target, told) in [
+        (
+            "/public/../Hooks/login",
+            "decision  answered with 404 not_found",
+        ),
+        ("/profile", "its body opened on the way"),
+        ("/Profile", "refused with 400 ambiguous_path"),
+    ] {
+        let explain = ["routes", "explain", "POST", target, "-c", &path];
+        let (code, said) = Program::run(&explain).await;
+        assert_eq!(code, 0, "{said}");
+        assert!(said.contains(told), "{target}: {said}");
+    }
+}
+
+#[tokio::test]
 async fn routes_are_explained_by_what_decides_on_them() {
     let (_folder, path) = file(&good());
     for (method, target, told) in [

@@ -95,8 +95,6 @@ fn an_unknown_key_names_the_nearest_known_one() {
 fn a_key_of_a_later_version_is_said_to_be_one() {
     for lines in [
         "[paths]\nphone = \"/wx/phone\"",
-        "[login]\nhook = \"/x\"",
-        "[decrypt]\ndeliver = \"upstream\"",
         "[phone]\ndeliver = \"client\"",
         "[session.cookie]\nname = \"x\"",
         "[store]\nsnapshot_file = \"x\"",

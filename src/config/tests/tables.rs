@@ -346,3 +346,37 @@ fn the_proxy_protocol_needs_proxies_that_are_trusted() {
     assert!(shortest_with(&lines("")).server.proxy_protocol);
     assert!(!config(SHORTEST).server.proxy_protocol);
 }
+
+#[test]
+fn a_path_that_belongs_to_the_gate_is_one_plain_path() {
+    const EXPECTED: &str =
+        "expected a path on the app server such as \"/hooks/login\", or \"\" for off";
+    for (lines, expected) in [
+        (
+            "[login]\nhook = \"hooks\"",
+            format!("2: login.hook: is \"hooks\": a path begins with /, {EXPECTED}"),
+        ),
+        (
+            "[login]\nhook = \"/hooks/**\"",
+            format!("2: login.hook: is \"/hooks/**\": stands for more than one path, {EXPECTED}"),
+        ),
+        (
+            "[decrypt]\ndeliver = \"upstream\"\ndeliver_to = \"/wx/Decrypt/\"",
+            "3: decrypt.deliver_to: differs from the gate's own route /wx/decrypt in letter case or \
+             a slash at the end alone, expected the same path or another one"
+                .to_owned(),
+        ),
+        (
+            "[decrypt]\ndeliver = \"server\"",
+            "2: decrypt.deliver: is \"server\", expected one of \"client\", \"upstream\"".to_owned(),
+        ),
+        (
+            "[decrypt]\nin_flight = [\"/a*\"]",
+            "2: decrypt.in_flight[0]: is \"/a*\": * stands for one whole segment, ** for a whole \
+             subtree at the end, expected a path such as \"/a\", \"/a/**\" or \"/a/*/b\""
+                .to_owned(),
+        ),
+    ] {
+        check(lines, &expected);
+    }
+}
