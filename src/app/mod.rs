@@ -30,6 +30,7 @@ use crate::config::Config;
 use crate::domain::clock::Clock;
 use crate::gateway::control::Control;
 use crate::gateway::desk::Desk;
+use crate::gateway::push::Inbox;
 use crate::gateway::{App, Budgets, Gateway, Shared};
 use crate::server::capacity::Capacity;
 use crate::server::crew::{Crew, Seat};
@@ -219,6 +220,7 @@ fn share(
         desk: Desk::new(control, wechat, store.clone(), clock.clone()),
         store,
         budgets: Budgets::default(),
+        pushes: Inbox::default(),
         clock: clock.clone(),
         upstreams: upstreams
             .map(|settings| upstream::Shared::new(settings, workers))

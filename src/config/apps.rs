@@ -1,10 +1,12 @@
 //! `[[apps]]`: the registered mini programs.
 
 use crate::config::key::Key;
+use crate::config::push::{self, Noted};
 use crate::config::secret::{self, Found};
 use crate::domain::id::AppId;
 use crate::domain::secret::AppSecret;
 use crate::gateway::App;
+use crate::gateway::push::AppPush;
 
 /// An `AppSecret` has 32 hexadecimal digits; an appid begins with `wx` and is shorter.
 const SECRET_CHARS: usize = 32;
@@ -39,6 +41,7 @@ pub(super) fn read(root: &Key<'_>) -> Option<Vec<App>> {
                 id: app.id?,
                 secret: app.secret?,
                 previous_secret: app.previous_secret,
+                push: app.push.ok()?,
             })
         })
         .collect();
@@ -49,6 +52,7 @@ struct Read {
     id: Option<AppId>,
     secret: Option<AppSecret>,
     previous_secret: Option<AppSecret>,
+    push: Result<Option<AppPush>, Noted>,
 }
 
 fn read_one(table: &Key<'_>) -> Read {
@@ -56,6 +60,7 @@ fn read_one(table: &Key<'_>) -> Read {
         id: read_id(&table.key("appid")),
         secret: read_secret(table),
         previous_secret: read_previous(table),
+        push: push::read_app(&table.table("push")),
     }
 }
 

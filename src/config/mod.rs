@@ -28,6 +28,7 @@ mod nearest;
 mod paths;
 mod pem;
 mod planned;
+mod push;
 mod reader;
 mod secret;
 mod server;
@@ -149,9 +150,14 @@ fn read(root: &Key<'_>) -> Option<Config> {
     let upstreams = Upstreams::read(root, &server.listen);
     let apps = apps::read(root);
     let wechat = wechat::read(&root.table("wechat"));
-    let paths = Paths::read(&root.table("paths"));
-    let mut routes = access::read(&root.table("access"), &paths, &upstreams);
     let mut app_paths = AppPaths::default();
+    let push = push::read(
+        &root.table("push"),
+        apps.as_deref().unwrap_or_default(),
+        &mut app_paths,
+    );
+    let paths = Paths::read(&root.table("paths"), !matches!(push, Ok(None)));
+    let mut routes = access::read(&root.table("access"), &paths, &upstreams);
     let login = login::read(&root.table("login"), &mut app_paths);
     let decrypt = login::read_decrypt(&root.table("decrypt"), &mut app_paths);
     routes.in_flight = login::read_in_flight(&root.table("decrypt"));
@@ -176,6 +182,7 @@ fn read(root: &Key<'_>) -> Option<Config> {
             identity: Arc::new(identity?),
             login,
             decrypt,
+            push: push.ok()?,
             session,
             limits,
             rates,

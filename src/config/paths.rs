@@ -3,8 +3,14 @@
 use crate::config::key::Key;
 use crate::config::reader::Item;
 use crate::config::value;
-use crate::domain::path::{Matching, PathPattern};
+use crate::domain::path::{Matching, PathPattern, PatternError};
 use crate::gateway::route::Endpoint;
+
+/// Where WeChat pushes to, unless that is said.
+const PUSH: &str = "/wx/push/{appid}";
+
+/// What stands for the appid in such a path.
+const APPID: &str = "{appid}";
 
 /// The gate's own routes, with where each was written.
 pub(super) struct Paths<'a> {
@@ -12,8 +18,8 @@ pub(super) struct Paths<'a> {
 }
 
 impl<'a> Paths<'a> {
-    /// Reads `[paths]`.
-    pub(super) fn read(table: &Key<'a>) -> Self {
+    /// Reads `[paths]`. Pushes have a route only where some app has them.
+    pub(super) fn read(table: &Key<'a>, with_pushes: bool) -> Self {
         let mut paths = Self { found: Vec::new() };
         for (name, endpoint, default) in [
             ("login", Endpoint::Login, "/wx/login"),
@@ -34,7 +40,35 @@ impl<'a> Paths<'a> {
                 paths.add(&item, endpoint);
             }
         }
+        paths.read_push(&table.key("push"), with_pushes);
         paths
+    }
+
+    /// Where WeChat pushes to: a path in which one segment is the appid.
+    fn read_push(&mut self, key: &Key<'a>, live: bool) {
+        const EXPECTED: &str = "expected a path with one segment {appid} such as \
+                                \"/wx/push/{appid}\"";
+        let text = key.text().unwrap_or(PUSH);
+        if text.is_empty() {
+            if live {
+                key.warn("is off: WeChat can push nothing");
+            }
+            return;
+        }
+        let star = text.replacen(APPID, "*", 1);
+        let pattern = match PathPattern::parse(&star) {
+            Err(wrong) if wrong != PatternError::Star => Err(format!("{wrong}, {EXPECTED}")),
+            Err(_) => Err(EXPECTED.to_owned()),
+            Ok(_) if text.matches(['*', '{']).count() != 1 || star == text => {
+                Err(EXPECTED.to_owned())
+            }
+            Ok(pattern) if live => self.refuse_second(pattern),
+            Ok(_) => return,
+        };
+        match pattern {
+            Ok(pattern) => self.found.push((pattern, Endpoint::Push, key.clone())),
+            Err(wrong) => key.fault(format!("is {}: {wrong}", value::quoted(text))),
+        }
     }
 
     /// The routes in the form of the table that decides.

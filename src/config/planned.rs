@@ -14,17 +14,15 @@ const PLANNED: &[&str] = &[
     "paths.auth",
     "paths.jwks",
     "paths.phone",
-    "paths.push",
     "paths.ticket",
     "phone",
-    "push",
     "session.cookie",
     "store.redis",
     "tracing",
 ];
 
 /// Keys of every app, app server and store, by their last part.
-const PLANNED_ANYWHERE: &[&str] = &["previous_seal_key", "push", "seal_key", "snapshot_file"];
+const PLANNED_ANYWHERE: &[&str] = &["previous_seal_key", "seal_key", "snapshot_file"];
 
 /// Whether a later version has this key.
 pub(super) fn is_planned(path: &str) -> bool {

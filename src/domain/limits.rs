@@ -22,6 +22,16 @@ pub const MAX_DECRYPT_BODY_BYTES: usize = 256 * 1024;
 /// Longest access_token, in bytes. WeChat asks to have room for 512.
 pub const MAX_ACCESS_TOKEN_BYTES: usize = 1024;
 
+/// Largest body of a push, in bytes. WeChat promises no size; real messages have a few kilobytes.
+pub const MAX_PUSH_BODY_BYTES: usize = 256 * 1024;
+
+/// How soon a repeated push may be taken for a new one, at the earliest: WeChat tries three times,
+/// five seconds apart.
+pub const MIN_PUSH_DEDUPE_WINDOW: Duration = Duration::from_mins(1);
+
+/// The same at the latest.
+pub const MAX_PUSH_DEDUPE_WINDOW: Duration = Duration::from_hours(1);
+
 /// Largest answer taken from WeChat, in bytes, where the gate reads it itself. Real ones are under 300.
 pub const MAX_WECHAT_ANSWER_BYTES: usize = 64 * 1024;
 

@@ -109,6 +109,17 @@ impl PathPattern {
         self.subtree || parts.next().is_none()
     }
 
+    /// What stands in a path of this pattern where the pattern has its first `*`. `None` when it has
+    /// none, and for other paths.
+    pub fn captured<'a>(&self, path: &'a [u8]) -> Option<&'a [u8]> {
+        if !self.matches(path, Matching::Strict) {
+            return None;
+        }
+        let star = |segment: &Segment| *segment == Segment::Any;
+        let at = self.segments.iter().position(star)?;
+        path.split(|&byte| byte == b'/').nth(at + 1)
+    }
+
     /// The segments without the empty one that a trailing slash makes; the root keeps its own.
     fn without_trailing_slash(&self) -> &[Segment] {
         match self.segments.as_slice() {
@@ -180,6 +191,27 @@ mod tests {
         check("/", "/", [true, true]);
         check("/", "/x", [false, false]);
         check("/a", "*", [false, false]);
+    }
+
+    #[test]
+    fn what_stands_in_the_place_of_a_star_is_given_as_it_is() {
+        let captured = |pattern, path: &'static str| {
+            PathPattern::parse(pattern)
+                .unwrap()
+                .captured(path.as_bytes())
+        };
+        assert_eq!(captured("/a/*", "/a/wx1"), Some(&b"wx1"[..]));
+        assert_eq!(captured("/*/b/*", "/x/b/y"), Some(&b"x"[..]));
+        for (pattern, path) in [
+            ("/a/*", "/a/"),
+            ("/a/*", "/a/wx1/"),
+            ("/a/*", "/A/wx1"),
+            ("/a/*", "/a/wx1/b"),
+            ("/a", "/a"),
+            ("/a/**", "/a/wx1"),
+        ] {
+            assert_eq!(captured(pattern, path), None, "{pattern} {path}");
+        }
     }
 
     #[test]

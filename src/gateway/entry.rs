@@ -75,6 +75,11 @@ impl Entry {
         self.note(|record| record.who = Who::Session(live.clone()));
     }
 
+    /// WeChat, or somebody like it, pushes something for this mini program.
+    pub(in crate::gateway) fn pushed(&mut self, app: &AppId) {
+        self.note(|record| record.who = Who::App(app.clone()));
+    }
+
     /// Somebody wants to log in at this mini program.
     pub(in crate::gateway) fn logging_in(&mut self, app: &AppId) {
         self.note(|record| record.who = Who::App(app.clone()));

@@ -21,6 +21,7 @@ mod language;
 mod login;
 mod originate;
 pub mod problems;
+pub mod push;
 mod refusal;
 mod reply;
 pub mod route;
@@ -51,6 +52,7 @@ use crate::gateway::entry::Entry;
 use crate::gateway::forward::Forwarding;
 use crate::gateway::ids::Ids;
 use crate::gateway::in_flight::InFlight;
+use crate::gateway::push::Inbox;
 use crate::gateway::refusal::Refusal;
 use crate::gateway::route::{Decision, Endpoint};
 use crate::gateway::voice::Voice;
@@ -74,6 +76,8 @@ pub struct Shared {
     pub budgets: Budgets,
     /// The access tokens of the apps. None is asked for before somebody needs it.
     pub keepers: Keepers,
+    /// Which pushes were taken already.
+    pub pushes: Inbox,
     /// The time of day.
     pub clock: Clock,
     /// The app servers, in the order of the configuration.
@@ -191,6 +195,7 @@ impl Gateway {
             Endpoint::Decrypt => return self.decrypt(visit, request, presented).await,
             Endpoint::Login => self.login(visit, request, presented).await,
             Endpoint::Logout => self.logout(visit, &request, presented),
+            Endpoint::Push => self.push(visit, request, presented).await,
             Endpoint::Session => self.session(visit, &request, presented),
         };
         whole.map(|answer| answer.map(AnswerBody::whole))

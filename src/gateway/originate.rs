@@ -17,6 +17,7 @@ use crate::upstream::{self, Answered, Exchange, Index};
 
 /// All that a request of the gate's own needs of the one that caused it. Holds nothing of the visit,
 /// so it may outlive it, on the worker's thread.
+#[derive(Clone)]
 pub(in crate::gateway) struct Occasion {
     exchange: Exchange,
     cause: Cause,

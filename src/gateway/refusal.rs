@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_LANGUAGE, RETRY_AFTER, VARY, WWW_AUTHENTICATE};
-use http::{HeaderValue, Response};
+use http::{HeaderValue, Response, StatusCode};
 
 use crate::domain::id::AppId;
 use crate::domain::identity::Unclean;
 use crate::gateway::budgets::UsedUp;
 use crate::gateway::control::Busy;
 use crate::gateway::problems::{self, Action, Kind};
+use crate::gateway::push::Unproven;
 use crate::gateway::route::Ambiguous;
 use crate::gateway::texts::{self, Text};
 use crate::gateway::voice::Voice;
@@ -46,6 +47,8 @@ pub(in crate::gateway) enum Refusal {
     NotJson,
     Overloaded,
     RateLimited { budget: Budget, retry_after: u64 },
+    PushNotTaken(Option<StatusCode>),
+    PushRefused { why: Unproven, app: AppId },
     SessionExpired,
     SessionRequired,
     Unclean(Unclean),
@@ -100,6 +103,8 @@ impl Refusal {
             Self::NotFound => problems::NOT_FOUND,
             Self::Overloaded => problems::OVERLOADED,
             Self::RateLimited { .. } => problems::RATE_LIMITED,
+            Self::PushNotTaken(_) => problems::UPSTREAM_FAILED,
+            Self::PushRefused { .. } => problems::PUSH_REFUSED,
             Self::SessionExpired => problems::SESSION_EXPIRED,
             Self::SessionRequired => problems::SESSION_REQUIRED,
             Self::UnknownApp(_) => problems::UNKNOWN_APP,
@@ -198,6 +203,13 @@ impl Refusal {
                 tracing::warn!(message = event::UPSTREAM_FAILED, %error, cause, request_id);
             }
             Self::Login { error, app } => log_login(error, app, request_id),
+            Self::PushNotTaken(status) => {
+                let status = status.map(|status| status.as_u16());
+                tracing::warn!(message = event::PUSH_NOT_TAKEN, status, request_id);
+            }
+            Self::PushRefused { why, app } => {
+                tracing::info!(message = event::PUSH_REFUSED, %why, appid = %app, request_id);
+            }
             Self::Internal => tracing::error!(message = event::INTERNAL, request_id),
             _ => {}
         }

@@ -16,6 +16,8 @@ pub enum Endpoint {
     Login,
     /// `POST {paths.logout}`
     Logout,
+    /// `GET` and `POST {paths.push}`, for WeChat
+    Push,
     /// `GET` and `DELETE {paths.session}`
     Session,
 }
@@ -27,6 +29,7 @@ impl Endpoint {
             Self::Decrypt => "decrypt",
             Self::Login => "login",
             Self::Logout => "logout",
+            Self::Push => "push",
             Self::Session => "session",
         }
     }

@@ -14,6 +14,7 @@ use crate::domain::identity::{Clean, IdentityRules, is_method_override};
 use crate::domain::secret::AppSecret;
 use crate::domain::session::Lifetimes;
 use crate::gateway::budgets::Rates;
+use crate::gateway::push::{AppPush, Push};
 use crate::gateway::refusal::Refusal;
 use crate::gateway::route::{Access, Line, Require, Routes};
 use crate::gateway::{Envelope, FieldNames, Language};
@@ -36,6 +37,8 @@ pub struct Settings {
     pub login: Login,
     /// `[decrypt]`.
     pub decrypt: Decrypt,
+    /// `[push]`, where any app has pushes.
+    pub push: Option<Push>,
     /// `[session]`.
     pub session: Session,
     /// `[server.limits]`.
@@ -57,6 +60,8 @@ pub struct App {
     pub secret: AppSecret,
     /// The AppSecret before that one, while it is being replaced.
     pub previous_secret: Option<AppSecret>,
+    /// What its pushes are like, where it has any.
+    pub push: Option<AppPush>,
 }
 
 impl App {

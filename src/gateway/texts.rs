@@ -141,6 +141,14 @@ pub(in crate::gateway) fn detail(refusal: &Refusal, language: Language) -> Cow<'
             "send application/json, in UTF-8 and without content coding",
             "请求体须为 UTF-8 编码且未压缩的 JSON；请把 Content-Type 设为 application/json",
         ),
+        Refusal::PushNotTaken(_) => fixed(
+            "the app server did not take the message",
+            "业务服务没有接收该消息",
+        ),
+        Refusal::PushRefused { .. } => fixed(
+            "nothing shows that this is from WeChat; the gate's log says why",
+            "无法证明该请求来自微信；原因见网关日志",
+        ),
         Refusal::RateLimited { budget, .. } => used_up(*budget).told(language),
         Refusal::SessionExpired => SESSION_EXPIRED.told(language),
         Refusal::SessionRequired => SESSION_REQUIRED.told(language),

@@ -42,6 +42,12 @@ pub const NO_TRUSTED_PROXY: &str = "closed a connection from outside trusted_pro
 pub const NOT_TLS: &str = "not tls";
 /// A connection did not become an encrypted one.
 pub const TLS_HANDSHAKE_FAILED: &str = "tls handshake failed";
+/// A push came that nothing shows to be from WeChat; says why, which its sender is not told.
+pub const PUSH_REFUSED: &str = "push refused";
+/// The app server did not take a push; WeChat will repeat it.
+pub const PUSH_NOT_TAKEN: &str = "app server did not take a push";
+/// A push that WeChat was told of as taken did not reach the app server.
+pub const PUSH_LOST: &str = "push lost: the app server did not take it";
 /// The process has stopped in order.
 pub const STOPPED: &str = "stopped";
 /// A client sends the session key, as old tutorials do: it should not have one.

@@ -39,6 +39,7 @@ mod pool;
 mod process;
 mod proxies;
 mod proxy_protocol;
+mod push;
 mod refusals;
 mod repeats;
 mod reserved;

@@ -4,6 +4,9 @@ use super::*;
 
 const EXAMPLE: &str = include_str!("../../../config.example.toml");
 
+/// As WeChat's console draws them.
+const AES_KEY: &str = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG";
+
 /// A line of the example that is a comment but would be configuration.
 fn uncommented(line: &str) -> Option<&str> {
     let code = line.strip_prefix("# ")?;
@@ -13,6 +16,20 @@ fn uncommented(line: &str) -> Option<&str> {
         name.chars().all(plain).then_some(())
     };
     (code.starts_with('[') || code.starts_with("# ") || is_key(code).is_some()).then_some(code)
+}
+
+fn line(number: usize) -> &'static str {
+    EXAMPLE.lines().nth(number).unwrap()
+}
+
+/// Which secret of pushes a line gives in another form than the first, which is as good as any.
+fn other_form(number: usize) -> Option<&'static str> {
+    let name = line(number).trim_start_matches("# ").split(" = ").next();
+    let forms = ["token", "encoding_aes_key", "previous_encoding_aes_key"];
+    forms.into_iter().find(|stem| {
+        let form = name.and_then(|name| name.strip_prefix(stem));
+        form.is_some_and(|form| matches!(form, "" | "_file"))
+    })
 }
 
 /// The example with everything uncommented that `wanted` says, by line from 0.
@@ -84,6 +101,7 @@ fn what_the_example_shows_as_a_comment_works_when_uncommented() {
         path.display().to_string()
     };
     let secret = file("secret", PLANTED);
+    let aes_key = file("aes_key", AES_KEY);
     let pem = file("ca.pem", "-----BEGIN CERTIFICATE-----");
     let (cert, key) = tls::pair(|_params| {});
     let (cert, key) = (file("cert.pem", &cert), file("key.pem", &key));
@@ -94,27 +112,36 @@ fn what_the_example_shows_as_a_comment_works_when_uncommented() {
     );
     let is_code = |number: usize| EXAMPLE.lines().nth(number).and_then(uncommented).is_some();
     let rules = |number: usize| {
-        let line = EXAMPLE.lines().nth(number).unwrap();
-        !line.contains("secret") && !line.contains("user_key")
+        let line = line(number);
+        other_form(number).is_none() && !line.contains("secret") && !line.contains("user_key")
     };
     let mut texts = vec![example_with(rules)];
     let alternatives =
         (0..EXAMPLE.lines().count()).filter(|&number| is_code(number) && !rules(number));
     texts.extend(alternatives.map(|number| {
+        if let Some(stem) = other_form(number) {
+            let first = format!("# {stem}_env = ");
+            let chosen = |other| rules(other) && !line(other).starts_with(&first);
+            return example_with(|other| other == number || chosen(other));
+        }
         let text = example_with(|other| other == number);
         // One form of the AppSecret takes the place of the other.
-        if EXAMPLE.lines().nth(number).unwrap().contains("# secret") {
+        if line(number).contains("# secret") {
             text.replace("secret_env = \"WX_APP_SECRET\"\n", "")
         } else {
             text
         }
     }));
-    assert_eq!(texts.len(), 9);
+    assert_eq!(texts.len(), 14);
     for text in texts {
         let text = text
             .replace("/run/secrets/wx_app_secret_previous", &secret)
             .replace("/run/secrets/wx_app_secret", &secret)
             .replace("/run/secrets/wxgate_user_key", &secret)
+            .replace("/run/secrets/wx_push_token", &secret)
+            .replace("/run/secrets/wx_push_aes_key", &aes_key)
+            .replace("/run/secrets/wx_push_old_aes_key", &aes_key)
+            .replace("forward_to = \"\"", "forward_to = \"/push\"")
             .replace("/etc/wxgate/ca.pem", &pem)
             .replace("/etc/wxgate/tls/cert.pem", &cert)
             .replace("/etc/wxgate/tls/key.pem", &key)
@@ -126,6 +153,9 @@ fn what_the_example_shows_as_a_comment_works_when_uncommented() {
         let variables = [
             ("WXGATE_USER_KEY", PLANTED),
             ("WX_APP_SECRET_PREVIOUS", PLANTED),
+            ("WX_PUSH_TOKEN", PLANTED),
+            ("WX_PUSH_AES_KEY", AES_KEY),
+            ("WX_PUSH_OLD_AES_KEY", AES_KEY),
         ];
         let loaded = parse_with(&text, &variables);
         assert!(loaded.is_ok(), "{}", loaded.unwrap_err());

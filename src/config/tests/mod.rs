@@ -14,6 +14,7 @@ use crate::upstream::{Index, Protocol, Target};
 mod example;
 mod faults;
 mod overrides;
+mod push;
 mod secrets;
 mod tables;
 mod tls;

@@ -1,0 +1,128 @@
+//! `[push]` and `[apps.push]`: messages that WeChat pushes to the mini programs' server (消息推送).
+
+use std::time::Duration;
+
+use crate::config::app_path::AppPaths;
+use crate::config::key::Key;
+use crate::config::secret::{self, Found};
+use crate::domain::limits::{MAX_PUSH_DEDUPE_WINDOW, MIN_PUSH_DEDUPE_WINDOW};
+use crate::domain::secret::{EncodingAesKey, PushToken};
+use crate::gateway::App;
+use crate::gateway::push::{Ack, AppPush, Mode, Push};
+
+const DEDUPE_WINDOW: Duration = Duration::from_mins(5);
+
+/// There is a fault, which is noted.
+pub(super) struct Noted;
+
+/// Reads `[push]`. Nothing when no app has pushes.
+pub(super) fn read<'a>(
+    table: &Key<'a>,
+    apps: &[App],
+    app_paths: &mut AppPaths<'a>,
+) -> Result<Option<Push>, Noted> {
+    let forward_to = table.key("forward_to");
+    let path = app_paths.read(&forward_to);
+    let ack = table.key("ack").choice(
+        Ack::Upstream,
+        &[("upstream", Ack::Upstream), ("immediate", Ack::Immediate)],
+    );
+    let window = table.key("dedupe_window");
+    let dedupe_window = window.duration(DEDUPE_WINDOW);
+    if !(MIN_PUSH_DEDUPE_WINDOW..=MAX_PUSH_DEDUPE_WINDOW).contains(&dedupe_window) {
+        window.fault("is out of range, expected a duration from 1m to 1h");
+    }
+    let Some(app) = apps.iter().find(|app| app.push.is_some()) else {
+        return Ok(None);
+    };
+    if !forward_to.is_present() || forward_to.text() == Some("") {
+        forward_to.fault(format!(
+            "missing, expected the path of the app server that the pushes for {} are posted to, \
+             such as \"/wx-push\"",
+            app.id
+        ));
+    }
+    let forward_to = path.ok_or(Noted)?;
+    Ok(Some(Push {
+        forward_to,
+        ack,
+        dedupe_window,
+    }))
+}
+
+/// Reads `[apps.push]`. Nothing when there is no such table.
+pub(super) fn read_app(table: &Key<'_>) -> Result<Option<AppPush>, Noted> {
+    let mode = table.key("mode").choice(
+        Mode::Safe,
+        &[
+            ("safe", Mode::Safe),
+            ("compatible", Mode::Compatible),
+            ("plain", Mode::Plain),
+        ],
+    );
+    let token = read_token(table);
+    let key = read_key(table, "encoding_aes_key");
+    let previous = read_key(table, "previous_encoding_aes_key");
+    if !table.is_present() {
+        return Ok(None);
+    }
+    if matches!(key, Ok(None)) && mode != Mode::Plain {
+        table.key("encoding_aes_key").fault(format!(
+            "missing, expected exactly one of {}, or mode = \"plain\"",
+            secret::forms_of("encoding_aes_key")
+        ));
+        return Err(Noted);
+    }
+    if mode == Mode::Plain {
+        table
+            .key("mode")
+            .warn("is \"plain\": no signature covers what a message says; safer is \"safe\"");
+    }
+    let keys = [key?, previous?];
+    let keys = keys.into_iter().flatten().collect();
+    Ok(Some(AppPush {
+        token: token.ok_or(Noted)?,
+        mode,
+        keys,
+    }))
+}
+
+fn read_token(table: &Key<'_>) -> Option<PushToken> {
+    let found = secret::read(table, "token");
+    if !table.is_present() {
+        return None;
+    }
+    let bytes = match found {
+        Found::Faulty => return None,
+        Found::Missing => {
+            table.key("token").fault(format!(
+                "missing, expected exactly one of {}",
+                secret::forms_of("token")
+            ));
+            return None;
+        }
+        Found::Secret(bytes) => bytes,
+    };
+    let token = std::str::from_utf8(&bytes).ok().and_then(PushToken::parse);
+    if token.is_none() {
+        table.fault("has a token that is no Token, expected the letters and digits of WeChat");
+    }
+    token
+}
+
+/// A key that may be missing.
+fn read_key(table: &Key<'_>, name: &str) -> Result<Option<EncodingAesKey>, Noted> {
+    let bytes = match secret::read(table, name) {
+        Found::Missing => return Ok(None),
+        Found::Faulty => return Err(Noted),
+        Found::Secret(bytes) => bytes,
+    };
+    let text = std::str::from_utf8(&bytes).ok();
+    let key = text.and_then(EncodingAesKey::parse);
+    if key.is_none() {
+        table.fault(format!(
+            "has as {name} what is no EncodingAESKey, expected the 43 letters and digits of WeChat"
+        ));
+    }
+    key.map(Some).ok_or(Noted)
+}

@@ -1,0 +1,183 @@
+//! Whether WeChat wrote a push. No mode falls back to a weaker one, and what is not proven is one
+//! answer to whoever sent it, whatever is wrong: the reason is for the log.
+
+use std::time::Duration;
+
+use crate::crypto::push::{self, PushError, Recipient, Stamp};
+use crate::domain::clock::Timestamp;
+use crate::domain::id::AppId;
+use crate::domain::limits;
+use crate::domain::secret::EncodingAesKey;
+use crate::gateway::push::message::{self, Fields, Format, Unreadable};
+use crate::gateway::push::settings::{AppPush, Mode};
+
+/// Longest text that is given back to show that the gate knows the token, in bytes. Today's have 19.
+const MAX_ECHO_BYTES: usize = 128;
+
+/// Why nothing shows that WeChat wrote a push.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(in crate::gateway) enum Unproven {
+    #[error("the query lacks a parameter or has one twice")]
+    Query,
+    #[error("the signature is not that of the token")]
+    Signature,
+    #[error("the timestamp is too old, or in the future: check the clock of this machine")]
+    Stale,
+    #[error("the push is not of the mode that is configured")]
+    Mode,
+    #[error("the push is signed and does not open: {0}")]
+    Closed(PushError),
+    #[error("the body is not UTF-8")]
+    NotText,
+    #[error("the body cannot be read: {0}")]
+    Unreadable(#[from] Unreadable),
+}
+
+/// The parameters that WeChat puts into the query. Others are not looked at.
+#[derive(Default)]
+pub(in crate::gateway) struct Query {
+    signature: Option<String>,
+    msg_signature: Option<String>,
+    timestamp: Option<String>,
+    nonce: Option<String>,
+    echostr: Option<String>,
+}
+
+impl Query {
+    /// Reads a query. One parameter twice would be read by the gate in one way and by somebody else
+    /// in another.
+    pub(in crate::gateway) fn parse(query: Option<&str>) -> Result<Self, Unproven> {
+        let mut read = Self::default();
+        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+            let slot = match &*name {
+                "signature" => &mut read.signature,
+                "msg_signature" => &mut read.msg_signature,
+                "timestamp" => &mut read.timestamp,
+                "nonce" => &mut read.nonce,
+                "echostr" => &mut read.echostr,
+                _ => continue,
+            };
+            if slot.replace(value.into_owned()).is_some() {
+                return Err(Unproven::Query);
+            }
+        }
+        Ok(read)
+    }
+
+    fn stamp(&self) -> Result<Stamp<'_>, Unproven> {
+        match (&self.timestamp, &self.nonce) {
+            (Some(timestamp), Some(nonce)) => Ok(Stamp { timestamp, nonce }),
+            _ => Err(Unproven::Query),
+        }
+    }
+
+    /// What WeChat wants to hear when it is given the address of the gate, if it is WeChat that asks.
+    pub(in crate::gateway) fn echo(self, app: &AppPush) -> Result<String, Unproven> {
+        let signature = self.signature.as_deref().ok_or(Unproven::Query)?;
+        if !push::verify_stamp(&app.token, self.stamp()?, signature) {
+            return Err(Unproven::Signature);
+        }
+        let plain = |text: &String| {
+            !text.is_empty()
+                && text.len() <= MAX_ECHO_BYTES
+                && text.bytes().all(|byte| byte.is_ascii_graphic())
+        };
+        // No signature covers it.
+        self.echostr.filter(plain).ok_or(Unproven::Query)
+    }
+}
+
+/// How old a push may be.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::gateway) struct Freshness {
+    /// The present moment.
+    pub(in crate::gateway) now: Timestamp,
+    /// The age.
+    pub(in crate::gateway) max_age: Duration,
+}
+
+impl Freshness {
+    /// Whoever has seen a push cannot send it again once nobody remembers it any more.
+    fn check(self, stamp: Stamp<'_>) -> Result<(), Unproven> {
+        // Digits only: `parse` alone would take a plus sign.
+        let digits = stamp.timestamp.bytes().all(|byte| byte.is_ascii_digit());
+        let signed: u64 = stamp.timestamp.parse().map_err(|_cause| Unproven::Stale)?;
+        let now = self.now.as_secs();
+        let future = signed > now.saturating_add(limits::WATERMARK_SKEW.as_secs());
+        let old = signed.saturating_add(self.max_age.as_secs()) <= now;
+        if !digits || future || old {
+            return Err(Unproven::Stale);
+        }
+        Ok(())
+    }
+
+    /// Until when a push that comes now must be remembered, lest it be taken again.
+    pub(in crate::gateway) fn remember_until(self) -> Timestamp {
+        self.now.plus(self.max_age).plus(limits::WATERMARK_SKEW)
+    }
+}
+
+/// A push that WeChat wrote.
+pub(in crate::gateway) struct Proven<'a> {
+    /// How the message is written.
+    pub(in crate::gateway) format: Format,
+    /// The message in the clear, as it came.
+    pub(in crate::gateway) text: String,
+    /// What stands in it.
+    pub(in crate::gateway) fields: Fields,
+    /// What it was encrypted with, and how the push around it was written.
+    pub(in crate::gateway) envelope: Option<(&'a EncodingAesKey, Format)>,
+}
+
+/// Finds out whether WeChat wrote a push for this mini program.
+pub(in crate::gateway) fn prove<'a>(
+    (id, app): (&'a AppId, &'a AppPush),
+    query: &Query,
+    body: &[u8],
+    freshness: Freshness,
+) -> Result<Proven<'a>, Unproven> {
+    let body = std::str::from_utf8(body).map_err(|_position| Unproven::NotText)?;
+    let stamp = query.stamp()?;
+    let (format, fields) = message::read(body)?;
+    match app.mode {
+        // They differ in what is in clear beside the ciphertext, and that is nobody's word.
+        Mode::Safe | Mode::Compatible => {
+            let encrypt = fields.encrypt.as_deref().ok_or(Unproven::Mode)?;
+            let signature = query.msg_signature.as_deref().ok_or(Unproven::Mode)?;
+            let recipient = Recipient {
+                app: id,
+                token: &app.token,
+                keys: &app.keys,
+            };
+            let opened =
+                push::open(recipient, stamp, encrypt, signature).map_err(|error| match error {
+                    PushError::SignatureMismatch => Unproven::Signature,
+                    other => Unproven::Closed(other),
+                })?;
+            freshness.check(stamp)?;
+            let (inner, fields) = message::read(&opened.message)?;
+            Ok(Proven {
+                format: inner,
+                text: opened.message,
+                fields,
+                envelope: Some((opened.key, format)),
+            })
+        }
+        Mode::Plain => {
+            if fields.encrypt.is_some() || query.msg_signature.is_some() {
+                return Err(Unproven::Mode);
+            }
+            let signature = query.signature.as_deref().ok_or(Unproven::Query)?;
+            if !push::verify_stamp(&app.token, stamp, signature) {
+                return Err(Unproven::Signature);
+            }
+            freshness.check(stamp)?;
+            Ok(Proven {
+                format,
+                text: body.to_owned(),
+                fields,
+                envelope: None,
+            })
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! WeChat as it pushes, and an app server that answers as it is told.
+
+use std::collections::VecDeque;
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use sha1::{Digest, Sha1};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use wxgate::crypto::push;
+use wxgate::domain::clock::Clock;
+use wxgate::domain::secret::EncodingAesKey;
+
+use crate::support::raw::Request;
+use crate::support::reader::Reader;
+use crate::support::{APPID, Setup, World, appid};
+
+pub(super) const TOKEN: &str = "AAAAA";
+pub(super) const KEY: &str = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG";
+pub(super) const OLD_KEY: &str = "kWxPEV2UEDyxWpmPdKC3F4dgPDmOvfKX1HGnEUDS1aR";
+pub(super) const OPENID: &str = "oPusher-0123456789abcdefghij";
+
+/// Lower-case hex of the SHA-1 over the sorted parts.
+pub(super) fn sign(parts: &[&str]) -> String {
+    let mut parts = parts.to_vec();
+    parts.sort_unstable();
+    let digest = Sha1::digest(parts.concat());
+    digest.iter().fold(String::new(), |mut hex, byte| {
+        write!(hex, "{byte:02x}").unwrap();
+        hex
+    })
+}
+
+/// A message of this id, in either format.
+pub(super) fn message(xml: bool, id: u64) -> String {
+    if xml {
+        format!(
+            "<xml><ToUserName><![CDATA[gh_1]]></ToUserName>\
+             <FromUserName><![CDATA[{OPENID}]]></FromUserName><CreateTime>1714112445</CreateTime>\
+             <MsgType><![CDATA[text]]></MsgType><Content><![CDATA[你好]]></Content>\
+             <MsgId>{id}</MsgId></xml>"
+        )
+    } else {
+        format!(
+            r#"{{"ToUserName":"gh_1","FromUserName":"{OPENID}","CreateTime":1714112445,"MsgType":"text","Content":"你好","MsgId":{id}}}"#
+        )
+    }
+}
+
+/// A push that is about to be sent, any part of which can be made wrong.
+#[derive(Clone)]
+pub(super) struct Pushed {
+    pub(super) path: String,
+    pub(super) query: Vec<(&'static str, String)>,
+    pub(super) body: String,
+}
+
+impl Pushed {
+    pub(super) fn to(&self, world: &World) -> Request {
+        self.to_address(world.address())
+    }
+
+    pub(super) fn to_address(&self, gate: SocketAddr) -> Request {
+        let query: Vec<_> = self
+            .query
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        let target = format!("{}?{}", self.path, query.join("&"));
+        Request::new(gate, "POST", &target).body(self.body.clone())
+    }
+
+    pub(super) fn set(mut self, name: &'static str, value: &str) -> Self {
+        self = self.without(name);
+        self.query.push((name, value.to_owned()));
+        self
+    }
+
+    pub(super) fn without(mut self, name: &str) -> Self {
+        self.query.retain(|(other, _)| *other != name);
+        self
+    }
+}
+
+/// WeChat, pushing to the first mini program.
+#[derive(Clone)]
+pub(super) struct Wechat {
+    pub(super) app: String,
+    pub(super) token: String,
+    pub(super) key: String,
+    /// Seconds since 1970 that it stamps with.
+    pub(super) at: u64,
+}
+
+impl Wechat {
+    pub(super) fn of(world: &World) -> Self {
+        Self::at(&Clock::Held(world.clock.clone()))
+    }
+
+    pub(super) fn at(clock: &Clock) -> Self {
+        Self {
+            app: APPID.to_owned(),
+            token: TOKEN.to_owned(),
+            key: KEY.to_owned(),
+            at: clock.now().as_secs(),
+        }
+    }
+
+    fn stamped(&self, body: String) -> Pushed {
+        let at = self.at.to_string();
+        Pushed {
+            path: format!("/wx/push/{APPID}"),
+            query: vec![
+                ("signature", sign(&[&self.token, &at, "415670741"])),
+                ("timestamp", at),
+                ("nonce", "415670741".to_owned()),
+                ("openid", OPENID.to_owned()),
+            ],
+            body,
+        }
+    }
+
+    pub(super) fn plain(&self, message: &str) -> Pushed {
+        self.stamped(message.to_owned())
+    }
+
+    /// In mode safe; `beside` is what stands in clear beside the ciphertext, as in mode compatible.
+    pub(super) fn sealed(&self, message: &str, beside: &str) -> Pushed {
+        let key = EncodingAesKey::parse(&self.key).unwrap();
+        let random = b"0123456789abcdef";
+        let encrypt = push::seal(&key, &appid(&self.app), random, message).unwrap();
+        let at = self.at.to_string();
+        let signature = sign(&[&self.token, &at, "415670741", &encrypt]);
+        let body = if message.starts_with('<') {
+            format!("<xml>{beside}<Encrypt><![CDATA[{encrypt}]]></Encrypt></xml>")
+        } else {
+            format!(r#"{{{beside}"Encrypt":"{encrypt}"}}"#)
+        };
+        self.stamped(body)
+            .set("encrypt_type", "aes")
+            .set("msg_signature", &signature)
+    }
+
+    pub(super) fn of_mode(&self, mode: &str, message: &str) -> Pushed {
+        match (mode, message.starts_with('<')) {
+            ("plain", _) => self.plain(message),
+            ("safe", _) => self.sealed(message, ""),
+            (_, true) => self.sealed(message, "<FromUserName>somebody</FromUserName>"),
+            (_, false) => self.sealed(message, r#""FromUserName":"somebody","#),
+        }
+    }
+}
+
+/// What the app server does next.
+pub(super) enum Then {
+    /// Answers so.
+    Says(&'static str),
+    /// Answers so, and closes.
+    SaysAndCloses(&'static str),
+    /// Closes without an answer.
+    HangsUp,
+    /// Takes it when it is told to go on.
+    Waits,
+}
+
+/// One push as it reached the app server.
+#[derive(Clone, Debug)]
+pub(super) struct Arrived {
+    pub(super) line: String,
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) body: String,
+}
+
+impl Arrived {
+    pub(super) fn header(&self, name: &str) -> Vec<&str> {
+        let named = self
+            .headers
+            .iter()
+            .filter(|(other, _)| other.eq_ignore_ascii_case(name));
+        named.map(|(_, value)| value.as_str()).collect()
+    }
+}
+
+/// An app server that takes pushes with `success` unless it is told otherwise.
+#[derive(Clone)]
+pub(super) struct App {
+    pub(super) address: SocketAddr,
+    arrived: Arc<Mutex<Vec<Arrived>>>,
+    then: Arc<Mutex<VecDeque<Then>>>,
+    going_on: Arc<Semaphore>,
+}
+
+impl App {
+    /// Nobody listens there yet.
+    pub(super) async fn not_yet() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self {
+            address: listener.local_addr().unwrap(),
+            arrived: Arc::default(),
+            then: Arc::default(),
+            going_on: Arc::new(Semaphore::new(0)),
+        }
+    }
+
+    pub(super) async fn start() -> Self {
+        let app = Self::not_yet().await;
+        app.listen().await;
+        app
+    }
+
+    pub(super) async fn listen(&self) {
+        let listener = TcpListener::bind(self.address).await.unwrap();
+        let app = self.clone();
+        tokio::spawn(async move {
+            loop {
+                let (socket, _) = listener.accept().await.unwrap();
+                tokio::spawn(app.clone().serve(Reader::new(socket, Arc::default())));
+            }
+        });
+    }
+
+    /// Does these for the next pushes, one each.
+    pub(super) fn next(&self, then: impl IntoIterator<Item = Then>) {
+        self.then.lock().extend(then);
+    }
+
+    /// Lets one that waits go on.
+    pub(super) fn go_on(&self) {
+        self.going_on.add_permits(1);
+    }
+
+    pub(super) fn arrived(&self) -> Vec<Arrived> {
+        self.arrived.lock().clone()
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.arrived.lock().len()
+    }
+
+    async fn serve(self, mut reader: Reader) {
+        const TAKEN: &str = "HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nsuccess";
+        while let Some(mut seen) = reader.head().await {
+            if !reader.body(&mut seen).await {
+                return;
+            }
+            self.arrived.lock().push(Arrived {
+                line: format!("{} {}", seen.method, seen.target),
+                headers: seen.headers.clone(),
+                body: String::from_utf8(seen.body).unwrap(),
+            });
+            let then = self.then.lock().pop_front();
+            let says = match then {
+                None => TAKEN,
+                Some(Then::Says(says)) => says,
+                Some(Then::SaysAndCloses(says)) => {
+                    reader.say(says).await;
+                    return;
+                }
+                Some(Then::HangsUp) => return,
+                Some(Then::Waits) => {
+                    self.going_on.acquire().await.unwrap().forget();
+                    TAKEN
+                }
+            };
+            if !reader.say(says).await {
+                return;
+            }
+        }
+    }
+}
+
+/// A world whose mini program has pushes of this mode, with these further lines of `[push]`.
+pub(super) async fn world(app: &App, mode: &str, push: &str) -> World {
+    setup(app, mode, push).start().await
+}
+
+pub(super) fn setup(app: &App, mode: &str, push: &str) -> Setup {
+    Setup {
+        upstream_url: Some(format!("http://{}", app.address)),
+        ..Setup::with(&format!(
+            "[apps.push]\ntoken = \"{TOKEN}\"\nencoding_aes_key = \"{KEY}\"\n\
+             previous_encoding_aes_key = \"{OLD_KEY}\"\nmode = \"{mode}\"\n\
+             [access]\ndefault = \"public\"\n\
+             [push]\nforward_to = \"/pushed\"\n{push}\n"
+        ))
+    }
+}
