@@ -6,6 +6,7 @@
 
 pub mod code;
 mod json;
+pub mod push;
 pub mod random;
 pub mod session_key;
 pub mod signature;

@@ -18,7 +18,7 @@ const VECTORS: &str = include_str!(concat!(
 ));
 
 /// Runs every vector of one operation, and makes sure that there are as many as there should be.
-fn each_vector(op: &str, count: usize, check: impl Fn(&Value)) {
+pub(in crate::crypto) fn each_vector(op: &str, count: usize, check: impl Fn(&Value)) {
     let file: Value = serde_json::from_str(VECTORS).unwrap();
     let vectors = file["vectors"].as_array().unwrap();
     let of_op: Vec<_> = vectors.iter().filter(|vector| vector["op"] == op).collect();
@@ -85,6 +85,25 @@ fn every_vector_of_raw_data_holds() {
         let right = signature::verify_raw_data(text("raw_data"), &key, text("signature"));
         assert_eq!(vector["expect"]["ok"], right, "{vector}");
     });
+}
+
+/// Vectors that nothing runs, on purpose: this version neither signs nor encrypts calls to WeChat's
+/// servers (服务端API签名). Counted, so that no other kind is left out unnoticed.
+#[test]
+fn the_vectors_of_signed_server_calls_are_counted_out() {
+    for (op, count) in [
+        ("api_security.gcm_open", 2),
+        ("api_security.pss_verify", 2),
+        ("api_security.string_to_sign", 1),
+    ] {
+        each_vector(op, count, |_vector| {});
+    }
+    let file: Value = serde_json::from_str(VECTORS).unwrap();
+    // Those of logins and referers run beside the code that reads them.
+    let run = [70, 6, 3, 24, 10, 25, 9, 7, 5];
+    let counted_out = 2 + 2 + 1;
+    let all = file["vectors"].as_array().unwrap().len();
+    assert_eq!(all, run.iter().sum::<usize>() + counted_out);
 }
 
 #[test]
@@ -157,6 +176,30 @@ proptest! {
         let key = SessionKey::new(key);
         let sealed = user_data::seal(&key, &iv, &data);
         prop_assert_eq!(open_sealed(&key, &iv, &sealed, Some("oUser")).unwrap(), data);
+    }
+
+    #[test]
+    fn any_object_of_any_mini_program_opens_as_it_was_sealed(
+        fields in prop::collection::hash_map("[a-z]{1,8}", ".{0,20}", 0..6),
+        app in "[!-~]{1,128}",
+        key in any::<[u8; 16]>(),
+        iv in any::<[u8; 16]>(),
+    ) {
+        let mut data = json!(fields);
+        data["watermark"] = json!({"appid": app, "timestamp": 1_700_000_000});
+        // White space after an object makes every length, so that all of 1 to 16 bytes are padded.
+        for spaces in 0..16 {
+            let text = format!("{data}{}", " ".repeat(spaces));
+            let key = SessionKey::new(key);
+            let expected = Expected {
+                app: &AppId::parse(&app).unwrap(),
+                openid: None,
+                now: Timestamp::from_millis(1_700_000_000_000),
+                max_age: Some(Duration::from_hours(1)),
+            };
+            let sealed = user_data::seal(&key, &iv, &text);
+            prop_assert_eq!(user_data::open(&key, &encode(&iv), &sealed, &expected).unwrap(), text);
+        }
     }
 
     #[test]

@@ -10,6 +10,9 @@ pub const MAX_ID_BYTES: usize = 128;
 /// Longest `wx.login` code, in bytes. Today's have 32; WeChat promises no length.
 pub const MAX_CODE_BYTES: usize = 128;
 
+/// Longest Token of a message push, in bytes. WeChat's console takes up to 32.
+pub const MAX_PUSH_TOKEN_BYTES: usize = 128;
+
 /// Largest body of a login request, in bytes: a code and an appid.
 pub const MAX_LOGIN_BODY_BYTES: usize = 16 * 1024;
 

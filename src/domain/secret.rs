@@ -3,8 +3,13 @@
 
 use std::fmt;
 
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use subtle::ConstantTimeEq as _;
 use zeroize::{Zeroize, Zeroizing};
+
+use crate::domain::limits;
 
 /// The AppSecret of a mini program (小程序密钥): proves the operator to WeChat.
 #[derive(Clone)]
@@ -28,6 +33,76 @@ impl fmt::Debug for AppSecret {
     }
 }
 
+/// The Token of a message push (消息推送): whoever holds it can sign as WeChat does.
+#[derive(Clone)]
+pub struct PushToken(Zeroizing<String>);
+
+impl PushToken {
+    /// Takes a token of plausible shape: printable ASCII without spaces, at most
+    /// [`limits::MAX_PUSH_TOKEN_BYTES`]. WeChat's console takes 3 to 32 letters and digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        let plausible = !text.is_empty()
+            && text.len() <= limits::MAX_PUSH_TOKEN_BYTES
+            && text.bytes().all(|byte| byte.is_ascii_graphic());
+        plausible.then(|| Self(Zeroizing::new(text.to_owned())))
+    }
+
+    /// The token as text.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for PushToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PushToken(..)")
+    }
+}
+
+/// The EncodingAESKey of a message push has this many characters.
+const AES_KEY_CHARS: usize = 43;
+
+/// 43 characters carry 258 bits and the key has 256: the last two are whatever WeChat's console drew,
+/// and are zero in few keys. For this key alone are they not looked at.
+const AES_KEY_BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// The EncodingAESKey of a message push (消息加解密密钥): encrypts what WeChat pushes.
+#[derive(Clone)]
+pub struct EncodingAesKey([u8; 32]);
+
+impl EncodingAesKey {
+    /// Takes the 43 characters that WeChat's console shows.
+    pub fn parse(text: &str) -> Option<Self> {
+        if text.len() != AES_KEY_CHARS {
+            return None;
+        }
+        let bytes = AES_KEY_BASE64.decode(text).map(Zeroizing::new).ok()?;
+        bytes.as_slice().try_into().ok().map(Self)
+    }
+
+    /// The key's 32 bytes.
+    pub fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for EncodingAesKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EncodingAesKey(..)")
+    }
+}
+
+impl Drop for EncodingAesKey {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
 /// A code from `wx.login`: whoever holds it can become the user until it is redeemed.
 #[derive(Clone)]
 pub struct LoginCode(Zeroizing<String>);
@@ -37,7 +112,7 @@ impl LoginCode {
     /// more about it.
     pub fn parse(text: &str) -> Option<Self> {
         let plausible = !text.is_empty()
-            && text.len() <= crate::domain::limits::MAX_CODE_BYTES
+            && text.len() <= limits::MAX_CODE_BYTES
             && text.bytes().all(|byte| byte.is_ascii_graphic());
         plausible.then(|| Self(Zeroizing::new(text.to_owned())))
     }
@@ -126,6 +201,24 @@ mod tests {
         let printed = format!("{secret:?} {code:?} {key:?} {token:?}");
         assert!(!printed.contains("planted"), "{printed}");
         assert!(!printed.contains("112, 108"), "{printed}");
+    }
+
+    #[test]
+    fn secrets_of_a_push_do_not_print() {
+        let token = PushToken::parse("planted").unwrap();
+        let key = EncodingAesKey::parse(&"A".repeat(43)).unwrap();
+        assert_eq!(
+            format!("{token:?} {key:?}"),
+            "PushToken(..) EncodingAesKey(..)"
+        );
+    }
+
+    #[test]
+    fn a_push_token_is_short_printable_ascii() {
+        for wrong in ["", "a b", "a\nb", "密", &"a".repeat(129)] {
+            assert!(PushToken::parse(wrong).is_none(), "{wrong}");
+        }
+        assert!(PushToken::parse("AAAAA").is_some());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Login codes: they work once, for one mini program, for five minutes. Knows nothing of requests.
+//! Codes of logins and phone buttons: they work once, for one mini program, for five minutes. Knows nothing of requests.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::sim::wechat::users::UserName;
 /// Codes that are remembered, used or not.
 const MAX_CODES: usize = 100_000;
 
-/// How long a code works, by the documentation of `wx.login`.
+/// How long a code works, by the documentation of `wx.login` and of the phone button.
 const CODE_TTL: Duration = Duration::from_mins(5);
 
 /// What a code turned out to be.
@@ -23,8 +23,10 @@ pub(super) enum Redeemed {
     Unknown,
     /// Good once.
     Used,
-    /// Expired, or made by another mini program.
-    Wrong,
+    /// Made by another mini program.
+    Elsewhere,
+    /// Good for too long.
+    Expired,
 }
 
 #[derive(Debug)]
@@ -61,8 +63,11 @@ impl IssuedCodes {
         let Some(issued) = self.0.get(code) else {
             return Redeemed::Unknown;
         };
-        if issued.app != *app || now.since(issued.at) >= CODE_TTL {
-            return Redeemed::Wrong;
+        if issued.app != *app {
+            return Redeemed::Elsewhere;
+        }
+        if now.since(issued.at) >= CODE_TTL {
+            return Redeemed::Expired;
         }
         if std::mem::replace(&mut issued.used, true) {
             return Redeemed::Used;
@@ -87,10 +92,10 @@ mod tests {
         let last = NOW.plus(Duration::from_millis(299_999));
         assert_eq!(code.len(), 32);
         assert_eq!(codes.redeem("other", &app, NOW), Redeemed::Unknown);
-        assert_eq!(codes.redeem(&code, &other, NOW), Redeemed::Wrong);
+        assert_eq!(codes.redeem(&code, &other, NOW), Redeemed::Elsewhere);
         assert_eq!(codes.redeem(&code, &app, last), Redeemed::By(alice));
         assert_eq!(codes.redeem(&code, &app, last), Redeemed::Used);
         let over = NOW.plus(CODE_TTL);
-        assert_eq!(codes.redeem(&late, &app, over), Redeemed::Wrong);
+        assert_eq!(codes.redeem(&late, &app, over), Redeemed::Expired);
     }
 }

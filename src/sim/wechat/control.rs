@@ -12,7 +12,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::id::{AppId, IdError};
 use crate::server::plain::{self, BodyError, PlainBody};
 use crate::sim::wechat::misbehave::{BadOrder, Misbehaviour, Order};
-use crate::sim::wechat::{MockWechat, UserName, Wanted};
+use crate::sim::wechat::{Api, MockWechat, UserName, Wanted};
 
 /// Largest body of a control request, in bytes.
 const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -21,14 +21,28 @@ const HELP: &str = "\
 This is a simulated WeChat. 这是模拟的微信接口，仅供开发和测试使用。
 
 GET    /sns/jscode2session  as the real one; code mock-NAME logs in as NAME, as often as wanted
+GET    /cgi-bin/token       as the real one: a new token each time
+POST   /cgi-bin/stable_token             as the real one: the same token until its last 5 minutes
+With ?access_token=, as the real ones:
+POST   /wxa/business/getuserphonenumber  with a code of /_mock/phone_code
+POST   /wxa/business/checkencryptedmsg   knows what /_mock/userdata and /_mock/phone encrypted
+GET    /wxa/checksession
+GET    /wxa/resetusersessionkey
+POST   /wxa/msg_sec_check                finds the text of WeChat's documentation risky
+POST   /wxa/getwxacodeunlimit            image/jpeg without a picture
+POST   /cgi-bin/message/subscribe/send   sends nothing, and tells which body came
+
 POST   /_mock/code          {appid,user}                    a code that works once, for 5 minutes
 POST   /_mock/userdata      {appid,user[,data][,timestamp]} encryptedData, iv, rawData, signature
 POST   /_mock/phone         {appid,user}                    encryptedData, iv of a phone button
+POST   /_mock/phone_code    {appid,user}                    a code of a phone button: once, 5 minutes
 POST   /_mock/rotate        {appid,user}                    gives the user a new session_key
-POST   /_mock/misbehave     {times,with}                    fails the next calls; with is one of
+POST   /_mock/expire_token  {appid}                         its access tokens are no good any more
+POST   /_mock/misbehave     {times,with[,api]}              fails the next calls of an API, named by its
+       path (default /sns/jscode2session); with is one of
        {\"errcode\":45011} {\"errcode\":\"40029\"} {\"status\":502} {\"delay_ms\":3000} {\"reset\":true}
        {\"garbage\":true} {\"huge_bytes\":10485760} {\"redirect\":\"http://...\"} {\"body\":\"...\"}
-DELETE /_mock/misbehave     takes that back
+DELETE /_mock/misbehave     takes all that back
 GET    /_mock/calls         how often each API was called
 ";
 
@@ -51,7 +65,15 @@ struct UserDataRequest {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct WhichApp {
+    appid: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct MisbehaveRequest {
+    /// The path of an API; that of logins when there is none.
+    api: Option<String>,
     times: u32,
     with: Order,
 }
@@ -59,6 +81,8 @@ struct MisbehaveRequest {
 /// Why a control request was not understood.
 #[derive(Debug, thiserror::Error)]
 enum ControlError {
+    #[error("api: no API is simulated at this path; GET /_mock/calls lists them")]
+    Api,
     #[error("appid: {0}")]
     AppId(#[source] IdError),
     #[error("{0}")]
@@ -91,16 +115,21 @@ impl MockWechat {
         let path = request.uri().path().to_owned();
         match (path.as_str(), request.method()) {
             ("/_mock" | "/_mock/", &Method::GET) => Ok(plain::text(StatusCode::OK, HELP)),
-            ("/_mock/calls", &Method::GET) => Ok(found(&json!({
-                "sns/jscode2session": self.calls(),
-            }))),
+            ("/_mock/calls", &Method::GET) => Ok(found(&self.all_calls())),
             ("/_mock/misbehave", &Method::DELETE) => {
                 self.behave();
                 Ok(done())
             }
             ("/_mock/misbehave", &Method::POST) => {
-                let MisbehaveRequest { times, with } = read(request).await?;
-                self.misbehave(times, Misbehaviour::try_from(with)?);
+                let MisbehaveRequest { api, times, with } = read(request).await?;
+                let api = api.map_or(Some(Api::Jscode2session), |path| Api::at(&path));
+                let api = api.ok_or(ControlError::Api)?;
+                self.misbehave_at(api, times, Misbehaviour::try_from(with)?);
+                Ok(done())
+            }
+            ("/_mock/expire_token", &Method::POST) => {
+                let WhichApp { appid } = read(request).await?;
+                self.kill_token(&AppId::parse(&appid).map_err(ControlError::AppId)?);
                 Ok(done())
             }
             ("/_mock/userdata", &Method::POST) => {
@@ -112,7 +141,10 @@ impl MockWechat {
                 };
                 Ok(found(&self.user_data(&app, &user, wanted).to_json()))
             }
-            ("/_mock/code" | "/_mock/phone" | "/_mock/rotate", &Method::POST) => {
+            (
+                "/_mock/code" | "/_mock/phone" | "/_mock/phone_code" | "/_mock/rotate",
+                &Method::POST,
+            ) => {
                 let Who { appid, user } = read(request).await?;
                 let (app, user) = who(&appid, &user)?;
                 Ok(self.do_for(&path, &app, &user))
@@ -121,10 +153,16 @@ impl MockWechat {
         }
     }
 
+    fn all_calls(&self) -> Value {
+        let count = |api: Api| (api.path().to_owned(), json!(self.calls_of(api)));
+        Value::Object(Api::ALL.into_iter().map(count).collect())
+    }
+
     /// The routes that are told a user and nothing else.
     fn do_for(&self, path: &str, app: &AppId, user: &UserName) -> Response<PlainBody> {
         match path {
             "/_mock/code" => found(&json!({"code": self.issue_code(app, user)})),
+            "/_mock/phone_code" => found(&json!({"code": self.issue_phone_code(app, user)})),
             "/_mock/phone" => found(&self.phone(app, user).to_json()),
             _ => {
                 self.rotate(app, user);
@@ -137,7 +175,7 @@ impl MockWechat {
 impl ControlError {
     fn answer(&self) -> Response<PlainBody> {
         let status = match self {
-            Self::AppId(_) | Self::Json(_) | Self::Misbehaviour(_) | Self::User => {
+            Self::Api | Self::AppId(_) | Self::Json(_) | Self::Misbehaviour(_) | Self::User => {
                 StatusCode::BAD_REQUEST
             }
             Self::Body(error) => error.status(),
@@ -158,7 +196,11 @@ fn allowed(path: &str) -> Option<&'static str> {
     match path {
         "/_mock" | "/_mock/" | "/_mock/calls" => Some("GET"),
         "/_mock/misbehave" => Some("POST, DELETE"),
-        "/_mock/code" | "/_mock/phone" | "/_mock/rotate" | "/_mock/userdata" => Some("POST"),
+        "/_mock/code"
+        | "/_mock/expire_token"
+        | "/_mock/phone"
+        | "/_mock/rotate"
+        | "/_mock/userdata" => Some("POST"),
         _ => None,
     }
 }

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::time;
 
 use crate::server::plain::{self, PlainBody};
+use crate::sim::wechat::call::Answer;
 
 /// Orders that may wait; the oldest makes room.
 const MAX_ORDERS: usize = 1000;
@@ -121,13 +122,13 @@ impl TryFrom<Order> for Misbehaviour {
 
 impl Misbehaviour {
     /// Answers a call badly.
-    pub(super) async fn answer(self, honest: impl FnOnce() -> String) -> Response<PlainBody> {
+    pub(super) async fn answer(self, honest: impl FnOnce() -> Answer) -> Response<PlainBody> {
         match self {
             Self::Body(text) => plain::text(StatusCode::OK, text),
             Self::Delay(delay) => {
                 let answer = honest();
                 time::sleep(delay).await;
-                plain::text(StatusCode::OK, answer)
+                answer.into_response()
             }
             Self::Errcode(errcode) => refusal(&json!(errcode)),
             Self::ErrcodeText(errcode) => refusal(&json!(errcode)),
@@ -154,7 +155,7 @@ fn garbage() -> Response<PlainBody> {
     plain::answer(StatusCode::OK, "text/plain", body)
 }
 
-fn padded(bytes: u64, honest: String) -> Response<PlainBody> {
+fn padded(bytes: u64, honest: Answer) -> Response<PlainBody> {
     let (sender, body) = PlainBody::stream();
     tokio::spawn(async move {
         let mut left = usize::try_from(bytes).unwrap_or(usize::MAX);
@@ -164,9 +165,9 @@ fn padded(bytes: u64, honest: String) -> Response<PlainBody> {
             // A caller that has seen enough hangs up, and that is the end of it.
             sender.send(piece).await?;
         }
-        sender.send(honest).await
+        sender.send(honest.body).await
     });
-    plain::answer(StatusCode::OK, "text/plain", body)
+    plain::answer(StatusCode::OK, honest.content_type, body)
 }
 
 /// What will be done with the next calls.
@@ -186,10 +187,6 @@ impl Queue {
             self.0.pop_front();
         }
         self.0.push_back((times, what));
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.0.clear();
     }
 
     /// What is to be done with this call.

@@ -52,11 +52,24 @@ pub(super) struct User {
 
 /// Everybody that logged in or was asked about.
 #[derive(Debug)]
-pub(super) struct Users(Recent<(Box<str>, UserName), SessionKey>);
+pub(super) struct Users {
+    keys: Recent<(Box<str>, UserName), SessionKey>,
+    /// Who is behind an openid, which tells nothing itself.
+    names: Recent<Box<str>, UserName>,
+}
 
 impl Users {
     pub(super) fn new() -> Self {
-        Self(Recent::new(MAX_USERS))
+        Self {
+            keys: Recent::new(MAX_USERS),
+            names: Recent::new(MAX_USERS),
+        }
+    }
+
+    /// Who has this openid in this mini program, if ever found there.
+    pub(super) fn name_of(&mut self, app: &AppId, id: &str) -> Option<UserName> {
+        let name = self.names.get(id)?;
+        (openid(app, name).as_str() == id).then(|| name.clone())
     }
 
     /// The user, who has the same session_key until it is rotated.
@@ -74,8 +87,10 @@ impl Users {
     }
 
     fn key(&mut self, app: &AppId, name: &UserName) -> &mut SessionKey {
+        let id = openid(app, name).as_str().into();
+        self.names.get_or_insert_with(id, || name.clone());
         let key = (app.as_str().into(), name.clone());
-        self.0.get_or_insert_with(key, new_key)
+        self.keys.get_or_insert_with(key, new_key)
     }
 }
 
@@ -128,5 +143,8 @@ mod tests {
         assert_eq!(in_one.openid, Users::new().find(&one, &alice).openid);
         assert_eq!(in_one.openid.as_str().len(), 28);
         assert!(in_one.openid.as_str().starts_with('o'));
+        assert_eq!(users.name_of(&one, in_one.openid.as_str()), Some(alice));
+        assert_eq!(users.name_of(&two, in_one.openid.as_str()), None);
+        assert_eq!(users.name_of(&one, "o"), None);
     }
 }

@@ -1,10 +1,14 @@
 //! The simulated WeChat over a socket, as the gate and a developer meet it.
 
+mod apis;
+mod tokens;
+
 use super::*;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use http::StatusCode;
 use http::header::HeaderValue;
 use serde_json::json;
 use tokio_util::sync::DropGuard;
@@ -66,6 +70,14 @@ impl Served {
             ("grant_type", "authorization_code"),
         ])
         .await
+    }
+
+    /// Posts to an API, which answers with JSON and status 200.
+    async fn post_to(&self, path: &str, body: impl Into<reqwest::Body>) -> Value {
+        let url = format!("http://{}{path}", self.address);
+        let answer = client().post(url).body(body).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap()
     }
 
     async fn post(&self, route: &str, body: &Value) -> (StatusCode, Value) {
@@ -283,11 +295,17 @@ async fn a_late_answer_has_spent_its_code_whether_or_not_anybody_waits() {
     let code = wechat.issue_code(&app(), &alice());
     let late = Misbehaviour::Delay(Duration::from_hours(1));
     let query = format!("appid=wx1&secret=s&js_code={code}&grant_type=authorization_code");
-    let honest = || wechat.jscode2session(&http::Method::GET, &query);
+    let call = Call {
+        method: http::Method::GET,
+        query,
+        body: bytes::Bytes::new(),
+    };
+    let honest = || wechat.jscode2session(&call);
     // A zero deadline polls once: the call is taken, and nobody waits for its answer.
     let answer = tokio::time::timeout(Duration::ZERO, late.answer(honest)).await;
     assert!(answer.is_err());
-    assert!(honest().contains("40163"));
+    let again: Value = serde_json::from_slice(&honest().body).unwrap();
+    assert_eq!(again["errcode"], 40163);
 }
 
 #[tokio::test]
@@ -333,9 +351,25 @@ async fn help_and_calls_can_be_read() {
         let answer = client().get(url).send().await.unwrap();
         answer.text().await.unwrap()
     };
-    assert_eq!(get("/_mock/calls").await, r#"{"sns/jscode2session":1}"#);
+    let calls: Value = serde_json::from_str(&get("/_mock/calls").await).unwrap();
+    assert_eq!(calls["/sns/jscode2session"], 1);
+    for api in Api::ALL {
+        assert_eq!(calls[api.path()], served.wechat.calls_of(api));
+    }
     let help = get("/_mock/").await;
-    for route in ["code", "userdata", "phone", "rotate", "misbehave", "calls"] {
-        assert!(help.contains(&format!("/_mock/{route}")), "{route}");
+    for route in [
+        "code",
+        "userdata",
+        "phone",
+        "phone_code",
+        "rotate",
+        "expire_token",
+        "misbehave",
+        "calls",
+    ] {
+        assert!(help.contains(&format!("/_mock/{route} ")), "{route}");
+    }
+    for api in Api::ALL {
+        assert!(help.contains(api.path()), "{api:?}");
     }
 }
