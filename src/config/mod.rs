@@ -13,6 +13,7 @@ mod apps;
 mod context;
 mod cover;
 mod document;
+mod egress;
 mod env;
 mod fault;
 mod header;
@@ -46,6 +47,7 @@ use crate::config::key::Key;
 use crate::config::paths::Paths;
 use crate::config::upstream::Upstreams;
 use crate::gateway;
+use crate::server::Listen;
 use crate::telemetry;
 
 pub use crate::config::fault::{Faults, Warning};
@@ -65,6 +67,8 @@ pub struct Config {
     pub store: crate::store::Settings,
     /// `[admin]`.
     pub admin: crate::admin::Settings,
+    /// `[egress]`; `None` is off.
+    pub egress: Option<crate::egress::Settings>,
     /// `[log]`.
     pub log: telemetry::Settings,
 }
@@ -153,6 +157,9 @@ fn read(root: &Key<'_>) -> Option<Config> {
     let identity = identity::read(&root.table("identity"), places, trusted);
     let store = store::read(&root.table("store"));
     let limits = server.limits.clone();
+    let mut taken = server.listen.clone();
+    taken.extend(admin.listen.map(Listen::Tcp));
+    let egress = egress::read(&root.table("egress"), &taken, apps.as_deref());
     let first = apps.as_ref().and_then(|apps| apps.first());
     let log = log::read(&root.table("log"), first.map(|app| &app.secret));
     Some(Config {
@@ -170,6 +177,7 @@ fn read(root: &Key<'_>) -> Option<Config> {
         },
         store,
         admin,
+        egress,
         log: log?,
     })
 }

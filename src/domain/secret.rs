@@ -138,7 +138,7 @@ impl AccessToken {
     pub fn parse(text: String) -> Option<Self> {
         let text = Zeroizing::new(text);
         let plausible = !text.is_empty()
-            && text.len() <= crate::domain::limits::MAX_ACCESS_TOKEN_BYTES
+            && text.len() <= limits::MAX_ACCESS_TOKEN_BYTES
             && text.bytes().all(|byte| byte.is_ascii_graphic());
         plausible.then_some(Self(text))
     }

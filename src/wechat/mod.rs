@@ -1,4 +1,5 @@
-//! Talking to WeChat's servers: redeeming login codes, keeping access tokens.
+//! Talking to WeChat's servers: redeeming login codes, keeping access tokens, passing
+//! calls on that need one.
 //!
 //! It says what WeChat answered and whose fault a failure is. It knows nothing of the gate's own
 //! answers, sessions or metrics, and whether a code was seen before is its caller's business.
@@ -7,6 +8,7 @@ pub mod access_token;
 pub mod client;
 pub mod errcode;
 pub mod error;
+pub mod relay;
 pub mod reply;
 mod report;
 pub mod token_error;

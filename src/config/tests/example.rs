@@ -95,7 +95,7 @@ fn what_the_example_shows_as_a_comment_works_when_uncommented() {
     let is_code = |number: usize| EXAMPLE.lines().nth(number).and_then(uncommented).is_some();
     let rules = |number: usize| {
         let line = EXAMPLE.lines().nth(number).unwrap();
-        !line.contains("secret") && !line.contains("user_key")
+        !line.contains("secret") && !line.contains("user_key") && !line.starts_with("# token")
     };
     let mut texts = vec![example_with(rules)];
     let alternatives =
@@ -109,11 +109,12 @@ fn what_the_example_shows_as_a_comment_works_when_uncommented() {
             text
         }
     }));
-    assert_eq!(texts.len(), 6);
+    assert_eq!(texts.len(), 9);
     for text in texts {
         let text = text
             .replace("/run/secrets/wx_app_secret", &secret)
             .replace("/run/secrets/wxgate_user_key", &secret)
+            .replace("/run/secrets/wxgate_egress_token", &secret)
             .replace("/etc/wxgate/ca.pem", &pem)
             .replace("/etc/wxgate/tls/cert.pem", &cert)
             .replace("/etc/wxgate/tls/key.pem", &key)
@@ -122,7 +123,13 @@ fn what_the_example_shows_as_a_comment_works_when_uncommented() {
             .replace("/etc/wxgate/app/ca.pem", &app_cert)
             .replace("/etc/wxgate/app/cert.pem", &app_cert)
             .replace("/etc/wxgate/app/key.pem", &app_key);
-        let loaded = parse_with(&text, &[("WXGATE_USER_KEY", PLANTED)]);
+        let loaded = parse_with(
+            &text,
+            &[
+                ("WXGATE_USER_KEY", PLANTED),
+                ("WXGATE_EGRESS_TOKEN", PLANTED),
+            ],
+        );
         assert!(loaded.is_ok(), "{}", loaded.unwrap_err());
     }
 }
@@ -131,7 +138,7 @@ fn what_the_example_shows_as_a_comment_works_when_uncommented() {
 fn every_key_of_the_example_has_a_comment() {
     let mut before = "";
     for line in EXAMPLE.lines() {
-        let is_key = !line.starts_with(['#', '[']) && !line.is_empty();
+        let is_key = !line.starts_with(['#', '[', ' ', ']']) && !line.is_empty();
         assert!(!is_key || before.starts_with("# "), "{line}");
         before = line;
     }

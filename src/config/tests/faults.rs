@@ -103,7 +103,6 @@ fn a_key_of_a_later_version_is_said_to_be_one() {
         "[identity.jwt]\nheader = \"x\"",
         "[cors]\nmax_age = \"1m\"",
         "[limits]\nlogins_per_app = \"1/1m\"",
-        "[egress]\nlisten = \"127.0.0.1:1\"",
         "[push]\nforward_to = \"/x\"",
         "[admin]\ntoken = \"x\"",
         "[errors]\nlanguage = \"en\"",
