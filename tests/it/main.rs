@@ -18,6 +18,7 @@ mod decrypt;
 mod descriptors;
 mod drain;
 mod drain_in_flight;
+mod egress;
 mod forwarding;
 mod grpc;
 mod h2_conformance;
