@@ -10,7 +10,6 @@ use crate::domain::clock::Clock;
 use crate::egress::{self, Parts, Settings};
 use crate::gateway::App;
 use crate::server::tls::Tls;
-use crate::wechat::Credential;
 use crate::wechat::access_token::Keepers;
 use crate::wechat::client::Client;
 
@@ -34,7 +33,7 @@ impl Egress {
         };
         let tls = settings.tls.as_ref();
         let tls = tls.map(|files| Tls::open_http1(files, clock.clone()));
-        let credentials = config.gateway.apps.iter().map(credential);
+        let credentials = config.gateway.apps.iter().map(App::credential);
         Ok(Some(Self {
             listener,
             settings: settings.clone(),
@@ -57,13 +56,5 @@ impl Egress {
             self.parts,
             halt,
         ));
-    }
-}
-
-fn credential(app: &App) -> Credential {
-    Credential {
-        app: app.id.clone(),
-        secret: app.secret.clone(),
-        previous_secret: None,
     }
 }

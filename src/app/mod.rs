@@ -142,7 +142,7 @@ pub fn start_on(
         Some(settings) => Some(Tls::open(settings, surroundings.clock.clone())?),
         None => None,
     };
-    let wechat = Client::new(&config.wechat)?;
+    let wechat = Client::new(&config.wechat)?.with_clock(surroundings.clock.clone());
     let egress = Egress::prepare(sockets.egress.take(), &config, &wechat, &surroundings.clock)?;
     let halt = CancellationToken::new();
     // Should a later step fail, what the earlier ones started ends.

@@ -38,6 +38,7 @@ pub(super) fn read(root: &Key<'_>) -> Option<Vec<App>> {
             Some(App {
                 id: app.id?,
                 secret: app.secret?,
+                previous_secret: app.previous_secret,
             })
         })
         .collect();
@@ -47,12 +48,14 @@ pub(super) fn read(root: &Key<'_>) -> Option<Vec<App>> {
 struct Read {
     id: Option<AppId>,
     secret: Option<AppSecret>,
+    previous_secret: Option<AppSecret>,
 }
 
 fn read_one(table: &Key<'_>) -> Read {
     Read {
         id: read_id(&table.key("appid")),
         secret: read_secret(table),
+        previous_secret: read_previous(table),
     }
 }
 
@@ -84,16 +87,29 @@ fn read_secret(table: &Key<'_>) -> Option<AppSecret> {
             None
         }
         Found::Faulty => None,
-        Found::Secret(bytes) => match std::str::from_utf8(&bytes) {
-            Ok(text) if is_plausible(text) => Some(AppSecret::new(text.to_owned())),
-            _ => {
-                table.fault(
-                    "has a secret with a line break, a space at an end or a character that is not \
-                     ASCII, expected the 32 characters that WeChat shows",
-                );
-                None
-            }
-        },
+        Found::Secret(bytes) => check(table, "secret", &bytes),
+    }
+}
+
+/// `None` also when there is a fault: it is noted, and nothing comes of the configuration.
+fn read_previous(table: &Key<'_>) -> Option<AppSecret> {
+    const NAME: &str = "previous_secret";
+    match secret::read(table, NAME) {
+        Found::Missing | Found::Faulty => None,
+        Found::Secret(bytes) => check(table, NAME, &bytes),
+    }
+}
+
+fn check(table: &Key<'_>, name: &str, bytes: &[u8]) -> Option<AppSecret> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if is_plausible(text) => Some(AppSecret::new(text.to_owned())),
+        _ => {
+            table.fault(format!(
+                "has a {name} with a line break, a space at an end or a character that is not \
+                 ASCII, expected the 32 characters that WeChat shows"
+            ));
+            None
+        }
     }
 }
 

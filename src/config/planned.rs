@@ -30,15 +30,7 @@ const PLANNED: [&str; 24] = [
 ];
 
 /// Keys of every app, app server and store, by their last part.
-const PLANNED_ANYWHERE: [&str; 7] = [
-    "previous_secret",
-    "previous_secret_env",
-    "previous_secret_file",
-    "previous_seal_key",
-    "push",
-    "seal_key",
-    "snapshot_file",
-];
+const PLANNED_ANYWHERE: [&str; 4] = ["previous_seal_key", "push", "seal_key", "snapshot_file"];
 
 /// Whether a later version has this key.
 pub(super) fn is_planned(path: &str) -> bool {
@@ -61,7 +53,7 @@ mod tests {
         for planned in [
             "errors",
             "cors.allowed_origins",
-            "apps[1].previous_secret_env",
+            "apps[1].push",
             "store.snapshot_file",
         ] {
             assert!(is_planned(planned), "{planned}");

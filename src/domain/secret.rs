@@ -129,6 +129,28 @@ impl fmt::Debug for LoginCode {
     }
 }
 
+/// A code of the phone button: whoever holds it can learn the user's phone number until it is used.
+#[derive(Clone)]
+pub struct PhoneCode(Zeroizing<String>);
+
+impl PhoneCode {
+    /// Takes a code of the shape of a [`LoginCode`], which it is not.
+    pub fn parse(text: &str) -> Option<Self> {
+        LoginCode::parse(text).map(|LoginCode(text)| Self(text))
+    }
+
+    /// The code as text.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for PhoneCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PhoneCode(..)")
+    }
+}
+
 /// An access_token: whoever holds it can call WeChat in the mini program's name.
 #[derive(Clone)]
 pub struct AccessToken(Zeroizing<String>);
@@ -198,7 +220,8 @@ mod tests {
         let code = LoginCode::parse("planted").unwrap();
         let key = SessionKey::new(*b"planted-planted-");
         let token = AccessToken::parse("planted".to_owned()).unwrap();
-        let printed = format!("{secret:?} {code:?} {key:?} {token:?}");
+        let phone = PhoneCode::parse("planted").unwrap();
+        let printed = format!("{secret:?} {code:?} {key:?} {token:?} {phone:?}");
         assert!(!printed.contains("planted"), "{printed}");
         assert!(!printed.contains("112, 108"), "{printed}");
     }

@@ -216,7 +216,7 @@ impl Inner {
     async fn redeem(&self, digest: CodeDigest, redemption: Redemption) -> Outcome {
         let Redemption { app, code, .. } = &redemption;
         let asked = self.clock.now();
-        match self.wechat.redeem(&app.id, &app.secret, code).await {
+        match self.wechat.redeem(&app.credential(), code).await {
             Ok(redeemed) => {
                 let holder = Holder {
                     app: app.id.clone(),

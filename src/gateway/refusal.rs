@@ -144,6 +144,12 @@ impl Refusal {
 
     /// Seconds after which trying again makes sense. Who is told to retry is told when.
     fn retry_after(&self) -> Option<u32> {
+        if let Self::Login { error, .. } = self
+            && let RedeemError::Paused { retry_after } = **error
+        {
+            let begun = retry_after.as_millis().div_ceil(1000).max(1);
+            return Some(u32::try_from(begun).unwrap_or(u32::MAX));
+        }
         match self.kind() {
             problems::RATE_LIMITED => Some(RETRY_NEXT_MINUTE),
             Kind {
@@ -198,6 +204,7 @@ fn login_kind(error: &RedeemError) -> Kind {
         RedeemError::UserBlocked { .. } => problems::USER_BLOCKED,
         RedeemError::Busy { .. }
         | RedeemError::Interrupted { .. }
+        | RedeemError::Paused { .. }
         | RedeemError::TimedOut
         | RedeemError::Unreachable { .. } => problems::WECHAT_UNAVAILABLE,
     }
@@ -235,25 +242,8 @@ fn log_login(error: &RedeemError, app: &AppId, request_id: &str) {
         | RedeemError::UserBlocked { .. } => {
             tracing::info!(message = event::LOGIN_REFUSED, %error, errcode, rid, appid = %app, request_id);
         }
-        RedeemError::Misconfigured {
-            errcode: known,
-            seen_ip,
-            ..
-        } => {
-            let fix = known.fix();
-            tracing::error!(
-                message = event::WECHAT_MISCONFIGURED,
-                errcode,
-                meaning = known.meaning_en(),
-                meaning_zh = known.meaning_zh(),
-                fix = fix.map(|fix| fix.en),
-                fix_zh = fix.map(|fix| fix.zh),
-                seen_ip = seen_ip.map(|ip| ip.to_string()),
-                rid,
-                appid = %app,
-                request_id,
-            );
-        }
+        // Told by the client for WeChat, which counts them, and not once for each login.
+        RedeemError::Misconfigured { .. } | RedeemError::Paused { .. } => {}
         _ => {
             let cause = causes(error);
             tracing::warn!(message = event::WECHAT_FAILED, %error, cause, errcode, rid, appid = %app, request_id);

@@ -15,6 +15,7 @@ use crate::domain::session::Lifetimes;
 use crate::gateway::refusal::Refusal;
 use crate::gateway::route::{Access, Line, Require, Routes};
 use crate::server::Limits;
+use crate::wechat::Credential;
 
 /// What a header field takes on the wire beside its name and value, in bytes: `: ` and the line end.
 const FIELD_OVERHEAD: usize = 4;
@@ -45,6 +46,19 @@ pub struct App {
     pub id: AppId,
     /// Its AppSecret.
     pub secret: AppSecret,
+    /// The AppSecret before that one, while it is being replaced.
+    pub previous_secret: Option<AppSecret>,
+}
+
+impl App {
+    /// By what it proves itself to WeChat.
+    pub fn credential(&self) -> Credential {
+        Credential {
+            app: self.id.clone(),
+            secret: self.secret.clone(),
+            previous_secret: self.previous_secret.clone(),
+        }
+    }
 }
 
 /// `[login]`.

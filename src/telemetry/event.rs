@@ -63,3 +63,12 @@ pub const ACCESS_TOKEN_REFUSED_EARLY: &str = "wechat refuses an access token bef
 /// WeChat takes the previous AppSecret of an app and not the new one.
 pub const PREVIOUS_SECRET_WORKS: &str =
     "wechat takes previous_secret and not secret; was the AppSecret reset already?";
+/// WeChat takes the new AppSecret of an app, which still has a previous one.
+pub const NEW_SECRET_WORKS: &str = "wechat takes the new secret; previous_secret may be removed";
+/// WeChat did not answer several times in a row; it is not asked about this app for a moment.
+pub const WECHAT_PAUSED: &str = "wechat does not answer; calls are paused";
+/// After a pause, WeChat answers again.
+pub const WECHAT_RESUMED: &str = "wechat answers again";
+/// This machine's clock and WeChat's differ by more than watermarks may.
+pub const CLOCK_SKEW: &str =
+    "this machine's clock differs from wechat's; fresh data may count as old";

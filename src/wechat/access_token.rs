@@ -33,7 +33,7 @@ use crate::wechat::{reply, report};
 
 /// How long before its end a token is asked for anew. WeChat makes a new one in the last 300 s only;
 /// the rest of that is for attempts that fail.
-const REFRESH_MARGIN: Duration = Duration::from_secs(240);
+const REFRESH_MARGIN: Duration = Duration::from_mins(4);
 
 /// By how much the margin is varied to either side, so that gates do not ask all at once.
 const JITTER_SECS: u64 = 30;
@@ -358,25 +358,26 @@ impl Client {
     /// Asks for the mini program's token: with the previous AppSecret too, when the new one is
     /// wrong. Takes none of the permits of other calls, as there is one of these per mini program.
     async fn stable_token(&self, credential: &Credential) -> Result<Granted, TokenError> {
-        let ask = async {
-            let granted = self.ask_for_token(credential, &credential.secret).await;
-            match (&granted, &credential.previous_secret) {
-                (Err(error), Some(previous)) if is_about_secret(error) => {
-                    match self.ask_for_token(credential, previous).await {
-                        Ok(old) => {
-                            report::previous_secret_works(&credential.app);
-                            Ok(old)
-                        }
-                        Err(_also) => granted,
-                    }
-                }
-                _ => granted,
-            }
-        };
-        tokio::time::timeout(self.timeout, ask)
+        tokio::time::timeout(self.timeout, self.ask_with_either(credential))
             .await
             .map_err(|_elapsed| CallError::TimedOut)?
             .map_err(TokenError::from)
+    }
+
+    async fn ask_with_either(&self, credential: &Credential) -> Result<Granted, ApiError> {
+        let first = self.ask_for_token(credential, &credential.secret).await;
+        let Some(previous) = &credential.previous_secret else {
+            return first;
+        };
+        if !matches!(&first, Err(error) if is_about_secret(error)) {
+            return first;
+        }
+        let second = self.ask_for_token(credential, previous).await;
+        if second.is_ok() {
+            report::previous_secret_works(&credential.app);
+        }
+        // What is wrong with the new one matters, not with the old.
+        second.or(first)
     }
 
     async fn ask_for_token(

@@ -9,7 +9,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName};
+use reqwest::header::{DATE, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Proxy, RequestBuilder, Url};
 use rustls::pki_types::CertificateDer;
@@ -18,12 +19,15 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
+use crate::domain::clock::Clock;
 use crate::domain::id::AppId;
 use crate::domain::limits;
 use crate::domain::secret::{AppSecret, LoginCode};
-use crate::wechat::Settings;
 use crate::wechat::error::{CallError, Malformed, RedeemError};
+use crate::wechat::guard::{Guard, Guards};
 use crate::wechat::reply::{self, Redeemed};
+use crate::wechat::skew::Skew;
+use crate::wechat::{Credential, Settings};
 
 /// Marks every call, so that the gate sees when the name of WeChat leads back to itself.
 pub static LOOP_MARK: HeaderName = HeaderName::from_static("x-wxgate-egress");
@@ -55,9 +59,12 @@ pub struct Client {
     /// Scheme and host.
     pub(super) base_url: Url,
     /// A permit per call that may be under way.
-    calls: Arc<Semaphore>,
+    pub(super) calls: Arc<Semaphore>,
     /// How long a whole call may take.
     pub(super) timeout: Duration,
+    pub(super) clock: Clock,
+    pub(super) guards: Guards,
+    skew: Arc<Skew>,
 }
 
 /// An answer as it came, whatever it says.
@@ -111,24 +118,76 @@ impl Client {
                 settings.max_in_flight.min(Semaphore::MAX_PERMITS),
             )),
             timeout: settings.timeout,
+            clock: Clock::System,
+            guards: Guards::default(),
+            skew: Arc::default(),
         })
+    }
+
+    /// The same client by another clock.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
+    }
+
+    /// Seconds by which this machine's clock is ahead of WeChat's (negative: behind), by the last
+    /// answer; `None` before there was one.
+    pub fn clock_skew(&self) -> Option<i64> {
+        self.skew.seconds()
     }
 
     /// Asks WeChat who a login code stands for. A code is good for one call that succeeds, so the
     /// caller sees to it that two requests with one code become one call.
     pub async fn redeem(
         &self,
-        app: &AppId,
-        secret: &AppSecret,
+        credential: &Credential,
         code: &LoginCode,
     ) -> Result<Redeemed, RedeemError> {
         let _permit = self
             .calls
             .try_acquire()
             .map_err(|_full| RedeemError::TooManyCalls)?;
-        tokio::time::timeout(self.timeout, self.redeem_with_retry(app, secret, code))
+        let guard = self.guards.of(&credential.app);
+        guard.admit(self.clock.now(), self.timeout)?;
+        let redeemed = self.redeem_with_either(&guard, credential, code);
+        let outcome = tokio::time::timeout(self.timeout, redeemed)
             .await
-            .map_err(|_elapsed| RedeemError::TimedOut)?
+            .unwrap_or(Err(RedeemError::TimedOut));
+        guard.settle(&outcome, self.clock.now());
+        outcome
+    }
+
+    /// Tries the other AppSecret when WeChat does not take the first, which does not touch the code.
+    async fn redeem_with_either(
+        &self,
+        guard: &Guard,
+        credential: &Credential,
+        code: &LoginCode,
+    ) -> Result<Redeemed, RedeemError> {
+        let (app, new) = (&credential.app, &credential.secret);
+        let Some(previous) = &credential.previous_secret else {
+            return self.redeem_with_retry(app, new, code).await;
+        };
+        let previous_first = guard.is_previous_first(self.clock.now());
+        let (first, second) = if previous_first {
+            (previous, new)
+        } else {
+            (new, previous)
+        };
+        let mut outcome = self.redeem_with_retry(app, first, code).await;
+        let mut is_previous = previous_first;
+        if matches!(&outcome, Err(error) if error.is_about_secret()) {
+            outcome = self.redeem_with_retry(app, second, code).await;
+            is_previous = !previous_first;
+        }
+        if outcome.is_ok() {
+            if !is_previous {
+                guard.new_works();
+            } else if !previous_first {
+                guard.previous_works(self.clock.now());
+            }
+        }
+        outcome
     }
 
     async fn redeem_with_retry(
@@ -185,6 +244,9 @@ impl Client {
     /// caller's business.
     pub(super) async fn send(&self, request: RequestBuilder) -> Result<Answer, CallError> {
         let mut response = request.send().await.map_err(transport)?;
+        if let Some(Ok(date)) = response.headers().get(DATE).map(HeaderValue::to_str) {
+            self.skew.note(date, self.clock.now());
+        }
         let status = response.status().as_u16();
         let mut body = Zeroizing::new(Vec::new());
         while let Some(chunk) = response.chunk().await.map_err(transport)? {

@@ -12,6 +12,8 @@ pub enum Errcode {
     AccountFrozen(i64),
     /// 50002: the account is limited or banned.
     AccountLimited,
+    /// 48001, 48004: the account has not been given this API, or it was taken away.
+    ApiNotGranted(i64),
     /// 41002: no appid in the request.
     AppIdMissing,
     /// 40013: no such appid, or not the one that the code is of.
@@ -78,6 +80,7 @@ impl Errcode {
             41_004 => Self::SecretMissing,
             41_008 => Self::CodeMissing,
             42_003 => Self::CodeExpired,
+            48_001 | 48_004 => Self::ApiNotGranted(number),
             45_009 => Self::QuotaUsedUp,
             45_011 => Self::RateLimited,
             50_004 | 50_007 => Self::AccountFrozen(number),
@@ -97,6 +100,7 @@ impl Errcode {
             Self::BadAppId => 40_013,
             Self::BadGrantType => 40_002,
             Self::AccountFrozen(number)
+            | Self::ApiNotGranted(number)
             | Self::BadSecret(number)
             | Self::IpRefused(number)
             | Self::IpUnconfirmed(number)
@@ -130,6 +134,7 @@ impl Errcode {
             self,
             Self::AccountFrozen(_)
                 | Self::AccountLimited
+                | Self::ApiNotGranted(_)
                 | Self::AppIdMissing
                 | Self::BadAppId
                 | Self::BadGrantType
@@ -154,6 +159,7 @@ impl Errcode {
         match self {
             Self::AccountFrozen(_) => "the account may have no access tokens",
             Self::AccountLimited => "the mini program's account is limited or banned",
+            Self::ApiNotGranted(_) => "the mini program has not been given this API",
             Self::AppIdMissing => "the appid is missing",
             Self::BadAppId => "the appid is wrong, or the code is of another mini program",
             Self::BadGrantType => "the grant_type is wrong",
@@ -181,6 +187,7 @@ impl Errcode {
         match self {
             Self::AccountFrozen(_) => "账号被冻结，不能获取 access_token",
             Self::AccountLimited => "小程序账号被限制或封禁",
+            Self::ApiNotGranted(_) => "小程序未开通该接口，或接口权限被收回",
             Self::AppIdMissing => "缺少 appid",
             Self::BadAppId => "appid 不正确，或 code 属于其他小程序",
             Self::BadGrantType => "grant_type 不正确",
@@ -244,7 +251,7 @@ impl Errcode {
                 "unfreeze the AppSecret at mp.weixin.qq.com, Development, Development settings",
                 "在 mp.weixin.qq.com「开发管理 - 开发设置」解冻 AppSecret",
             ),
-            Self::Unauthorised => (
+            Self::ApiNotGranted(_) | Self::Unauthorised => (
                 "check at mp.weixin.qq.com that the account is verified and not limited",
                 "在 mp.weixin.qq.com 检查账号是否已认证、接口权限是否受限",
             ),

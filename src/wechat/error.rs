@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::wechat::errcode::Errcode;
 
@@ -133,6 +134,13 @@ pub enum RedeemError {
         /// The gate's address as WeChat saw it, when it is the address that WeChat refuses.
         seen_ip: Option<IpAddr>,
     },
+    /// WeChat's or the network's: it failed to answer several times in a row, and is not asked for a
+    /// moment. Nothing was sent.
+    #[error("WeChat is not asked while it does not answer")]
+    Paused {
+        /// Until when.
+        retry_after: Duration,
+    },
     /// The client's: too many logins of one user within a minute.
     #[error("WeChat limits the user's logins (errcode {errcode})")]
     RateLimited {
@@ -198,6 +206,9 @@ pub enum Malformed {
     /// A `unionid` that cannot be one.
     #[error("its unionid is not proper")]
     UnionId,
+    /// No watermark, or another mini program's.
+    #[error("it has no proper watermark")]
+    Watermark,
 }
 
 /// The kinds of failure that need different answers.
@@ -238,10 +249,21 @@ impl Kind {
 }
 
 impl RedeemError {
+    /// Whether WeChat does not take the AppSecret.
+    pub(super) const fn is_about_secret(&self) -> bool {
+        matches!(
+            self,
+            Self::Misconfigured {
+                errcode: Errcode::BadSecret(_),
+                ..
+            }
+        )
+    }
+
     /// Which kind of failure it is.
     pub const fn kind(&self) -> Kind {
         match self {
-            Self::Busy { .. } | Self::TooManyCalls => Kind::UpstreamBusy,
+            Self::Busy { .. } | Self::Paused { .. } | Self::TooManyCalls => Kind::UpstreamBusy,
             Self::CodeInvalid { .. } => Kind::CodeInvalid,
             Self::CodeUsed { .. } => Kind::CodeUsed,
             Self::HttpStatus { .. }
@@ -262,6 +284,7 @@ impl RedeemError {
         match self {
             Self::Busy { .. }
             | Self::Interrupted { .. }
+            | Self::Paused { .. }
             | Self::TimedOut
             | Self::TooManyCalls
             | Self::Unreachable { .. } => true,
@@ -280,7 +303,7 @@ impl RedeemError {
     pub const fn retry_same_code(&self) -> bool {
         match self {
             Self::Busy { errcode, .. } => *errcode == Errcode::SystemBusy.number(),
-            Self::TooManyCalls | Self::Unreachable { .. } => true,
+            Self::Paused { .. } | Self::TooManyCalls | Self::Unreachable { .. } => true,
             Self::CodeInvalid { .. }
             | Self::CodeUsed { .. }
             | Self::HttpStatus { .. }
@@ -307,6 +330,7 @@ impl RedeemError {
             Self::HttpStatus { .. }
             | Self::Interrupted { .. }
             | Self::Malformed(_)
+            | Self::Paused { .. }
             | Self::TimedOut
             | Self::TooManyCalls
             | Self::Unreachable { .. } => None,
@@ -326,6 +350,7 @@ impl RedeemError {
             Self::HttpStatus { .. }
             | Self::Interrupted { .. }
             | Self::Malformed(_)
+            | Self::Paused { .. }
             | Self::TimedOut
             | Self::TooManyCalls
             | Self::Unreachable { .. } => None,

@@ -1,5 +1,5 @@
-//! Talking to WeChat's servers: redeeming login codes, keeping access tokens, passing
-//! calls on that need one.
+//! Talking to WeChat's servers: redeeming login codes, keeping access tokens, what
+//! the gate asks with them, and passing the calls of others on.
 //!
 //! It says what WeChat answered and whose fault a failure is. It knows nothing of the gate's own
 //! answers, sessions or metrics, and whether a code was seen before is its caller's business.
@@ -8,9 +8,14 @@ pub mod access_token;
 pub mod client;
 pub mod errcode;
 pub mod error;
+mod guard;
+pub mod open_api;
+pub mod phone;
 pub mod relay;
 pub mod reply;
 mod report;
+pub mod session_key;
+mod skew;
 pub mod token_error;
 
 #[cfg(test)]

@@ -145,6 +145,7 @@ fn refused(code: Errcode, errmsg: &str) -> RedeemError {
         }
         Errcode::AccountFrozen(_)
         | Errcode::AccountLimited
+        | Errcode::ApiNotGranted(_)
         | Errcode::AppIdMissing
         | Errcode::BadAppId
         | Errcode::BadGrantType

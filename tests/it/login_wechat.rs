@@ -1,5 +1,7 @@
 //! A WeChat that is away, slow, odd or cross: what the client is told, and what it is not.
 
+use std::time::Duration;
+
 use http::{HeaderValue, StatusCode};
 use serde_json::json;
 use tokio::net::TcpSocket;
@@ -7,6 +9,9 @@ use wxgate::sim::wechat::Misbehaviour;
 
 use crate::support::raw::Answer;
 use crate::support::{APPID, SECRET, Setup, World, appid, person};
+
+/// After which WeChat is asked again, whatever came before.
+const PAUSE: Duration = Duration::from_mins(1);
 
 /// What a refused login is told.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +65,7 @@ fn check(world: &World, code: &str, answer: &Answer, told: Told) {
 
 /// Orders a misbehaviour for a login and gives the answer after having checked it.
 async fn refused(world: &World, times: u32, how: Misbehaviour, told: Told) -> Answer {
+    world.clock.advance(PAUSE);
     world.wechat.behave();
     world.wechat.misbehave(times, how);
     let code = world.code("alice");
@@ -70,6 +76,7 @@ async fn refused(world: &World, times: u32, how: Misbehaviour, told: Told) -> An
 
 /// Checks that the gate is as good as new.
 async fn recovered(world: &World) {
+    world.clock.advance(PAUSE);
     world.wechat.behave();
     world.login("alice").await;
 }
@@ -97,7 +104,7 @@ async fn a_slow_wechat_is_unavailable_and_a_new_code_works() {
         ..Setup::default()
     };
     let world = setup.start().await;
-    let hour = std::time::Duration::from_hours(1);
+    let hour = Duration::from_hours(1);
     let code = world.code("alice");
     world.wechat.misbehave(1, Misbehaviour::Delay(hour));
     check(&world, &code, &world.redeem(&code).await, UNAVAILABLE);

@@ -54,3 +54,4 @@ mod tutorial;
 mod upstream_http2;
 mod upstream_tls;
 mod websocket;
+mod wechat_guard;

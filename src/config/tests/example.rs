@@ -112,6 +112,7 @@ fn what_the_example_shows_as_a_comment_works_when_uncommented() {
     assert_eq!(texts.len(), 9);
     for text in texts {
         let text = text
+            .replace("/run/secrets/wx_app_secret_previous", &secret)
             .replace("/run/secrets/wx_app_secret", &secret)
             .replace("/run/secrets/wxgate_user_key", &secret)
             .replace("/run/secrets/wxgate_egress_token", &secret)
@@ -123,13 +124,12 @@ fn what_the_example_shows_as_a_comment_works_when_uncommented() {
             .replace("/etc/wxgate/app/ca.pem", &app_cert)
             .replace("/etc/wxgate/app/cert.pem", &app_cert)
             .replace("/etc/wxgate/app/key.pem", &app_key);
-        let loaded = parse_with(
-            &text,
-            &[
-                ("WXGATE_USER_KEY", PLANTED),
-                ("WXGATE_EGRESS_TOKEN", PLANTED),
-            ],
-        );
+        let variables = [
+            ("WXGATE_EGRESS_TOKEN", PLANTED),
+            ("WXGATE_USER_KEY", PLANTED),
+            ("WX_APP_SECRET_PREVIOUS", PLANTED),
+        ];
+        let loaded = parse_with(&text, &variables);
         assert!(loaded.is_ok(), "{}", loaded.unwrap_err());
     }
 }

@@ -179,3 +179,28 @@ fn a_configuration_prints_no_secret() {
         "{printed}"
     );
 }
+
+#[test]
+fn a_previous_secret_is_optional_and_read_like_the_secret() {
+    let with = |line: &str| format!("{SHORTEST}{line}\n");
+    let previous = |text: &str| {
+        let loaded = parse_with(text, &[("OLD", "older")]);
+        loaded.map(|loaded| loaded.config.gateway.apps[0].previous_secret.clone())
+    };
+    assert!(previous(SHORTEST).unwrap().is_none());
+    let found = previous(&with("previous_secret_env = \"OLD\"")).unwrap();
+    assert_eq!(found.unwrap().expose(), "older");
+    let faults = previous(&with(&format!("previous_secret = \"{PLANTED} \""))).unwrap_err();
+    let told = faults.to_string();
+    assert!(
+        told.contains("has a previous_secret with a line break"),
+        "{told}"
+    );
+    assert!(!told.contains(PLANTED), "{told}");
+    let both = "previous_secret = \"a\"\nprevious_secret_env = \"OLD\"";
+    let told = previous(&with(both)).unwrap_err().to_string();
+    assert!(
+        told.contains("expected exactly one of previous_secret,"),
+        "{told}"
+    );
+}

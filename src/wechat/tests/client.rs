@@ -10,12 +10,13 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::domain::clock::{Clock, HeldClock, Timestamp};
 use crate::domain::id::AppId;
 use crate::domain::secret::{AppSecret, LoginCode};
-use crate::wechat::Settings;
 use crate::wechat::client::{Client, SetupError};
 use crate::wechat::error::{Malformed, RedeemError};
 use crate::wechat::reply::Redeemed;
+use crate::wechat::{Credential, Settings};
 
 const APPID: &str = "wx0123456789abcdef";
 const SECRET: &str = "planted-secret&appid=other";
@@ -107,10 +108,13 @@ async fn redeem(settings: &Settings) -> Result<Redeemed, RedeemError> {
 }
 
 async fn call(client: &Client) -> Result<Redeemed, RedeemError> {
-    let app = AppId::parse(APPID).unwrap();
-    let secret = AppSecret::new(SECRET.to_owned());
+    let credential = Credential {
+        app: AppId::parse(APPID).unwrap(),
+        secret: AppSecret::new(SECRET.to_owned()),
+        previous_secret: None,
+    };
     let result = client
-        .redeem(&app, &secret, &LoginCode::parse(CODE).unwrap())
+        .redeem(&credential, &LoginCode::parse(CODE).unwrap())
         .await;
     if let Err(error) = &result {
         let told = everything_told_by(error);
@@ -144,6 +148,23 @@ async fn a_code_is_redeemed_and_cannot_add_parameters() {
          &js_code=planted-code%26appid%3Dother&grant_type=authorization_code HTTP/1.1"
     );
     assert!(!head.to_lowercase().contains("referer"), "{head}");
+}
+
+#[tokio::test]
+async fn the_date_of_an_answer_tells_how_far_the_clocks_are_apart() {
+    let dated = format!(
+        "HTTP/1.1 200 OK\r\ndate: Sun, 06 Nov 1994 08:49:37 GMT\r\nconnection: close\r\n\
+         content-length: {}\r\n\r\n{GOOD}",
+        GOOD.len()
+    );
+    let server = Server::start(vec![json(GOOD), Act::Answer(dated.into_bytes())]).await;
+    let ours = HeldClock::at(Timestamp::from_millis((784_111_777 - 90) * 1000));
+    let client = Client::new(&server.settings()).unwrap();
+    let client = client.with_clock(Clock::Held(ours));
+    call(&client).await.unwrap();
+    assert_eq!(client.clock_skew(), None);
+    call(&client).await.unwrap();
+    assert_eq!(client.clock_skew(), Some(-90));
 }
 
 #[tokio::test]

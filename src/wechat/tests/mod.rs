@@ -2,5 +2,6 @@
 
 mod access_token;
 mod client;
+mod open_api;
 mod played;
 mod replies;

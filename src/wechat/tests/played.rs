@@ -66,7 +66,7 @@ impl Played {
             timeout: Duration::from_secs(2),
             ..Settings::default()
         };
-        Client::new(&settings).unwrap()
+        Client::new(&settings).unwrap().with_clock(self.clock())
     }
 
     /// How many requests there were.
@@ -104,7 +104,10 @@ async fn serve(
         return;
     };
     requests.lock().push(request);
-    let answer = answers.lock().pop_front().unwrap_or("599".to_owned());
+    let answer = answers
+        .lock()
+        .pop_front()
+        .unwrap_or_else(|| "599".to_owned());
     let (status, body) = match answer.as_str() {
         "hang" => std::future::pending().await,
         number if number.len() == 3 => (number, ""),

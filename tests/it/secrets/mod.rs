@@ -35,7 +35,7 @@ async fn logins_good_and_bad_tell_nothing() {
     story.log_in("alice").await;
     let code = story.code("bob");
     story.hide_user("bob");
-    let errcodes = [-1, 40029, 40163, 40226, 45011, 40013, 40125, 40164, 99999];
+    let errcodes = [-1, 40029, 40163, 40226, 45011, 40013, 99999];
     for errcode in errcodes {
         let wechat = story.gate.wechat.clone();
         // Often enough for a gate that tries again.
@@ -84,6 +84,21 @@ async fn logins_good_and_bad_tell_nothing() {
     }
     let said = story.end().await;
     assert!(said.contains("wechat call failed"), "{said}");
+}
+
+#[tokio::test]
+async fn a_gate_that_wechat_refuses_tells_nothing() {
+    // One each: after the first of them WeChat is left alone.
+    for errcode in [40125, 40164] {
+        let mut story = Story::begin().await;
+        let wechat = story.gate.wechat.clone();
+        wechat.misbehave(1, Misbehaviour::Errcode(errcode));
+        let code = story.code("bob");
+        let answer = story.send(story.login_with(&code)).await;
+        assert_eq!(answer.problem(), "wechat_misconfigured");
+        let said = story.end().await;
+        assert!(said.contains("wechat refuses this app"), "{said}");
+    }
 }
 
 #[tokio::test]

@@ -64,6 +64,8 @@ pub(crate) struct Setup {
     pub(crate) upstream: String,
     /// Keys of `[wechat]` beside `base_url`.
     pub(crate) wechat: String,
+    /// `secret` of the first `[[apps]]`, as TOML.
+    pub(crate) secret: String,
     /// Whether a second mini program is configured.
     pub(crate) two_apps: bool,
     /// Where `[upstream] url` points instead of at the recording app server.
@@ -80,6 +82,7 @@ impl Default for Setup {
             server: String::new(),
             upstream: String::new(),
             wechat: String::new(),
+            secret: format!("secret = \"{SECRET}\""),
             two_apps: false,
             upstream_url: None,
             wechat_url: None,
@@ -110,10 +113,10 @@ impl Setup {
         format!(
             "[server]\nlisten = {}\n{}\n\
              [upstream]\nurl = \"{upstream_url}\"\n{}\n\
-             [[apps]]\nappid = \"{APPID}\"\nsecret = \"{SECRET}\"\n{second}\n\
+             [[apps]]\nappid = \"{APPID}\"\n{}\n{second}\n\
              [wechat]\nbase_url = \"{wechat_url}\"\n{}\n\
              [admin]\nlisten = \"127.0.0.1:0\"\n{}\n",
-            self.listen, self.server, self.upstream, self.wechat, self.toml
+            self.listen, self.server, self.upstream, self.secret, self.wechat, self.toml
         )
     }
 

@@ -1,0 +1,378 @@
+//! Whether WeChat is asked at all about a mini program, after it failed to answer or refused the
+//! app as it is configured. Knows nothing of connections, and of errors only what they say about
+//! themselves.
+//!
+//! What one user can bring about must not shut out the others. So 45011, which WeChat counts by user
+//! and minute, is an answer like any other here, as are all refusals of a code or a user; and an
+//! errcode pauses an app only when no code that a client might send could be the reason.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::domain::clock::Timestamp;
+use crate::domain::id::AppId;
+use crate::telemetry::event;
+use crate::wechat::errcode::Errcode;
+use crate::wechat::error::{RedeemError, Refused};
+use crate::wechat::report;
+
+/// Calls in a row without an answer, after which WeChat is left alone. A login makes up to two
+/// attempts before it counts as one.
+const MAX_FAILURES: u32 = 5;
+
+/// The first pause after that: about as long as a deployment or a switch of networks takes.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+
+/// The first pause after a fault of the configuration.
+const FIRST_HOLD: Duration = Duration::from_secs(10);
+
+/// Longest pause of either kind: who has mended things waits no longer than that.
+const MAX_PAUSE: Duration = Duration::from_mins(1);
+
+/// Between two lines of log about one errcode of one app.
+const TELL_EVERY: Duration = Duration::from_mins(1);
+
+/// For how long the previous AppSecret is tried first, once WeChat took it and not the new one.
+const PREVIOUS_FIRST_FOR: Duration = Duration::from_mins(10);
+
+/// The guards of all mini programs. A cheap handle. Grows to one for each app that is configured.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Guards(Arc<Mutex<HashMap<AppId, Arc<Guard>>>>);
+
+impl Guards {
+    pub(super) fn of(&self, app: &AppId) -> Arc<Guard> {
+        let mut guards = self.0.lock();
+        if let Some(guard) = guards.get(app) {
+            return Arc::clone(guard);
+        }
+        let guard = Arc::new(Guard {
+            app: app.clone(),
+            state: Mutex::default(),
+        });
+        guards.insert(app.clone(), Arc::clone(&guard));
+        guard
+    }
+}
+
+/// The guard of one mini program.
+#[derive(Debug)]
+pub(super) struct Guard {
+    app: AppId,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    breaker: Breaker,
+    /// Calls in a row without an answer.
+    failures: u32,
+    /// How long the last pause was.
+    pause: Duration,
+    /// The fault of the configuration that is not asked about again until then.
+    hold: Option<(Timestamp, Refused)>,
+    /// How long the last of these holds was.
+    held: Duration,
+    /// Whether WeChat has ever given a user for this app.
+    worked: bool,
+    /// Errcodes that are not told again until then. Few: those about the configuration.
+    quiet: HashMap<i64, Timestamp>,
+    /// Until when the previous AppSecret is tried first.
+    previous_first: Option<Timestamp>,
+    /// Whether it was told that the previous AppSecret is of no more use.
+    told_new_works: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+enum Breaker {
+    /// WeChat is asked.
+    #[default]
+    Closed,
+    /// WeChat is not asked until then.
+    Open(Timestamp),
+    /// One call is under way to see whether WeChat is back; it has until then.
+    Probing(Timestamp),
+}
+
+impl Guard {
+    /// Lets a call pass that takes no longer than `timeout`, or says why not.
+    pub(super) fn admit(&self, now: Timestamp, timeout: Duration) -> Result<(), RedeemError> {
+        let mut state = self.state.lock();
+        if let Some((until, refused)) = &state.hold
+            && now < *until
+        {
+            return Err(RedeemError::Misconfigured {
+                errcode: refused.errcode,
+                rid: refused.rid.clone(),
+                seen_ip: refused.seen_ip,
+            });
+        }
+        match state.breaker {
+            Breaker::Closed => Ok(()),
+            Breaker::Open(until) | Breaker::Probing(until) if now < until => {
+                let retry_after = until.since(now);
+                Err(RedeemError::Paused { retry_after })
+            }
+            // A probe that never came back makes room for another.
+            Breaker::Open(_) | Breaker::Probing(_) => {
+                state.breaker = Breaker::Probing(now.plus(timeout));
+                Ok(())
+            }
+        }
+    }
+
+    /// Learns from what became of a call.
+    pub(super) fn settle<T>(&self, outcome: &Result<T, RedeemError>, now: Timestamp) {
+        let mut state = self.state.lock();
+        match outcome {
+            // Ours, or nothing was sent: says nothing about WeChat.
+            Err(RedeemError::TooManyCalls | RedeemError::Paused { .. }) => {}
+            Err(error) if error.is_unavailable() => state.failed(&self.app, now),
+            Err(RedeemError::Misconfigured {
+                errcode,
+                rid,
+                seen_ip,
+            }) => {
+                state.answered(&self.app);
+                let refused = Refused {
+                    errcode: *errcode,
+                    rid: rid.clone(),
+                    seen_ip: *seen_ip,
+                };
+                state.misconfigured(&self.app, refused, now);
+            }
+            Err(_refusal) => state.answered(&self.app),
+            Ok(_redeemed) => {
+                state.answered(&self.app);
+                state.worked = true;
+                state.hold = None;
+                state.held = Duration::ZERO;
+            }
+        }
+    }
+
+    /// Tells the operator of a refusal that is theirs to mend, unless that was just told.
+    pub(super) fn tell(&self, refused: &Refused, now: Timestamp) {
+        self.state.lock().tell(&self.app, refused, now);
+    }
+
+    /// Whether the previous AppSecret should be tried first.
+    pub(super) fn is_previous_first(&self, now: Timestamp) -> bool {
+        let until = self.state.lock().previous_first;
+        until.is_some_and(|until| now < until)
+    }
+
+    /// WeChat took the previous AppSecret, and not the new one.
+    pub(super) fn previous_works(&self, now: Timestamp) {
+        self.state.lock().previous_first = Some(now.plus(PREVIOUS_FIRST_FOR));
+        report::previous_secret_works(&self.app);
+    }
+
+    /// WeChat took the new AppSecret, with a previous one still configured.
+    pub(super) fn new_works(&self) {
+        let mut state = self.state.lock();
+        state.previous_first = None;
+        if !state.told_new_works {
+            state.told_new_works = true;
+            tracing::info!(message = event::NEW_SECRET_WORKS, appid = %self.app);
+        }
+    }
+}
+
+impl State {
+    fn answered(&mut self, app: &AppId) {
+        self.failures = 0;
+        self.pause = Duration::ZERO;
+        if !matches!(self.breaker, Breaker::Closed) {
+            self.breaker = Breaker::Closed;
+            tracing::info!(message = event::WECHAT_RESUMED, appid = %app);
+        }
+    }
+
+    fn failed(&mut self, app: &AppId, now: Timestamp) {
+        self.failures = self.failures.saturating_add(1);
+        match self.breaker {
+            // Begun before the pause: nothing new.
+            Breaker::Open(_) => return,
+            Breaker::Closed if self.failures < MAX_FAILURES => return,
+            Breaker::Closed | Breaker::Probing(_) => {}
+        }
+        self.pause = longer(self.pause, FIRST_PAUSE);
+        self.breaker = Breaker::Open(now.plus(self.pause));
+        let (failures, pause_s) = (self.failures, self.pause.as_secs());
+        tracing::warn!(message = event::WECHAT_PAUSED, failures, pause_s, appid = %app);
+    }
+
+    fn misconfigured(&mut self, app: &AppId, refused: Refused, now: Timestamp) {
+        self.tell(app, &refused, now);
+        // Of many calls under way at once, the first to come back says it for all.
+        let is_held = self.hold.as_ref().is_some_and(|(until, _)| now < *until);
+        if !is_held && self.may_hold(refused.errcode) {
+            self.held = longer(self.held, FIRST_HOLD);
+            self.hold = Some((now.plus(self.held), refused));
+        }
+    }
+
+    fn tell(&mut self, app: &AppId, refused: &Refused, now: Timestamp) {
+        let number = refused.errcode.number();
+        if self.quiet.get(&number).is_none_or(|until| *until <= now) {
+            self.quiet.insert(number, now.plus(TELL_EVERY));
+            report::misconfigured(app, refused);
+        }
+    }
+
+    /// Whether this is about the configuration and nothing else. 50001 and 50002 may be about one
+    /// user. 40013 may be about the code, once the app is known to work.
+    fn may_hold(&self, errcode: Errcode) -> bool {
+        match errcode {
+            Errcode::AccountLimited | Errcode::Unauthorised => false,
+            Errcode::BadAppId => !self.worked,
+            _ => errcode.is_configuration(),
+        }
+    }
+}
+
+fn longer(last: Duration, first: Duration) -> Duration {
+    last.saturating_mul(2).clamp(first, MAX_PAUSE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_secs(6);
+    const BEGIN: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+    fn guard() -> Arc<Guard> {
+        Guards::default().of(&AppId::parse("wx0123456789abcdef").unwrap())
+    }
+
+    fn at(seconds: u64) -> Timestamp {
+        BEGIN.plus(Duration::from_secs(seconds))
+    }
+
+    fn fail(guard: &Guard, times: u32, now: Timestamp) {
+        for _ in 0..times {
+            guard.settle::<()>(&Err(RedeemError::TimedOut), now);
+        }
+    }
+
+    fn paused(guard: &Guard, now: Timestamp) -> Option<u64> {
+        match guard.admit(now, TIMEOUT) {
+            Ok(()) => None,
+            Err(RedeemError::Paused { retry_after }) => Some(retry_after.as_secs()),
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    fn refused(errcode: i64) -> Result<(), RedeemError> {
+        let errcode = Errcode::from_number(errcode);
+        Err(RedeemError::Misconfigured {
+            errcode,
+            rid: None,
+            seen_ip: None,
+        })
+    }
+
+    fn is_held(guard: &Guard, now: Timestamp) -> bool {
+        matches!(
+            guard.admit(now, TIMEOUT),
+            Err(RedeemError::Misconfigured { .. })
+        )
+    }
+
+    #[test]
+    fn what_one_user_brings_about_pauses_nobody() {
+        let guard = guard();
+        let (errcode, rid) = (45011, None);
+        for _ in 0..100 {
+            guard.settle::<()>(
+                &Err(RedeemError::RateLimited {
+                    errcode,
+                    rid: rid.clone(),
+                }),
+                at(0),
+            );
+            guard.settle(&refused(50001), at(0));
+            guard.settle(&refused(50002), at(0));
+            guard.settle::<()>(&Err(RedeemError::TooManyCalls), at(0));
+            assert!(guard.admit(at(0), TIMEOUT).is_ok());
+        }
+    }
+
+    #[test]
+    fn an_answer_between_failures_begins_the_count_anew() {
+        let guard = guard();
+        let (errcode, rid) = (40029, None);
+        fail(&guard, 4, at(0));
+        guard.settle::<()>(&Err(RedeemError::CodeInvalid { errcode, rid }), at(0));
+        fail(&guard, 4, at(0));
+        assert_eq!(paused(&guard, at(0)), None);
+        fail(&guard, 1, at(0));
+        assert_eq!(paused(&guard, at(0)), Some(5));
+    }
+
+    #[test]
+    fn one_call_sees_whether_wechat_is_back_and_pauses_grow_until_it_is() {
+        let guard = guard();
+        fail(&guard, 5, at(0));
+        let mut now = 0;
+        for pause in [5, 10, 20, 40, 60, 60] {
+            assert_eq!(paused(&guard, at(now)), Some(pause));
+            // Late failures of calls that began before change nothing.
+            fail(&guard, 3, at(now));
+            assert_eq!(paused(&guard, at(now + pause - 1)), Some(1));
+            now += pause;
+            assert_eq!(paused(&guard, at(now)), None, "the probe");
+            assert_eq!(paused(&guard, at(now)), Some(6), "everybody else");
+            fail(&guard, 1, at(now));
+        }
+        now += 60;
+        assert_eq!(paused(&guard, at(now)), None);
+        guard.settle(&Ok(()), at(now));
+        assert_eq!(paused(&guard, at(now)), None);
+        assert_eq!(paused(&guard, at(now)), None);
+        fail(&guard, 5, at(now));
+        assert_eq!(paused(&guard, at(now)), Some(5));
+    }
+
+    #[test]
+    fn a_probe_that_is_never_heard_of_again_makes_room_for_another() {
+        let guard = guard();
+        fail(&guard, 5, at(0));
+        assert_eq!(paused(&guard, at(5)), None);
+        assert_eq!(paused(&guard, at(10)), Some(1));
+        assert_eq!(paused(&guard, at(11)), None);
+        assert_eq!(paused(&guard, at(11)), Some(6));
+    }
+
+    #[test]
+    fn a_wrong_configuration_is_held_ever_longer_and_mended_by_one_success() {
+        for errcode in [40001, 40013, 40125, 40164, 40243, 41002, 50004, 89503] {
+            let guard = guard();
+            let mut now = 0;
+            for hold in [10, 20, 40, 60, 60] {
+                assert!(guard.admit(at(now), TIMEOUT).is_ok(), "{errcode}");
+                guard.settle(&refused(errcode), at(now));
+                guard.settle(&refused(errcode), at(now));
+                assert!(is_held(&guard, at(now + hold - 1)), "{errcode}");
+                assert!(!is_held(&guard, at(now + hold)), "{errcode}");
+                now += hold;
+            }
+            guard.settle(&Ok(()), at(now));
+            guard.settle(&refused(40125), at(now));
+            assert!(is_held(&guard, at(now + 9)));
+            assert!(!is_held(&guard, at(now + 10)));
+        }
+    }
+
+    #[test]
+    fn no_code_can_shut_an_app_that_works() {
+        let guard = guard();
+        guard.settle(&Ok(()), at(0));
+        guard.settle(&refused(40013), at(0));
+        assert!(!is_held(&guard, at(0)));
+    }
+}
