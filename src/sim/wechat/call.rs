@@ -135,6 +135,7 @@ impl Refusal {
     pub(super) const TOKEN_EXPIRED: Self = Self(42001, "access_token expired");
     pub(super) const GET_REQUIRED: Self = Self(43001, "require GET method");
     pub(super) const POST_REQUIRED: Self = Self(43002, "require POST method");
+    pub(super) const OPENID_ELSEWHERE: Self = Self(43104, "appid does not match openid");
     pub(super) const EMPTY_BODY: Self = Self(44002, "empty post data");
     pub(super) const TOO_LONG: Self = Self(45002, "content size out of limit");
     pub(super) const QUOTA: Self = Self(45009, "reach max api daily quota limit");

@@ -59,7 +59,14 @@ impl MockWechat {
             return Err(Refusal::TOO_LONG);
         }
         let openid = asked.openid.ok_or(Refusal::OPENID)?;
-        self.name_of(&app, &openid).ok_or(Refusal::OPENID)?;
+        if self.name_of(&app, &openid).is_none() {
+            let elsewhere = self.0.state.lock().users.is_openid(&openid);
+            return Err(if elsewhere {
+                Refusal::OPENID_ELSEWHERE
+            } else {
+                Refusal::OPENID
+            });
+        }
         let (suggest, label) = if content.contains(RISKY) {
             ("risky", LABEL_OTHER)
         } else {

@@ -12,6 +12,8 @@ use crate::domain::clock::Timestamp;
 use crate::domain::id::{AppId, IdError};
 use crate::server::plain::{self, BodyError, PlainBody};
 use crate::sim::wechat::misbehave::{BadOrder, Misbehaviour, Order};
+use crate::sim::wechat::push_control::BadPush;
+use crate::sim::wechat::push_send::SendError;
 use crate::sim::wechat::{Api, MockWechat, UserName, Wanted};
 
 /// Largest body of a control request, in bytes.
@@ -20,10 +22,10 @@ const MAX_BODY_BYTES: usize = 64 * 1024;
 const HELP: &str = "\
 This is a simulated WeChat. 这是模拟的微信接口，仅供开发和测试使用。
 
-GET    /sns/jscode2session  as the real one; code mock-NAME logs in as NAME, as often as wanted
-GET    /cgi-bin/token       as the real one: a new token each time
-POST   /cgi-bin/stable_token             as the real one: the same token until its last 5 minutes
-With ?access_token=, as the real ones:
+As the real ones:
+GET    /sns/jscode2session               code mock-NAME logs in as NAME, as often as wanted
+GET    /cgi-bin/token                    a new access token each time
+POST   /cgi-bin/stable_token             the same access token until its last 5 minutes
 POST   /wxa/business/getuserphonenumber  with a code of /_mock/phone_code
 POST   /wxa/business/checkencryptedmsg   knows what /_mock/userdata and /_mock/phone encrypted
 GET    /wxa/checksession
@@ -38,6 +40,10 @@ POST   /_mock/phone         {appid,user}                    encryptedData, iv of
 POST   /_mock/phone_code    {appid,user}                    a code of a phone button: once, 5 minutes
 POST   /_mock/rotate        {appid,user}                    gives the user a new session_key
 POST   /_mock/expire_token  {appid}                         its access tokens are no good any more
+POST   /_mock/push          {appid,token,mode,message[,encoding_aes_key][,format][,url]}
+       what WeChat pushes, told and sent to url, on loopback only; mode is plain, compatible or
+       safe, format json or xml
+POST   /_mock/push_verify   {token[,echostr][,url]}         asks url whether it knows the token
 POST   /_mock/misbehave     {times,with[,api]}              fails the next calls of an API, named by its
        path (default /sns/jscode2session); with is one of
        {\"errcode\":45011} {\"errcode\":\"40029\"} {\"status\":502} {\"delay_ms\":3000} {\"reset\":true}
@@ -93,6 +99,8 @@ enum ControlError {
     Method(&'static str),
     #[error("with: {0}")]
     Misbehaviour(#[from] BadOrder),
+    #[error("{0}")]
+    Push(#[from] BadPush),
     #[error("there is no such route; GET /_mock/ lists them")]
     Route,
     #[error("user: it is not 1 to 32 of A-Z a-z 0-9 _ -")]
@@ -131,6 +139,12 @@ impl MockWechat {
                 let WhichApp { appid } = read(request).await?;
                 self.kill_token(&AppId::parse(&appid).map_err(ControlError::AppId)?);
                 Ok(done())
+            }
+            ("/_mock/push", &Method::POST) => {
+                Ok(found(&self.order_push(read(request).await?).await?))
+            }
+            ("/_mock/push_verify", &Method::POST) => {
+                Ok(found(&self.order_verification(read(request).await?).await?))
             }
             ("/_mock/userdata", &Method::POST) => {
                 let asked: UserDataRequest = read(request).await?;
@@ -178,6 +192,9 @@ impl ControlError {
             Self::Api | Self::AppId(_) | Self::Json(_) | Self::Misbehaviour(_) | Self::User => {
                 StatusCode::BAD_REQUEST
             }
+            Self::Push(BadPush::Send(SendError::NoAnswer(_))) => StatusCode::BAD_GATEWAY,
+            Self::Push(BadPush::Send(SendError::Client(_))) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Push(_) => StatusCode::BAD_REQUEST,
             Self::Body(error) => error.status(),
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Route => StatusCode::NOT_FOUND,
@@ -199,6 +216,9 @@ fn allowed(path: &str) -> Option<&'static str> {
         "/_mock/code"
         | "/_mock/expire_token"
         | "/_mock/phone"
+        | "/_mock/phone_code"
+        | "/_mock/push"
+        | "/_mock/push_verify"
         | "/_mock/rotate"
         | "/_mock/userdata" => Some("POST"),
         _ => None,

@@ -12,6 +12,9 @@ mod control;
 mod data_calls;
 mod login;
 mod misbehave;
+mod push;
+mod push_control;
+mod push_send;
 mod session_calls;
 mod token_calls;
 mod tokens;
@@ -44,6 +47,8 @@ use crate::sim::wechat::users::{User, Users};
 
 pub use crate::sim::wechat::api::Api;
 pub use crate::sim::wechat::misbehave::Misbehaviour;
+pub use crate::sim::wechat::push::{BadMessage, PushFormat, PushMode, PushRequest, PushSettings};
+pub use crate::sim::wechat::push_send::{Delivered, SendError};
 pub use crate::sim::wechat::user_data::{Raw, Sealed};
 pub use crate::sim::wechat::users::UserName;
 

@@ -26,9 +26,9 @@ impl MockWechat {
     pub(super) fn token(&self, call: &Call) -> Result<Answer, Refusal> {
         call.require_get()?;
         let app = self.asker(
-            call.parameter("grant_type"),
-            call.parameter("appid"),
-            call.parameter("secret"),
+            call.parameter("grant_type").as_deref(),
+            call.parameter("appid").as_deref(),
+            call.parameter("secret").as_deref(),
         )?;
         let now = self.now();
         Ok(given(&self.0.state.lock().tokens.plain(&app, now)))
@@ -38,7 +38,11 @@ impl MockWechat {
     pub(super) fn stable_token(&self, call: &Call) -> Result<Answer, Refusal> {
         call.require_post()?;
         let asked: StableTokenRequest = call.posted()?;
-        let app = self.asker(asked.grant_type, asked.appid, asked.secret)?;
+        let app = self.asker(
+            asked.grant_type.as_deref(),
+            asked.appid.as_deref(),
+            asked.secret.as_deref(),
+        )?;
         let now = self.now();
         let tokens = &mut self.0.state.lock().tokens;
         if asked.force_refresh {
@@ -72,17 +76,17 @@ impl MockWechat {
     /// The mini program that asks for a token.
     fn asker(
         &self,
-        grant_type: Option<String>,
-        appid: Option<String>,
-        secret: Option<String>,
+        grant_type: Option<&str>,
+        appid: Option<&str>,
+        secret: Option<&str>,
     ) -> Result<AppId, Refusal> {
-        if grant_type.as_deref() != Some(GRANT_TYPE) {
+        if grant_type != Some(GRANT_TYPE) {
             return Err(Refusal::GRANT_TYPE);
         }
-        let there = |text: Option<String>| text.filter(|text| !text.is_empty());
-        let appid = there(appid).ok_or(Refusal::APPID_MISSING)?;
-        let secret = there(secret).ok_or(Refusal::SECRET_MISSING)?;
-        self.check_app(&appid, &secret)
+        let there = |text: &&str| !text.is_empty();
+        let appid = appid.filter(there).ok_or(Refusal::APPID_MISSING)?;
+        let secret = secret.filter(there).ok_or(Refusal::SECRET_MISSING)?;
+        self.check_app(appid, secret)
     }
 }
 

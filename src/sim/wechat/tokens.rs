@@ -185,7 +185,7 @@ impl Tokens {
     fn lasting(&mut self, app: &AppId, now: Timestamp) -> Option<Given> {
         let token = self.line(app, Kind::Stable).current.clone()?;
         let left = self.issued.get(&token)?.expires.since(now);
-        (left > OVERLAP).then(|| Given {
+        (left > OVERLAP).then_some(Given {
             token,
             expires_in_secs: left.as_secs(),
         })

@@ -72,6 +72,11 @@ impl Users {
         (openid(app, name).as_str() == id).then(|| name.clone())
     }
 
+    /// Whether anybody has this openid in any mini program.
+    pub(super) fn is_openid(&mut self, id: &str) -> bool {
+        self.names.get(id).is_some()
+    }
+
     /// The user, who has the same session_key until it is rotated.
     pub(super) fn find(&mut self, app: &AppId, name: &UserName) -> User {
         User {
@@ -146,5 +151,6 @@ mod tests {
         assert_eq!(users.name_of(&one, in_one.openid.as_str()), Some(alice));
         assert_eq!(users.name_of(&two, in_one.openid.as_str()), None);
         assert_eq!(users.name_of(&one, "o"), None);
+        assert!(users.is_openid(in_two.openid.as_str()) && !users.is_openid("o"));
     }
 }

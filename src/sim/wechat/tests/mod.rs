@@ -1,6 +1,7 @@
 //! The simulated WeChat over a socket, as the gate and a developer meet it.
 
 mod apis;
+mod pushes;
 mod tokens;
 
 use super::*;
@@ -362,6 +363,8 @@ async fn help_and_calls_can_be_read() {
         "userdata",
         "phone",
         "phone_code",
+        "push",
+        "push_verify",
         "rotate",
         "expire_token",
         "misbehave",
