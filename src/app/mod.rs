@@ -32,7 +32,7 @@ use crate::config::Config;
 use crate::domain::clock::Clock;
 use crate::gateway::control::Control;
 use crate::gateway::desk::Desk;
-use crate::gateway::{Gateway, Shared};
+use crate::gateway::{Budgets, Gateway, Shared};
 use crate::server::capacity::Capacity;
 use crate::server::crew::{Crew, Seat};
 use crate::server::inherited::Inherited;
@@ -236,6 +236,7 @@ fn share(
         settings: ArcSwap::from_pointee(config.gateway.clone()),
         desk: Desk::new(control, wechat, store.clone(), clock.clone()),
         store,
+        budgets: Budgets::default(),
         clock: clock.clone(),
         upstreams: upstreams
             .map(|settings| upstream::Shared::new(settings, workers))

@@ -19,6 +19,7 @@ mod fault;
 mod header;
 mod identity;
 mod key;
+mod limits;
 mod log;
 mod login;
 mod nearest;
@@ -160,6 +161,7 @@ fn read(root: &Key<'_>) -> Option<Config> {
     let mut taken = server.listen.clone();
     taken.extend(admin.listen.map(Listen::Tcp));
     let egress = egress::read(&root.table("egress"), &taken, apps.as_deref());
+    let rates = limits::read(&root.table("limits"));
     let first = apps.as_ref().and_then(|apps| apps.first());
     let log = log::read(&root.table("log"), first.map(|app| &app.secret));
     Some(Config {
@@ -174,6 +176,7 @@ fn read(root: &Key<'_>) -> Option<Config> {
             decrypt,
             session,
             limits,
+            rates,
         },
         store,
         admin,

@@ -2,7 +2,7 @@
 //! it leaves this list.
 
 /// Tables and keys, the latter below any table of that name.
-const PLANNED: [&str; 24] = [
+const PLANNED: [&str; 23] = [
     "admin.token",
     "admin.token_env",
     "admin.token_file",
@@ -15,7 +15,6 @@ const PLANNED: [&str; 24] = [
     "errors",
     "identity.hmac",
     "identity.jwt",
-    "limits",
     "login.hook",
     "paths.auth",
     "paths.jwks",

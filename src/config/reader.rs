@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::config::document::Value;
 use crate::config::key::Key;
 use crate::config::value;
+use crate::domain::rate::Rate;
 
 /// One text out of a list.
 pub(super) struct Item<'a> {
@@ -117,6 +118,20 @@ impl<'a> Key<'a> {
             default,
             read,
             r#"a duration such as "15s", "5m" or "7d", or "0" for off"#,
+        )
+    }
+
+    /// A rate, or `"0"` for none.
+    pub(super) fn rate_or_off(&self, default: Option<Rate>) -> Option<Rate> {
+        let read = |value: &Value| match value {
+            Value::Text(text) | Value::Environment(text) if text == "0" => Some(None),
+            Value::Text(text) | Value::Environment(text) => value::rate(text).map(Some),
+            _ => None,
+        };
+        self.read(
+            default,
+            read,
+            r#"a rate such as "30/1m" or "1000/1h", or "0" for off"#,
         )
     }
 

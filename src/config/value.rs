@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 
 use crate::config::document::Value;
+use crate::domain::rate::Rate;
 
 /// Nobody means more, and adding it to a moment can never overflow.
 const LONGEST: Duration = Duration::from_hours(10 * 365 * 24);
@@ -20,6 +21,14 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
     }
     let duration = humantime::parse_duration(text).ok()?;
     (duration.is_zero() || (SHORTEST..=LONGEST).contains(&duration)).then_some(duration)
+}
+
+/// `"30/1m"`: so often within so long.
+pub(super) fn rate(text: &str) -> Option<Rate> {
+    let (count, per) = text.split_once('/')?;
+    let digits = count.bytes().all(|byte| byte.is_ascii_digit());
+    let count = count.parse().ok().filter(|_| digits)?;
+    Rate::new(count, duration(per)?)
 }
 
 /// `"1MiB"`, or a number of bytes.
@@ -91,6 +100,18 @@ mod tests {
             "∞",
         ] {
             assert_eq!(duration(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn rates_are_written_as_a_count_within_a_duration() {
+        let rate = |count, seconds| Rate::new(count, Duration::from_secs(seconds));
+        assert_eq!(super::rate("30/1m"), rate(30, 60));
+        assert_eq!(super::rate("1000/1h 30m"), rate(1000, 5400));
+        for wrong in [
+            "", "30", "30/", "/1m", "30/0", "0/1m", "-3/1m", "+3/1m", "3/1", "a/1m",
+        ] {
+            assert_eq!(super::rate(wrong), None, "{wrong}");
         }
     }
 

@@ -14,6 +14,7 @@ pub mod identity;
 pub mod limits;
 pub mod path;
 pub mod peer;
+pub mod rate;
 pub mod readings;
 pub mod referer;
 mod rfc7239;

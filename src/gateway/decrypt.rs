@@ -16,7 +16,7 @@ use crate::domain::limits;
 use crate::domain::secret::SessionKey;
 use crate::domain::session::Live;
 use crate::gateway::fields::{Fields, encoding};
-use crate::gateway::refusal::Refusal;
+use crate::gateway::refusal::{Budget, Refusal};
 use crate::gateway::reply::{json_text, require_post};
 use crate::gateway::{Gateway, Visit};
 use crate::server::body::RequestBody;
@@ -50,7 +50,14 @@ impl Gateway {
             let appid = live.holder().app.as_str();
             tracing::debug!(message = event::CLIENT_HOLDS_SESSION_KEY, appid);
         }
-        let opened = self.open(visit, &live, &Sealed::read(&fields)?)?;
+        let sealed = Sealed::read(&fields)?;
+        let (budgets, session) = (&self.shared.budgets, live.session().digest());
+        let rate = visit.settings.rates.decrypt_failures_per_session;
+        budgets
+            .decrypt(session, rate, self.shared.clock.now())
+            .map_err(|used_up| Budget::DecryptFailures.refusal(used_up))?;
+        let opened = self.open(visit, &live, &sealed)?;
+        budgets.decrypted(session, rate);
         Ok(json_text(opened))
     }
 

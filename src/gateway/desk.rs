@@ -278,11 +278,7 @@ impl Inner {
     }
 
     fn remember_refusal(&self, digest: CodeDigest, error: &Arc<RedeemError>) {
-        let final_word = matches!(
-            **error,
-            RedeemError::CodeInvalid { .. } | RedeemError::CodeUsed { .. }
-        );
-        if final_word {
+        if error.blames_code() {
             let until = self.clock.now().plus(limits::LOGIN_CODE_LIFE);
             self.refused.insert(
                 digest,

@@ -12,11 +12,13 @@ use crate::crypto::token;
 use crate::domain::id::AppId;
 use crate::domain::identity::{Clean, Presented, TokenClaim};
 use crate::domain::limits;
+use crate::domain::peer::Address;
 use crate::domain::referer::Referer;
 use crate::domain::secret::LoginCode;
-use crate::gateway::desk::{LoggedIn, NoOutcome};
+use crate::domain::token::TokenDigest;
+use crate::gateway::desk::{LoggedIn, NoOutcome, Outcome};
 use crate::gateway::fields::{Fields, encoding};
-use crate::gateway::refusal::Refusal;
+use crate::gateway::refusal::{Budget, Refusal};
 use crate::gateway::reply::{json, require_post};
 use crate::gateway::{App, AppHints, Gateway, Settings, Visit};
 use crate::server::body::RequestBody;
@@ -63,9 +65,7 @@ impl Gateway {
             TokenClaim::None | TokenClaim::Malformed => None,
         };
         let outcome = self
-            .shared
-            .desk
-            .redeem(app, code, replaces, &settings)
+            .redeem(visit, (app, code), replaces, presented.origin().client())
             .await?;
         let logged_in = outcome.map_err(|error| Refusal::Login {
             error,
@@ -73,6 +73,40 @@ impl Gateway {
         })?;
         visit.entry.logged_in(&logged_in.holder);
         Ok(self.login_answer(&settings, &logged_in))
+    }
+
+    /// Has a code redeemed, within what `[limits]` allows.
+    async fn redeem(
+        &self,
+        visit: &Visit<'_>,
+        (app, code): (&App, LoginCode),
+        replaces: Option<TokenDigest>,
+        client: Address,
+    ) -> Result<Outcome, Refusal> {
+        let (shared, rates) = (&self.shared, visit.settings.rates);
+        let refused = rates.refused_logins_per_ip;
+        let attempt = shared
+            .budgets
+            .attempt((client, visit.peer), refused, &shared.clock);
+        let attempt = attempt
+            .await
+            .map_err(|used_up| Budget::RefusedLogins.refusal(used_up))?;
+        shared
+            .budgets
+            .log_in(&app.id, rates.logins_per_app, shared.clock.now())
+            .map_err(|used_up| Budget::LoginsOfApp.refusal(used_up))?;
+        let (shared, settings) = (Arc::clone(&self.shared), Arc::clone(&visit.settings));
+        let app = app.clone();
+        // A task of its own: who hangs up before WeChat has answered is counted all the same.
+        let counted = tokio::task::spawn_local(async move {
+            let outcome = shared.desk.redeem(&app, code, replaces, &settings).await?;
+            if outcome.as_ref().is_err_and(|error| error.blames_code()) {
+                attempt.refused(shared.clock.now());
+            }
+            Ok::<_, NoOutcome>(outcome)
+        });
+        let outcome = counted.await.map_err(|_panicked| NoOutcome::Lost)??;
+        Ok(outcome)
     }
 
     fn login_answer(&self, settings: &Settings, logged_in: &LoggedIn) -> Response<Bytes> {

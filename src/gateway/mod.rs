@@ -5,6 +5,7 @@
 
 mod authenticate;
 pub mod body;
+mod budgets;
 pub mod control;
 mod decrypt;
 pub mod desk;
@@ -20,6 +21,7 @@ pub mod route;
 mod session;
 mod settings;
 
+pub use budgets::{Budgets, Rates};
 pub use settings::{App, AppHints, Decrypt, Login, Session, Settings};
 
 use std::cell::RefCell;
@@ -54,6 +56,8 @@ pub struct Shared {
     pub store: Store,
     /// Where login codes are redeemed.
     pub desk: Desk,
+    /// What clients have used up of `[limits]`.
+    pub budgets: Budgets,
     /// The time of day.
     pub clock: Clock,
     /// The app servers, in the order of the configuration.

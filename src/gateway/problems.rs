@@ -66,7 +66,7 @@ problems! {
     LOGIN_CODE_USED = 400 "login_code_used" "Login code used" Relogin;
     METHOD_NOT_ALLOWED = 405 "method_not_allowed" "Method not allowed" Fix;
     OVERLOADED = 503 "overloaded" "Overloaded" Retry;
-    RATE_LIMITED = 429 "rate_limited" "Too many logins" Retry;
+    RATE_LIMITED = 429 "rate_limited" "Too many requests" Retry;
     SESSION_EXPIRED = 401 "session_expired" "Session expired" Relogin;
     SESSION_REQUIRED = 401 "session_required" "Session required" Relogin;
     UNKNOWN_APP = 400 "unknown_app" "Unknown mini program" Fix;

@@ -10,6 +10,7 @@ use http::{HeaderValue, Response};
 
 use crate::domain::id::AppId;
 use crate::domain::identity::Unclean;
+use crate::gateway::budgets::UsedUp;
 use crate::gateway::control::Busy;
 use crate::gateway::problems::{self, Action, Kind};
 use crate::gateway::route::Ambiguous;
@@ -21,10 +22,10 @@ use crate::upstream;
 use crate::wechat::error::RedeemError;
 
 /// Seconds after which trying again makes sense when something was too busy.
-const RETRY_SOON: u32 = 2;
+const RETRY_SOON: u64 = 2;
 
 /// Seconds after which WeChat counts a user's logins anew.
-const RETRY_NEXT_MINUTE: u32 = 60;
+const RETRY_NEXT_MINUTE: u64 = 60;
 
 /// Why a request is refused.
 #[derive(Debug)]
@@ -39,6 +40,7 @@ pub(in crate::gateway) enum Refusal {
     Login { error: Arc<RedeemError>, app: AppId },
     MethodNotAllowed { allowed: &'static str },
     Overloaded,
+    RateLimited { budget: Budget, retry_after: u64 },
     SessionExpired,
     SessionRequired,
     Unclean(Unclean),
@@ -46,6 +48,41 @@ pub(in crate::gateway) enum Refusal {
     UnsupportedMediaType,
     Upstream(upstream::Error),
     UriTooLong(usize),
+}
+
+/// Which of `[limits]` is used up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::gateway) enum Budget {
+    DecryptFailures,
+    LoginsOfApp,
+    RefusedLogins,
+}
+
+impl Budget {
+    fn detail(self) -> &'static str {
+        match self {
+            Self::DecryptFailures => {
+                "too much of what this session sent could not be decrypted; wait, call wx.login, log \
+                 in, and obtain the data from WeChat again"
+            }
+            Self::LoginsOfApp => {
+                "this mini program has more logins than its gate is set to allow; wait, then log in \
+                 with a new code"
+            }
+            Self::RefusedLogins => {
+                "WeChat refused too many login codes from this address; wait, then log in with a new \
+                 code"
+            }
+        }
+    }
+
+    /// The refusal of who has used it up.
+    pub(in crate::gateway) fn refusal(self, used_up: UsedUp) -> Refusal {
+        Refusal::RateLimited {
+            budget: self,
+            retry_after: used_up.retry_after,
+        }
+    }
 }
 
 impl Refusal {
@@ -61,6 +98,7 @@ impl Refusal {
             Self::Login { error, .. } => login_kind(error),
             Self::MethodNotAllowed { .. } => problems::METHOD_NOT_ALLOWED,
             Self::Overloaded => problems::OVERLOADED,
+            Self::RateLimited { .. } => problems::RATE_LIMITED,
             Self::SessionExpired => problems::SESSION_EXPIRED,
             Self::SessionRequired => problems::SESSION_REQUIRED,
             Self::UnknownApp(_) => problems::UNKNOWN_APP,
@@ -86,6 +124,7 @@ impl Refusal {
             Self::Login { error, app } => login_detail(error, app),
             Self::MethodNotAllowed { allowed } => format!("use {allowed}"),
             Self::Overloaded => "too much at once; try again shortly".to_owned(),
+            Self::RateLimited { budget, .. } => budget.detail().to_owned(),
             Self::SessionExpired => "the session is unknown, has ended or has run out; call \
                 wx.login, log in, and retry once with the new token in Authorization: Bearer"
                 .to_owned(),
@@ -143,12 +182,15 @@ impl Refusal {
     }
 
     /// Seconds after which trying again makes sense. Who is told to retry is told when.
-    fn retry_after(&self) -> Option<u32> {
+    fn retry_after(&self) -> Option<u64> {
+        if let Self::RateLimited { retry_after, .. } = self {
+            return Some(*retry_after);
+        }
         if let Self::Login { error, .. } = self
             && let RedeemError::Paused { retry_after } = **error
         {
             let begun = retry_after.as_millis().div_ceil(1000).max(1);
-            return Some(u32::try_from(begun).unwrap_or(u32::MAX));
+            return Some(u64::try_from(begun).unwrap_or(u64::MAX));
         }
         match self.kind() {
             problems::RATE_LIMITED => Some(RETRY_NEXT_MINUTE),

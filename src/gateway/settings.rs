@@ -12,6 +12,7 @@ use crate::domain::id::AppId;
 use crate::domain::identity::{Clean, IdentityRules, is_method_override};
 use crate::domain::secret::AppSecret;
 use crate::domain::session::Lifetimes;
+use crate::gateway::budgets::Rates;
 use crate::gateway::refusal::Refusal;
 use crate::gateway::route::{Access, Line, Require, Routes};
 use crate::server::Limits;
@@ -37,6 +38,8 @@ pub struct Settings {
     pub session: Session,
     /// `[server.limits]`.
     pub limits: Limits,
+    /// `[limits]`.
+    pub rates: Rates,
 }
 
 /// One registered mini program.

@@ -299,6 +299,11 @@ impl RedeemError {
         }
     }
 
+    /// Whether WeChat refused the code for what it is: whoever sent it is to blame.
+    pub const fn blames_code(&self) -> bool {
+        matches!(self, Self::CodeInvalid { .. } | Self::CodeUsed { .. })
+    }
+
     /// Whether the same code may still be good after this.
     pub const fn retry_same_code(&self) -> bool {
         match self {

@@ -24,6 +24,7 @@ mod grpc;
 mod h2_conformance;
 mod hosts;
 mod http2;
+mod limits;
 mod listening;
 mod login;
 mod login_races;

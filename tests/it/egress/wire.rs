@@ -8,6 +8,7 @@ use super::{SEND, call, is_refused, send, setup};
 use crate::support::app::Seen;
 use crate::support::played::Played;
 use crate::support::raw::Request;
+use crate::support::reader::Reader;
 use crate::support::{STUCK, Setup, World};
 
 const TOKEN: &str = "the_real+token";
@@ -23,27 +24,7 @@ struct Noted {
 async fn start(answer: &'static str) -> Noted {
     let seen = Arc::<Mutex<Vec<Seen>>>::default();
     let noted = Arc::clone(&seen);
-    let wechat = Played::start(move |_number, mut reader| {
-        let noted = Arc::clone(&noted);
-        async move {
-            while let Some(mut head) = reader.head().await {
-                reader.body(&mut head).await;
-                let about_token = head.target == "/cgi-bin/stable_token";
-                noted.lock().push(head);
-                if about_token {
-                    let body = format!(r#"{{"access_token":"{TOKEN}","expires_in":7200}}"#);
-                    let length = body.len();
-                    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
-                    reader.say(&(head + &body)).await;
-                } else {
-                    reader.say(answer).await;
-                    if answer.contains("Connection: close") {
-                        break;
-                    }
-                }
-            }
-        }
-    });
+    let wechat = Played::start(move |_number, reader| play(reader, Arc::clone(&noted), answer));
     let wechat = wechat.await;
     let setup = Setup {
         wechat_url: Some(format!("http://{}", wechat.address)),
@@ -53,6 +34,22 @@ async fn start(answer: &'static str) -> Noted {
         world: setup.start().await,
         seen,
         _wechat: wechat,
+    }
+}
+
+async fn play(mut reader: Reader, noted: Arc<Mutex<Vec<Seen>>>, answer: &'static str) {
+    let body = format!(r#"{{"access_token":"{TOKEN}","expires_in":7200}}"#);
+    let length = body.len();
+    let given = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}");
+    while let Some(mut head) = reader.head().await {
+        reader.body(&mut head).await;
+        let about_token = head.target == "/cgi-bin/stable_token";
+        noted.lock().push(head);
+        let said = if about_token { &given } else { answer };
+        reader.say(said).await;
+        if said.contains("Connection: close") {
+            break;
+        }
     }
 }
 
@@ -151,10 +148,11 @@ async fn a_large_upload_is_passed_on_whole_and_sent_once_only() {
 #[tokio::test]
 async fn an_upload_without_a_length_is_passed_on_whole() {
     let noted = start(OK).await;
+    let piece = vec![b'x'; 0x10000];
     let mut body = Vec::new();
     for _ in 0..40 {
         body.extend_from_slice(b"10000\r\n");
-        body.extend_from_slice(&[b'x'; 0x10000]);
+        body.extend_from_slice(&piece);
         body.extend_from_slice(b"\r\n");
     }
     body.extend_from_slice(b"0\r\n\r\n");

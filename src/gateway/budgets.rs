@@ -1,0 +1,304 @@
+//! What is used up of `[limits]`, by whom. Bounds what one address, or one session, can cost the
+//! operator at WeChat, and how often one session can try to have something decrypted. Memory is
+//! bounded as well: of too many addresses those that were not seen for longest are forgotten.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use moka::sync::Cache;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::id::AppId;
+use crate::domain::peer::{Address, Peer};
+use crate::domain::rate::{Rate, Spent};
+use crate::domain::token::TokenDigest;
+use crate::telemetry::event;
+
+/// Addresses that are remembered, and sessions whose data could not be decrypted: some megabytes.
+const MAX_REMEMBERED: u64 = 65_536;
+
+/// How long what was used up is remembered at most, without new use. Longer rates are forgotten a
+/// little early by those who wait that long.
+const REMEMBERED_FOR: Duration = Duration::from_hours(24);
+
+/// How long a login waits for others from its address, whose outcome decides whether it may be tried:
+/// a call to WeChat takes no longer, as a rule.
+const WAIT_FOR_OTHERS: Duration = Duration::from_secs(6);
+
+/// The network of one subscriber, in bits of an IPv6 address (RFC 6177).
+const SUBSCRIBER_BITS: u32 = 64;
+
+/// `[limits]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rates {
+    /// Codes that WeChat refuses, of one client address.
+    pub refused_logins_per_ip: Option<Rate>,
+    /// Logins at one mini program.
+    pub logins_per_app: Option<Rate>,
+    /// Data that cannot be decrypted, of one session.
+    pub decrypt_failures_per_session: Option<Rate>,
+}
+
+/// Nothing is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::gateway) struct UsedUp {
+    /// Seconds until there is something again.
+    pub(in crate::gateway) retry_after: u64,
+}
+
+/// What is used up, by everybody.
+#[derive(Debug)]
+pub struct Budgets {
+    addresses: Cache<IpAddr, Arc<Account>>,
+    apps: Cache<AppId, Arc<Mutex<Spent>>>,
+    sessions: Cache<TokenDigest, Arc<Mutex<Spent>>>,
+    warned: AtomicBool,
+}
+
+/// What one address has used up.
+#[derive(Debug, Default)]
+struct Account {
+    state: Mutex<State>,
+    /// A login has ended.
+    ended: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    spent: Spent,
+    /// Logins whose outcome is not known yet. Each may use one up.
+    under_way: u32,
+}
+
+impl Default for Budgets {
+    fn default() -> Self {
+        Self {
+            addresses: bounded(),
+            apps: bounded(),
+            sessions: bounded(),
+            warned: AtomicBool::new(false),
+        }
+    }
+}
+
+fn bounded<K, V>() -> Cache<K, V>
+where
+    K: Eq + std::hash::Hash + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    Cache::builder()
+        .max_capacity(MAX_REMEMBERED)
+        .time_to_idle(REMEMBERED_FOR)
+        .build()
+}
+
+/// A login that is being tried. Counts as not refused unless said otherwise.
+#[derive(Debug)]
+pub(in crate::gateway) struct Attempt {
+    account: Option<(Arc<Account>, Rate)>,
+}
+
+impl Budgets {
+    /// Counts a login at this mini program.
+    pub(in crate::gateway) fn log_in(
+        &self,
+        app: &AppId,
+        rate: Option<Rate>,
+        now: Timestamp,
+    ) -> Result<(), UsedUp> {
+        let Some(rate) = rate else { return Ok(()) };
+        let spent = self.apps.get_with_by_ref(app, Arc::default);
+        take(&mut spent.lock(), rate, now)
+    }
+
+    /// Asks whether a login from this address may be tried. When others from there are being tried
+    /// and might use up what is left, it waits for them: so no flood of parallel logins gets past the
+    /// limit, and honest people behind one address are not refused for being many.
+    pub(in crate::gateway) async fn attempt(
+        &self,
+        (client, peer): (Address, &Peer),
+        rate: Option<Rate>,
+        clock: &Clock,
+    ) -> Result<Attempt, UsedUp> {
+        let (Some(rate), Some(network)) = (rate, self.limited(client, peer)) else {
+            return Ok(Attempt { account: None });
+        };
+        let account = self.addresses.get_with(network, Arc::default);
+        let deadline = Instant::now() + WAIT_FOR_OTHERS;
+        loop {
+            // Enlisted before the look, so that nobody ends unnoticed in between.
+            let mut ended = std::pin::pin!(account.ended.notified());
+            ended.as_mut().enable();
+            match account.begin(rate, clock.now()) {
+                Begun::Yes => {
+                    let account = Some((Arc::clone(&account), rate));
+                    return Ok(Attempt { account });
+                }
+                Begun::No(used_up) => return Err(used_up),
+                Begun::NotYet => {}
+            }
+            if tokio::time::timeout_at(deadline, ended).await.is_err() {
+                return Err(UsedUp { retry_after: 1 });
+            }
+        }
+    }
+
+    /// The network whose logins are counted together; none where an address says nothing about who
+    /// is behind it: a proxy on this machine or in this network that nobody declared to be one.
+    fn limited(&self, client: Address, peer: &Peer) -> Option<IpAddr> {
+        if !peer.is_trusted() && is_nearby(peer.address()) {
+            if !self.warned.swap(true, Ordering::Relaxed) {
+                let add = as_trusted(peer.address());
+                tracing::warn!(message = event::NEARBY_PEER_NOT_LIMITED, add);
+            }
+            return None;
+        }
+        match client {
+            Address::Ip(IpAddr::V6(ip)) => {
+                let mask = u128::MAX << SUBSCRIBER_BITS;
+                Some(Ipv6Addr::from_bits(ip.to_bits() & mask).into())
+            }
+            Address::Ip(ip) => Some(ip),
+            Address::Unix => None,
+        }
+    }
+
+    /// Counts a try to have something decrypted as a failure, until it is known to be none.
+    pub(in crate::gateway) fn decrypt(
+        &self,
+        session: &TokenDigest,
+        rate: Option<Rate>,
+        now: Timestamp,
+    ) -> Result<(), UsedUp> {
+        let Some(rate) = rate else { return Ok(()) };
+        let spent = self.sessions.get_with(*session, Arc::default);
+        take(&mut spent.lock(), rate, now)
+    }
+
+    /// It was none.
+    pub(in crate::gateway) fn decrypted(&self, session: &TokenDigest, rate: Option<Rate>) {
+        if let (Some(rate), Some(spent)) = (rate, self.sessions.get(session)) {
+            spent.lock().give_back(rate);
+        }
+    }
+}
+
+fn take(spent: &mut Spent, rate: Rate, now: Timestamp) -> Result<(), UsedUp> {
+    if spent.left(rate, now) == 0 {
+        let retry_after = spent.seconds_to_wait(rate, now);
+        return Err(UsedUp { retry_after });
+    }
+    spent.spend(rate, now);
+    Ok(())
+}
+
+enum Begun {
+    Yes,
+    /// Logins under way may use up what is left.
+    NotYet,
+    No(UsedUp),
+}
+
+impl Account {
+    fn begin(&self, rate: Rate, now: Timestamp) -> Begun {
+        let mut state = self.state.lock();
+        match state.spent.left(rate, now) {
+            0 => Begun::No(UsedUp {
+                retry_after: state.spent.seconds_to_wait(rate, now),
+            }),
+            left if left <= state.under_way => Begun::NotYet,
+            _ => {
+                state.under_way += 1;
+                Begun::Yes
+            }
+        }
+    }
+}
+
+impl Attempt {
+    /// WeChat refused the code.
+    pub(in crate::gateway) fn refused(&self, now: Timestamp) {
+        if let Some((account, rate)) = &self.account {
+            account.state.lock().spent.spend(*rate, now);
+        }
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if let Some((account, _)) = &self.account {
+            let mut state = account.state.lock();
+            state.under_way = state.under_way.saturating_sub(1);
+            drop(state);
+            account.ended.notify_waiters();
+        }
+    }
+}
+
+/// Whether the address is of this machine or of a network of its own: RFC 1918, RFC 4193, RFC 6598,
+/// loopback and link-local ones.
+fn is_nearby(address: Address) -> bool {
+    match address {
+        Address::Ip(IpAddr::V4(ip)) => {
+            let shared = ip.octets().first() == Some(&100) && ip.to_bits() >> 22 == 0x191;
+            ip.is_loopback() || ip.is_private() || ip.is_link_local() || shared
+        }
+        Address::Ip(IpAddr::V6(ip)) => {
+            ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local()
+        }
+        Address::Unix => true,
+    }
+}
+
+/// What `server.trusted_proxies` would have to say.
+fn as_trusted(address: Address) -> String {
+    match address {
+        Address::Ip(ip @ IpAddr::V4(_)) => format!("{ip}/32"),
+        Address::Ip(ip @ IpAddr::V6(_)) => format!("{ip}/128"),
+        Address::Unix => "unix".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[test]
+    fn only_addresses_of_networks_of_ones_own_are_nearby() {
+        for near in [
+            "127.0.0.1",
+            "10.0.0.1",
+            "192.168.1.1",
+            "169.254.0.1",
+            "100.64.0.1",
+            "100.127.255.255",
+            "::1",
+            "fd00::1",
+            "fe80::1",
+        ] {
+            let ip: IpAddr = near.parse().unwrap();
+            assert!(is_nearby(ip.into()), "{near}");
+        }
+        for far in [
+            "8.8.8.8",
+            "100.63.255.255",
+            "100.128.0.0",
+            "172.32.0.1",
+            "2001:db8::1",
+        ] {
+            let ip: IpAddr = far.parse().unwrap();
+            assert!(!is_nearby(ip.into()), "{far}");
+        }
+        assert_eq!(
+            as_trusted(IpAddr::from(Ipv4Addr::LOCALHOST).into()),
+            "127.0.0.1/32"
+        );
+    }
+}
