@@ -109,7 +109,7 @@ fn what_the_example_shows_as_a_comment_works_when_uncommented() {
             text
         }
     }));
-    assert_eq!(texts.len(), 9);
+    assert_eq!(texts.len(), 12);
     for text in texts {
         let text = text
             .replace("/run/secrets/wx_app_secret_previous", &secret)

@@ -1,5 +1,7 @@
 //! Who may call, and over what.
 
+use std::process::Command;
+
 use serde_json::json;
 
 use super::{SEND, call, is_refused, relayed, setup};
@@ -54,4 +56,25 @@ async fn a_call_over_tls_is_like_any_other() {
         .write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         .await;
     assert_eq!(connection.piece().await, b"");
+}
+
+#[tokio::test]
+async fn curl_with_http_proxy_calls_wechat_by_its_own_name() {
+    let world = setup("").start().await;
+    let proxy = format!("http://{}", world.gate.egress.unwrap());
+    let mut curl = Command::new("curl");
+    curl.args([
+        "--silent",
+        "--max-time",
+        "20",
+        "--data",
+        r#"{"scene":"a=1"}"#,
+    ])
+    .env("http_proxy", proxy)
+    .env_remove("no_proxy")
+    .env_remove("NO_PROXY")
+    .arg("http://api.weixin.qq.com/wxa/getwxacodeunlimit");
+    let ran = tokio::task::spawn_blocking(move || curl.output()).await;
+    let ran = ran.unwrap().unwrap();
+    assert!(ran.stdout.starts_with(b"\xff\xd8\xff"), "{ran:?}");
 }
