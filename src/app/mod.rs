@@ -32,7 +32,7 @@ use crate::config::Config;
 use crate::domain::clock::Clock;
 use crate::gateway::control::Control;
 use crate::gateway::desk::Desk;
-use crate::gateway::{Budgets, Gateway, Shared};
+use crate::gateway::{App, Budgets, Gateway, Shared};
 use crate::server::capacity::Capacity;
 use crate::server::crew::{Crew, Seat};
 use crate::server::inherited::Inherited;
@@ -45,6 +45,7 @@ use crate::store::Store;
 use crate::telemetry::event;
 use crate::telemetry::log::Log;
 use crate::upstream;
+use crate::wechat::access_token::Keepers;
 use crate::wechat::client::{Client, SetupError};
 
 /// How often a part of the store is cleared of what has run out; the whole takes about a minute.
@@ -232,7 +233,9 @@ fn share(
     let store = Store::in_memory(config.store);
     let control = Control::new(control.handle().clone());
     let upstreams = config.upstreams.iter().cloned();
+    let credentials = config.gateway.apps.iter().map(App::credential);
     Arc::new(Shared {
+        keepers: Keepers::new(&wechat, clock, credentials),
         settings: ArcSwap::from_pointee(config.gateway.clone()),
         desk: Desk::new(control, wechat, store.clone(), clock.clone()),
         store,

@@ -77,7 +77,12 @@ impl<'a> Key<'a> {
         let path = join(&self.path, name);
         let pattern = join(&self.pattern, shown);
         self.context.asked(&path, &pattern, table);
-        let node = self.node.and_then(|node| node.child(name));
+        let overridden = self.override_of(name);
+        if overridden.is_some() {
+            let path = join(&self.path, &name.to_ascii_lowercase());
+            self.context.asked(&path, &pattern, table);
+        }
+        let node = overridden.or_else(|| self.node.and_then(|node| node.child(name)));
         Self {
             context: self.context,
             node,
@@ -86,6 +91,13 @@ impl<'a> Key<'a> {
             pattern,
             lost: self.lost,
         }
+    }
+
+    /// What the environment, whose names have no letter case, says of a key with capital letters.
+    fn override_of(&self, name: &str) -> Option<&'a Node> {
+        let lower = name.to_ascii_lowercase();
+        let node = self.node.filter(|_| lower != name)?.child(&lower)?;
+        matches!(node.value, Value::Environment(_)).then_some(node)
     }
 
     /// An item of this list.

@@ -10,11 +10,13 @@ mod access;
 mod address;
 mod admin;
 mod apps;
+mod compat;
 mod context;
 mod cover;
 mod document;
 mod egress;
 mod env;
+mod errors;
 mod fault;
 mod header;
 mod identity;
@@ -162,6 +164,8 @@ fn read(root: &Key<'_>) -> Option<Config> {
     taken.extend(admin.listen.map(Listen::Tcp));
     let egress = egress::read(&root.table("egress"), &taken, apps.as_deref());
     let rates = limits::read(&root.table("limits"));
+    let errors = errors::read(&root.table("errors"));
+    let field_names = compat::read(&root.table("compat"));
     let first = apps.as_ref().and_then(|apps| apps.first());
     let log = log::read(&root.table("log"), first.map(|app| &app.secret));
     Some(Config {
@@ -177,6 +181,8 @@ fn read(root: &Key<'_>) -> Option<Config> {
             session,
             limits,
             rates,
+            errors,
+            field_names,
         },
         store,
         admin,

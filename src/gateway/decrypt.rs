@@ -5,6 +5,8 @@
 //! could not be opened would let a client make data of its own: so every failure is one answer, and
 //! every key is tried to the end.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::Response;
 
@@ -15,10 +17,10 @@ use crate::domain::identity::{Clean, Presented};
 use crate::domain::limits;
 use crate::domain::secret::SessionKey;
 use crate::domain::session::Live;
-use crate::gateway::fields::{Fields, encoding};
+use crate::gateway::fields::{Field, Fields, encoding};
 use crate::gateway::refusal::{Budget, Refusal};
-use crate::gateway::reply::{json_text, require_post};
-use crate::gateway::{Gateway, Visit};
+use crate::gateway::reply::require_post;
+use crate::gateway::{Gateway, Visit, texts};
 use crate::server::body::RequestBody;
 use crate::telemetry::event;
 
@@ -45,7 +47,8 @@ impl Gateway {
             .into_body()
             .read_all(limits::MAX_DECRYPT_BODY_BYTES)
             .await?;
-        let fields = Fields::parse(encoding, &body)?;
+        let settings = Arc::clone(&visit.settings);
+        let fields = Fields::parse(encoding, &body, &settings.field_names)?;
         if fields.has("sessionKey") {
             let appid = live.holder().app.as_str();
             tracing::debug!(message = event::CLIENT_HOLDS_SESSION_KEY, appid);
@@ -58,7 +61,7 @@ impl Gateway {
             .map_err(|used_up| Budget::DecryptFailures.refusal(used_up))?;
         let opened = self.open(visit, &live, &sealed)?;
         budgets.decrypted(session, rate);
-        Ok(json_text(opened))
+        Ok(visit.voice.envelope.success(opened))
     }
 
     /// Tries all of the user's keys, newest first, each in full; gives what the first that fits
@@ -93,19 +96,19 @@ impl Gateway {
 }
 
 impl<'a> Sealed<'a> {
-    fn read(fields: &'a Fields) -> Result<Self, Refusal> {
-        const WRONG: &str = "send encryptedData and iv, and rawData only together with signature";
+    fn read(fields: &'a Fields<'_>) -> Result<Self, Refusal> {
+        const WRONG: &texts::Text = &texts::DECRYPT_FIELDS;
         let signed = match (
-            fields.optional("rawData", WRONG)?,
-            fields.optional("signature", WRONG)?,
+            fields.optional(Field::RawData, WRONG)?,
+            fields.optional(Field::Signature, WRONG)?,
         ) {
             (Some(raw_data), Some(signature)) => Some((raw_data, signature)),
             (None, None) => None,
             _ => return Err(Refusal::BadRequest(WRONG)),
         };
         Ok(Self {
-            encrypted_data: fields.required("encryptedData", WRONG)?,
-            iv: fields.required("iv", WRONG)?,
+            encrypted_data: fields.required(Field::EncryptedData, WRONG)?,
+            iv: fields.required(Field::Iv, WRONG)?,
             signed,
         })
     }

@@ -17,10 +17,10 @@ use crate::domain::referer::Referer;
 use crate::domain::secret::LoginCode;
 use crate::domain::token::TokenDigest;
 use crate::gateway::desk::{LoggedIn, NoOutcome, Outcome};
-use crate::gateway::fields::{Fields, encoding};
-use crate::gateway::refusal::{Budget, Refusal};
+use crate::gateway::fields::{Field, Fields, encoding};
+use crate::gateway::refusal::{Budget, Refusal, UnknownApp};
 use crate::gateway::reply::{json, require_post};
-use crate::gateway::{App, AppHints, Gateway, Settings, Visit};
+use crate::gateway::{App, AppHints, Gateway, Settings, Visit, texts};
 use crate::server::body::RequestBody;
 
 #[derive(Serialize)]
@@ -52,14 +52,12 @@ impl Gateway {
             .into_body()
             .read_all(limits::MAX_LOGIN_BODY_BYTES)
             .await?;
-        let fields = Fields::parse(encoding, &body)?;
         let settings = Arc::clone(&visit.settings);
+        let fields = Fields::parse(encoding, &body, &settings.field_names)?;
         let app = settings.choose_app(&fields, referer)?;
         visit.entry.logging_in(&app.id);
-        let code = fields.required("code", "send the code of wx.login as the field code")?;
-        let code = LoginCode::parse(code).ok_or(Refusal::BadRequest(
-            "the field code is not a code of wx.login",
-        ))?;
+        let code = fields.required(Field::Code, &texts::CODE_MISSING)?;
+        let code = LoginCode::parse(code).ok_or(Refusal::BadRequest(&texts::CODE_MALFORMED))?;
         let replaces = match presented.token() {
             TokenClaim::Token(old) => Some(token::digest(old)),
             TokenClaim::None | TokenClaim::Malformed => None,
@@ -114,34 +112,37 @@ impl Gateway {
         let ends_at = logged_in.since.plus(lifetimes.ttl);
         let holder = &logged_in.holder;
         let exposed = |expose, id| if expose { id } else { None };
-        json(&LoginAnswer {
-            // The one place where a token leaves the gate: to the client that logged in.
-            token: logged_in.token.expose(),
-            token_type: "Bearer",
-            expires_in: ends_at.seconds_from(self.shared.clock.now()),
-            idle_expires_in: lifetimes.idle_ttl.as_ref().map(Duration::as_secs),
-            appid: holder.app.as_str(),
-            openid: exposed(settings.login.expose_openid, Some(holder.openid.as_str())),
-            unionid: exposed(
-                settings.login.expose_unionid,
-                holder
-                    .unionid
-                    .as_ref()
-                    .map(crate::domain::id::UnionId::as_str),
-            ),
-        })
+        json(
+            settings.errors.envelope,
+            &LoginAnswer {
+                // The one place where a token leaves the gate: to the client that logged in.
+                token: logged_in.token.expose(),
+                token_type: "Bearer",
+                expires_in: ends_at.seconds_from(self.shared.clock.now()),
+                idle_expires_in: lifetimes.idle_ttl.as_ref().map(Duration::as_secs),
+                appid: holder.app.as_str(),
+                openid: exposed(settings.login.expose_openid, Some(holder.openid.as_str())),
+                unionid: exposed(
+                    settings.login.expose_unionid,
+                    holder
+                        .unionid
+                        .as_ref()
+                        .map(crate::domain::id::UnionId::as_str),
+                ),
+            },
+        )
     }
 }
 
 impl Settings {
     /// Which app a login is for: what the body says, else the `Referer`, else the only one there
     /// is. The `Referer` is the word of whoever sends it; it chooses, and proves nothing.
-    fn choose_app(&self, fields: &Fields, referer: Option<AppId>) -> Result<&App, Refusal> {
+    fn choose_app(&self, fields: &Fields<'_>, referer: Option<AppId>) -> Result<&App, Refusal> {
         let (referer, named) = match self.login.app_hints {
             AppHints::Ignored => (None, None),
             AppHints::Binding => (
                 referer,
-                fields.optional("appid", "the field appid is not text")?,
+                fields.optional(Field::Appid, &texts::APPID_NOT_TEXT)?,
             ),
         };
         if let Some(from) = referer.as_ref().filter(|from| self.app(from).is_none()) {
@@ -157,16 +158,12 @@ impl Settings {
                     .join(", ")
             };
             let expected = named.map_or_else(all, |app| app.id.to_string());
-            return Err(Refusal::UnknownApp(format!(
-                "the request comes from the mini program {from}, but this gate is configured for \
-                 {expected}; check the appid of the project and the gate's [[apps]]"
-            )));
+            let from = from.clone();
+            return Err(Refusal::UnknownApp(UnknownApp::Caller { from, expected }));
         }
         if let Some(named) = named {
             let app = AppId::parse(named).ok().and_then(|id| self.app(&id));
-            return app.ok_or_else(|| {
-                Refusal::UnknownApp("the appid in the body is not configured here".to_owned())
-            });
+            return app.ok_or(Refusal::UnknownApp(UnknownApp::Named));
         }
         let chosen = match (&referer, self.apps.as_slice()) {
             (Some(from), _) => self.app(from),
@@ -174,11 +171,7 @@ impl Settings {
             (None, [first, ..]) if self.login.app_hints == AppHints::Ignored => Some(first),
             (None, _) => None,
         };
-        chosen.ok_or_else(|| {
-            Refusal::UnknownApp(
-                "this gate serves several mini programs; send the field appid".to_owned(),
-            )
-        })
+        chosen.ok_or(Refusal::UnknownApp(UnknownApp::Unnamed))
     }
 }
 

@@ -10,9 +10,11 @@ pub mod control;
 mod decrypt;
 pub mod desk;
 mod entry;
+mod envelope;
 mod fields;
 mod forward;
 mod ids;
+mod language;
 mod login;
 pub mod problems;
 mod refusal;
@@ -20,9 +22,14 @@ mod reply;
 pub mod route;
 mod session;
 mod settings;
+mod texts;
+mod voice;
 
 pub use budgets::{Budgets, Rates};
-pub use settings::{App, AppHints, Decrypt, Login, Session, Settings};
+pub use envelope::Envelope;
+pub use fields::{Field, FieldNames};
+pub use language::Language;
+pub use settings::{App, AppHints, Decrypt, Errors, Login, Session, Settings};
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -41,11 +48,13 @@ use crate::gateway::forward::Forwarding;
 use crate::gateway::ids::Ids;
 use crate::gateway::refusal::Refusal;
 use crate::gateway::route::{Decision, Endpoint};
+use crate::gateway::voice::Voice;
 use crate::server::body::{Progress, RequestBody};
 use crate::server::connection::Handler;
 use crate::store::Store;
 use crate::telemetry::access::Ring;
 use crate::upstream::{self, Exchange};
+use crate::wechat::access_token::Keepers;
 
 /// What all workers share.
 #[derive(Debug)]
@@ -56,6 +65,8 @@ pub struct Shared {
     pub store: Store,
     /// Where login codes are redeemed.
     pub desk: Desk,
+    /// The access tokens of the apps. None is asked for before somebody needs it.
+    pub keepers: Keepers,
     /// What clients have used up of `[limits]`.
     pub budgets: Budgets,
     /// The time of day.
@@ -77,6 +88,7 @@ pub struct Gateway {
 struct Visit<'a> {
     settings: Arc<Settings>,
     peer: &'a Arc<Peer>,
+    voice: Voice,
     entry: Entry,
     progress: Progress,
 }
@@ -178,8 +190,10 @@ impl Handler for Gateway {
     ) -> impl Future<Output = Response<AnswerBody>> {
         let now = self.shared.clock.now();
         let id = self.ids.borrow_mut().request_id(now);
+        let settings = self.shared.settings.load_full();
         let mut visit = Visit {
-            settings: self.shared.settings.load_full(),
+            voice: Voice::of(settings.errors, request.headers()),
+            settings,
             peer,
             entry: Entry::begin(&request, peer, (now, id), self.access_log.clone()),
             progress: request.body().progress(),
@@ -220,6 +234,7 @@ impl Visit<'_> {
         self.entry.flag(refusal.flag());
         refusal.log(self.entry.request_id());
         let request_id = self.entry.request_id().to_str().unwrap_or_default();
-        refusal.into_response(request_id).map(AnswerBody::whole)
+        let response = refusal.into_response(request_id, self.voice);
+        response.map(AnswerBody::whole)
     }
 }

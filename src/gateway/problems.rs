@@ -34,8 +34,10 @@ impl Action {
 pub struct Kind {
     /// For programs. Stable.
     pub code: &'static str,
-    /// A few words for people.
+    /// A few words for people, in English.
     pub title: &'static str,
+    /// The same in Chinese.
+    pub title_zh: &'static str,
     /// The HTTP status.
     pub status: u16,
     /// What a client should do.
@@ -43,11 +45,17 @@ pub struct Kind {
 }
 
 macro_rules! problems {
-    ($($name:ident = $status:literal $code:literal $title:literal $action:ident;)*) => {
+    ($($name:ident = $status:literal $code:literal $title:literal $title_zh:literal $action:ident;)*) => {
         $(
             #[doc = concat!("`", $code, "`")]
             pub const $name: Kind =
-                Kind { code: $code, title: $title, status: $status, action: Action::$action };
+                Kind {
+                    code: $code,
+                    title: $title,
+                    title_zh: $title_zh,
+                    status: $status,
+                    action: Action::$action,
+                };
         )*
 
         /// All rows.
@@ -56,27 +64,27 @@ macro_rules! problems {
 }
 
 problems! {
-    AMBIGUOUS_PATH = 400 "ambiguous_path" "Ambiguous path" Fix;
-    BAD_REQUEST = 400 "bad_request" "Bad request" Fix;
-    BODY_TOO_LARGE = 413 "body_too_large" "Body too large" Fix;
-    DECRYPT_FAILED = 422 "decrypt_failed" "Decryption failed" Reacquire;
-    HEADERS_TOO_LARGE = 431 "headers_too_large" "Headers too large" Fix;
-    INTERNAL = 500 "internal" "Internal error" Retry;
-    LOGIN_CODE_INVALID = 400 "login_code_invalid" "Login code invalid" Relogin;
-    LOGIN_CODE_USED = 400 "login_code_used" "Login code used" Relogin;
-    METHOD_NOT_ALLOWED = 405 "method_not_allowed" "Method not allowed" Fix;
-    OVERLOADED = 503 "overloaded" "Overloaded" Retry;
-    RATE_LIMITED = 429 "rate_limited" "Too many requests" Retry;
-    SESSION_EXPIRED = 401 "session_expired" "Session expired" Relogin;
-    SESSION_REQUIRED = 401 "session_required" "Session required" Relogin;
-    UNKNOWN_APP = 400 "unknown_app" "Unknown mini program" Fix;
-    UNSUPPORTED_MEDIA_TYPE = 415 "unsupported_media_type" "Unsupported media type" Fix;
-    UPSTREAM_FAILED = 502 "upstream_failed" "App server failed" Retry;
-    UPSTREAM_TIMEOUT = 504 "upstream_timeout" "App server timed out" Retry;
-    UPSTREAM_UNREACHABLE = 502 "upstream_unreachable" "App server unreachable" Retry;
-    URI_TOO_LONG = 414 "uri_too_long" "URI too long" Fix;
-    USER_BLOCKED = 403 "user_blocked" "User blocked" None;
-    WECHAT_ERROR = 502 "wechat_error" "Unexpected answer from WeChat" Retry;
-    WECHAT_MISCONFIGURED = 502 "wechat_misconfigured" "WeChat refuses this gate" None;
-    WECHAT_UNAVAILABLE = 503 "wechat_unavailable" "WeChat is unavailable" Retry;
+    AMBIGUOUS_PATH = 400 "ambiguous_path" "Ambiguous path" "请求路径有歧义" Fix;
+    BAD_REQUEST = 400 "bad_request" "Bad request" "请求有误" Fix;
+    BODY_TOO_LARGE = 413 "body_too_large" "Body too large" "请求内容过大" Fix;
+    DECRYPT_FAILED = 422 "decrypt_failed" "Decryption failed" "数据解密失败" Reacquire;
+    HEADERS_TOO_LARGE = 431 "headers_too_large" "Headers too large" "请求头过大" Fix;
+    INTERNAL = 500 "internal" "Internal error" "网关内部错误" Retry;
+    LOGIN_CODE_INVALID = 400 "login_code_invalid" "Login code invalid" "登录凭证无效" Relogin;
+    LOGIN_CODE_USED = 400 "login_code_used" "Login code used" "登录凭证已使用" Relogin;
+    METHOD_NOT_ALLOWED = 405 "method_not_allowed" "Method not allowed" "请求方法不支持" Fix;
+    OVERLOADED = 503 "overloaded" "Overloaded" "服务繁忙" Retry;
+    RATE_LIMITED = 429 "rate_limited" "Too many requests" "请求过于频繁" Retry;
+    SESSION_EXPIRED = 401 "session_expired" "Session expired" "登录已过期" Relogin;
+    SESSION_REQUIRED = 401 "session_required" "Session required" "请先登录" Relogin;
+    UNKNOWN_APP = 400 "unknown_app" "Unknown mini program" "未知的小程序" Fix;
+    UNSUPPORTED_MEDIA_TYPE = 415 "unsupported_media_type" "Unsupported media type" "请求内容类型不支持" Fix;
+    UPSTREAM_FAILED = 502 "upstream_failed" "App server failed" "业务服务出错" Retry;
+    UPSTREAM_TIMEOUT = 504 "upstream_timeout" "App server timed out" "业务服务响应超时" Retry;
+    UPSTREAM_UNREACHABLE = 502 "upstream_unreachable" "App server unreachable" "业务服务无法连接" Retry;
+    URI_TOO_LONG = 414 "uri_too_long" "URI too long" "请求地址过长" Fix;
+    USER_BLOCKED = 403 "user_blocked" "User blocked" "该用户登录受限" None;
+    WECHAT_ERROR = 502 "wechat_error" "Unexpected answer from WeChat" "微信返回异常" Retry;
+    WECHAT_MISCONFIGURED = 502 "wechat_misconfigured" "WeChat refuses this gate" "网关的微信配置有误" None;
+    WECHAT_UNAVAILABLE = 503 "wechat_unavailable" "WeChat is unavailable" "微信服务暂不可用" Retry;
 }

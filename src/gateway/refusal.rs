@@ -1,11 +1,11 @@
 //! Every reason to say no, and what a client is told of it. What a client may not know goes to the
-//! log.
+//! log. Its words are in `texts`.
 
 use std::error::Error;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CONTENT_LANGUAGE, RETRY_AFTER, VARY, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response};
 
 use crate::domain::id::AppId;
@@ -14,6 +14,8 @@ use crate::gateway::budgets::UsedUp;
 use crate::gateway::control::Busy;
 use crate::gateway::problems::{self, Action, Kind};
 use crate::gateway::route::Ambiguous;
+use crate::gateway::texts::{self, Text};
+use crate::gateway::voice::Voice;
 use crate::server::body::BodyFault;
 use crate::server::problem::Problem;
 use crate::telemetry::access::Flag;
@@ -31,7 +33,7 @@ const RETRY_NEXT_MINUTE: u64 = 60;
 #[derive(Debug)]
 pub(in crate::gateway) enum Refusal {
     AmbiguousPath(Ambiguous),
-    BadRequest(&'static str),
+    BadRequest(&'static Text),
     BodyBroken(BodyFault),
     BodyTooLarge(u64),
     DecryptFailed,
@@ -44,7 +46,7 @@ pub(in crate::gateway) enum Refusal {
     SessionExpired,
     SessionRequired,
     Unclean(Unclean),
-    UnknownApp(String),
+    UnknownApp(UnknownApp),
     UnsupportedMediaType,
     Upstream(upstream::Error),
     UriTooLong(usize),
@@ -59,23 +61,6 @@ pub(in crate::gateway) enum Budget {
 }
 
 impl Budget {
-    fn detail(self) -> &'static str {
-        match self {
-            Self::DecryptFailures => {
-                "too much of what this session sent could not be decrypted; wait, call wx.login, log \
-                 in, and obtain the data from WeChat again"
-            }
-            Self::LoginsOfApp => {
-                "this mini program has more logins than its gate is set to allow; wait, then log in \
-                 with a new code"
-            }
-            Self::RefusedLogins => {
-                "WeChat refused too many login codes from this address; wait, then log in with a new \
-                 code"
-            }
-        }
-    }
-
     /// The refusal of who has used it up.
     pub(in crate::gateway) fn refusal(self, used_up: UsedUp) -> Refusal {
         Refusal::RateLimited {
@@ -83,6 +68,17 @@ impl Budget {
             retry_after: used_up.retry_after,
         }
     }
+}
+
+/// Why a login is for no mini program of this gate.
+#[derive(Debug)]
+pub(in crate::gateway) enum UnknownApp {
+    /// The `Referer` names another than `expected`.
+    Caller { from: AppId, expected: String },
+    /// The body names another.
+    Named,
+    /// Nothing says which of several.
+    Unnamed,
 }
 
 impl Refusal {
@@ -108,58 +104,29 @@ impl Refusal {
         }
     }
 
-    fn detail(&self) -> String {
-        match self {
-            Self::AmbiguousPath(why) => format!("{why}; write the path in its plain form"),
-            Self::BadRequest(what) => (*what).to_owned(),
-            Self::BodyBroken(fault) => fault.to_string(),
-            Self::BodyTooLarge(max) => format!("the body may have at most {max} bytes"),
-            Self::DecryptFailed => "the data could not be decrypted; call wx.login, log in, and \
-                obtain the data from WeChat again; do not send the same data again"
-                .to_owned(),
-            Self::HeadersTooLarge => "the request head is larger than allowed".to_owned(),
-            Self::Internal => {
-                "a fault of the gate itself; its log knows this request_id".to_owned()
-            }
-            Self::Login { error, app } => login_detail(error, app),
-            Self::MethodNotAllowed { allowed } => format!("use {allowed}"),
-            Self::Overloaded => "too much at once; try again shortly".to_owned(),
-            Self::RateLimited { budget, .. } => budget.detail().to_owned(),
-            Self::SessionExpired => "the session is unknown, has ended or has run out; call \
-                wx.login, log in, and retry once with the new token in Authorization: Bearer"
-                .to_owned(),
-            Self::SessionRequired => "log in first: send the code of wx.login to the login route, \
-                then send the whole token it gives, as Authorization: Bearer wxg_..."
-                .to_owned(),
-            Self::Unclean(why) => why.to_string(),
-            Self::UnknownApp(detail) => detail.clone(),
-            Self::UnsupportedMediaType => {
-                "send application/json or application/x-www-form-urlencoded".to_owned()
-            }
-            Self::Upstream(error) => error.to_string(),
-            Self::UriTooLong(max) => format!("the target may have at most {max} bytes"),
-        }
-    }
-
     /// The answer that tells it.
-    pub(in crate::gateway) fn into_response(self, request_id: &str) -> Response<Bytes> {
-        let Kind {
-            code,
-            title,
-            status,
-            action,
-        } = self.kind();
+    pub(in crate::gateway) fn into_response(
+        self,
+        request_id: &str,
+        voice: Voice,
+    ) -> Response<Bytes> {
+        let kind = self.kind();
         let problem = Problem {
-            r#type: format!("urn:wxgate:problem:{code}"),
-            title,
-            status,
-            code,
-            detail: &self.detail(),
-            action: action.name(),
+            r#type: format!("urn:wxgate:problem:{}", kind.code),
+            title: voice.language.pick(kind.title, kind.title_zh),
+            status: kind.status,
+            code: kind.code,
+            detail: &texts::detail(&self, voice.language),
+            action: kind.action.name(),
             request_id,
         };
-        let mut response = problem.into_response();
+        let mut response = voice.envelope.refusal(&problem);
         let headers = response.headers_mut();
+        let language = HeaderValue::from_static(voice.language.tag());
+        headers.insert(CONTENT_LANGUAGE, language);
+        if voice.negotiated {
+            headers.append(VARY, HeaderValue::from_static("Accept-Language"));
+        }
         if let Some(challenge) = self.challenge() {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
@@ -252,29 +219,6 @@ fn login_kind(error: &RedeemError) -> Kind {
     }
 }
 
-fn login_detail(error: &RedeemError, app: &AppId) -> String {
-    match error {
-        RedeemError::CodeInvalid { .. } => format!(
-            "WeChat does not know this code: it has expired (5 minutes), was already used, or was \
-             made by another mini program than {app}; call wx.login again"
-        ),
-        RedeemError::CodeUsed { .. } => {
-            "this code was already used, and a code works once; call wx.login again".to_owned()
-        }
-        RedeemError::UserBlocked { .. } => "WeChat does not let this user log in".to_owned(),
-        RedeemError::RateLimited { .. } => {
-            "WeChat allows a user only so many logins a minute; wait, then log in with a new code"
-                .to_owned()
-        }
-        RedeemError::Misconfigured { .. } => {
-            "WeChat refuses this gate's configuration; its operator finds the reason in the log"
-                .to_owned()
-        }
-        RedeemError::TooManyCalls => "too many logins at once; try again shortly".to_owned(),
-        _ => "no usable answer from WeChat; try again shortly with a new code".to_owned(),
-    }
-}
-
 fn log_login(error: &RedeemError, app: &AppId, request_id: &str) {
     let (errcode, rid) = (error.errcode(), error.rid());
     match error {
@@ -334,7 +278,7 @@ impl From<Busy> for Refusal {
 
 impl From<http::method::InvalidMethod> for Refusal {
     fn from(_error: http::method::InvalidMethod) -> Self {
-        Self::BadRequest("the method override header has no method in it")
+        Self::BadRequest(&texts::OVERRIDE_MALFORMED)
     }
 }
 

@@ -6,6 +6,7 @@ use http::{HeaderValue, Method, Response};
 use serde::Serialize;
 
 use crate::domain::identity::Clean;
+use crate::gateway::Envelope;
 use crate::gateway::refusal::Refusal;
 
 /// Refuses every method but POST.
@@ -17,12 +18,12 @@ pub(in crate::gateway) fn require_post<B>(request: &Clean<B>) -> Result<(), Refu
 }
 
 /// A JSON answer that nobody may keep.
-pub(in crate::gateway) fn json<T: Serialize>(answer: &T) -> Response<Bytes> {
+pub(in crate::gateway) fn json<T: Serialize>(envelope: Envelope, answer: &T) -> Response<Bytes> {
     // Structs of texts and numbers cannot fail to serialise.
-    json_text(serde_json::to_vec(answer).unwrap_or_default())
+    envelope.success(serde_json::to_vec(answer).unwrap_or_default())
 }
 
-/// The same of a text that is JSON already.
+/// The same of a text that is JSON already, without the envelope.
 pub(in crate::gateway) fn json_text(text: impl Into<Bytes>) -> Response<Bytes> {
     let mut response = Response::new(text.into());
     let headers = response.headers_mut();

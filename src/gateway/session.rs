@@ -2,7 +2,7 @@
 //! and its end.
 
 use bytes::Bytes;
-use http::{Method, Response, StatusCode, Uri};
+use http::{Method, Response, Uri};
 use serde::Serialize;
 
 use crate::domain::id::UserKey;
@@ -34,11 +34,12 @@ impl Gateway {
             Method::GET => {
                 let live = self.session_of(visit, presented)?;
                 let ends_at = live.session().ends_at(&visit.settings.session.lifetimes);
-                Ok(json(&SessionAnswer {
+                let answer = SessionAnswer {
                     appid: live.holder().app.as_str(),
                     expires_in: ends_at.seconds_from(self.shared.clock.now()),
                     created_at: live.session().created().as_secs(),
-                }))
+                };
+                Ok(json(visit.voice.envelope, &answer))
             }
             Method::DELETE => self.end(visit, request, presented),
             _ => Err(Refusal::MethodNotAllowed {
@@ -73,9 +74,7 @@ impl Gateway {
         } else {
             self.shared.store.end(live.session());
         }
-        let mut response = Response::new(Bytes::new());
-        *response.status_mut() = StatusCode::NO_CONTENT;
-        Ok(response)
+        Ok(visit.voice.envelope.done())
     }
 }
 

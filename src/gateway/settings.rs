@@ -15,6 +15,7 @@ use crate::domain::session::Lifetimes;
 use crate::gateway::budgets::Rates;
 use crate::gateway::refusal::Refusal;
 use crate::gateway::route::{Access, Line, Require, Routes};
+use crate::gateway::{Envelope, FieldNames, Language};
 use crate::server::Limits;
 use crate::wechat::Credential;
 
@@ -40,6 +41,10 @@ pub struct Settings {
     pub limits: Limits,
     /// `[limits]`.
     pub rates: Rates,
+    /// `[errors]`.
+    pub errors: Errors,
+    /// `compat.field_names`.
+    pub field_names: FieldNames,
 }
 
 /// One registered mini program.
@@ -105,6 +110,15 @@ pub struct Session {
     pub max_per_user: Option<usize>,
     /// Whether WebSockets and event streams end with their session.
     pub close_streams_on_end: bool,
+}
+
+/// `[errors]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Errors {
+    /// The language of refusals; `None` for the one that each client asks for.
+    pub language: Option<Language>,
+    /// The form of all answers that are the gate's own.
+    pub envelope: Envelope,
 }
 
 impl Settings {

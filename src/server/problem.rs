@@ -27,9 +27,9 @@ pub struct Problem<'a> {
 
 impl Problem<'_> {
     /// The answer that says it.
-    pub fn into_response(self) -> Response<Bytes> {
+    pub fn into_response(&self) -> Response<Bytes> {
         // A struct of texts and a number cannot fail to serialise.
-        let body = serde_json::to_vec(&self).unwrap_or_default();
+        let body = serde_json::to_vec(self).unwrap_or_default();
         let mut response = Response::new(Bytes::from(body));
         *response.status_mut() =
             StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

@@ -24,13 +24,16 @@ use crate::domain::id::AppId;
 use crate::domain::limits;
 use crate::domain::secret::{AppSecret, LoginCode};
 use crate::wechat::error::{CallError, Malformed, RedeemError};
-use crate::wechat::guard::{Guard, Guards};
+use crate::wechat::guard::{Guard, Guards, Verdict};
 use crate::wechat::reply::{self, Redeemed};
 use crate::wechat::skew::Skew;
 use crate::wechat::{Credential, Settings};
 
 /// Marks every call, so that the gate sees when the name of WeChat leads back to itself.
 pub static LOOP_MARK: HeaderName = HeaderName::from_static("x-wxgate-egress");
+
+/// Where login codes are redeemed.
+const JSCODE2SESSION: &str = "/sns/jscode2session";
 
 /// Why there is no client: the operator's settings. Repeats none of them.
 #[derive(Debug, thiserror::Error)]
@@ -147,13 +150,16 @@ impl Client {
             .calls
             .try_acquire()
             .map_err(|_full| RedeemError::TooManyCalls)?;
-        let guard = self.guards.of(&credential.app);
+        let guard = self.guards.of(&credential.app, JSCODE2SESSION);
         guard.admit(self.clock.now(), self.timeout)?;
         let redeemed = self.redeem_with_either(&guard, credential, code);
         let outcome = tokio::time::timeout(self.timeout, redeemed)
             .await
             .unwrap_or(Err(RedeemError::TimedOut));
-        guard.settle(&outcome, self.clock.now());
+        let verdict = outcome
+            .as_ref()
+            .map_or_else(RedeemError::verdict, |_redeemed| Verdict::Works);
+        guard.settle(verdict, self.clock.now());
         outcome
     }
 
@@ -228,7 +234,7 @@ impl Client {
             ("js_code", code.expose()),
             ("grant_type", "authorization_code"),
         ];
-        let url = self.endpoint("/sns/jscode2session");
+        let url = self.endpoint(JSCODE2SESSION);
         let Answer { status, body } = self.send(self.http.get(url).query(&query)).await?;
         reply::classify(status, &body)
     }

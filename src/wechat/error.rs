@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::wechat::errcode::Errcode;
+use crate::wechat::guard::{Closed, Verdict};
 
 /// Why there is no answer of the API. Can be given to everybody who waited for one call.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -25,6 +26,13 @@ pub enum CallError {
     /// WeChat's, or something before it: an answer that is none.
     #[error("WeChat's answer cannot be understood")]
     Malformed(#[from] Malformed),
+    /// WeChat's or the network's: the API failed to answer several times in a row, and is not asked
+    /// for a moment. Nothing was sent.
+    #[error("WeChat is not asked while it does not answer")]
+    Paused {
+        /// Until when.
+        retry_after: Duration,
+    },
     /// The network's or WeChat's: no answer in time.
     #[error("WeChat did not answer in time")]
     TimedOut,
@@ -68,12 +76,45 @@ impl From<Malformed> for ApiError {
     }
 }
 
+impl CallError {
+    /// What this says about the API that was called.
+    pub(super) const fn verdict(&self) -> Verdict {
+        match self {
+            Self::HttpStatus { status } if *status < 500 => Verdict::Answers,
+            Self::Malformed(_) => Verdict::Answers,
+            Self::Paused { .. } | Self::TooManyCalls => Verdict::Nothing,
+            Self::HttpStatus { .. }
+            | Self::Interrupted { .. }
+            | Self::TimedOut
+            | Self::Unreachable { .. } => Verdict::Silent,
+        }
+    }
+}
+
+impl From<Closed> for RedeemError {
+    fn from(closed: Closed) -> Self {
+        match closed {
+            Closed::Misconfigured(Refused {
+                errcode,
+                rid,
+                seen_ip,
+            }) => Self::Misconfigured {
+                errcode,
+                rid,
+                seen_ip,
+            },
+            Closed::Paused(retry_after) => Self::Paused { retry_after },
+        }
+    }
+}
+
 impl From<CallError> for RedeemError {
     fn from(error: CallError) -> Self {
         match error {
             CallError::HttpStatus { status } => Self::HttpStatus { status },
             CallError::Interrupted { source } => Self::Interrupted { source },
             CallError::Malformed(malformed) => Self::Malformed(malformed),
+            CallError::Paused { retry_after } => Self::Paused { retry_after },
             CallError::TimedOut => Self::TimedOut,
             CallError::TooManyCalls => Self::TooManyCalls,
             CallError::Unreachable { source } => Self::Unreachable { source },
@@ -258,6 +299,24 @@ impl RedeemError {
                 ..
             }
         )
+    }
+
+    /// What this says about `sns/jscode2session`. 45011 counts for nothing: it is about one user.
+    pub(super) fn verdict(&self) -> Verdict {
+        match self {
+            Self::Paused { .. } | Self::TooManyCalls => Verdict::Nothing,
+            Self::Misconfigured {
+                errcode,
+                rid,
+                seen_ip,
+            } => Verdict::Misconfigured(Refused {
+                errcode: *errcode,
+                rid: rid.clone(),
+                seen_ip: *seen_ip,
+            }),
+            error if error.is_unavailable() => Verdict::Silent,
+            _ => Verdict::Answers,
+        }
     }
 
     /// Which kind of failure it is.

@@ -1,6 +1,6 @@
-//! Whether WeChat is asked at all about a mini program, after it failed to answer or refused the
-//! app as it is configured. Knows nothing of connections, and of errors only what they say about
-//! themselves.
+//! Whether an API is asked at all for a mini program, after it failed to answer or refused the app as
+//! it is configured. Each API by itself, so that none of them shuts another out. Knows nothing of
+//! connections, nor of what the calls are for.
 //!
 //! What one user can bring about must not shut out the others. So 45011, which WeChat counts by user
 //! and minute, is an answer like any other here, as are all refusals of a code or a user; and an
@@ -16,10 +16,10 @@ use crate::domain::clock::Timestamp;
 use crate::domain::id::AppId;
 use crate::telemetry::event;
 use crate::wechat::errcode::Errcode;
-use crate::wechat::error::{RedeemError, Refused};
+use crate::wechat::error::Refused;
 use crate::wechat::report;
 
-/// Calls in a row without an answer, after which WeChat is left alone. A login makes up to two
+/// Calls in a row without an answer, after which the API is left alone. A login makes up to two
 /// attempts before it counts as one.
 const MAX_FAILURES: u32 = 5;
 
@@ -38,29 +38,58 @@ const TELL_EVERY: Duration = Duration::from_mins(1);
 /// For how long the previous AppSecret is tried first, once WeChat took it and not the new one.
 const PREVIOUS_FIRST_FOR: Duration = Duration::from_mins(10);
 
-/// The guards of all mini programs. A cheap handle. Grows to one for each app that is configured.
+/// The guards of all mini programs. A cheap handle. Grows to one for each API of each app that is
+/// configured.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Guards(Arc<Mutex<HashMap<AppId, Arc<Guard>>>>);
+pub(super) struct Guards(Arc<Mutex<Table>>);
+
+/// By app and path.
+type Table = HashMap<(AppId, &'static str), Arc<Guard>>;
 
 impl Guards {
-    pub(super) fn of(&self, app: &AppId) -> Arc<Guard> {
+    /// The guard of the API at this path for this mini program.
+    pub(super) fn of(&self, app: &AppId, api: &'static str) -> Arc<Guard> {
+        let new = || {
+            Arc::new(Guard {
+                app: app.clone(),
+                api,
+                state: Mutex::default(),
+            })
+        };
         let mut guards = self.0.lock();
-        if let Some(guard) = guards.get(app) {
-            return Arc::clone(guard);
-        }
-        let guard = Arc::new(Guard {
-            app: app.clone(),
-            state: Mutex::default(),
-        });
-        guards.insert(app.clone(), Arc::clone(&guard));
-        guard
+        Arc::clone(guards.entry((app.clone(), api)).or_insert_with(new))
     }
 }
 
-/// The guard of one mini program.
+/// Why a call is not made.
+#[derive(Debug)]
+pub(super) enum Closed {
+    /// The API refused the app as it is configured, and was not asked again.
+    Misconfigured(Refused),
+    /// The API does not answer; for how long it is left alone.
+    Paused(Duration),
+}
+
+/// What a call says about the API.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    /// It answers: with a refusal of what was asked, or in a way that cannot be understood.
+    Answers,
+    /// It refuses the app as it is configured.
+    Misconfigured(Refused),
+    /// Nothing: the fault is elsewhere, or nothing was sent.
+    Nothing,
+    /// It does not answer, or is busy.
+    Silent,
+    /// It did what it should.
+    Works,
+}
+
+/// The guard of one API for one mini program.
 #[derive(Debug)]
 pub(super) struct Guard {
     app: AppId,
+    api: &'static str,
     state: Mutex<State>,
 }
 
@@ -98,22 +127,17 @@ enum Breaker {
 
 impl Guard {
     /// Lets a call pass that takes no longer than `timeout`, or says why not.
-    pub(super) fn admit(&self, now: Timestamp, timeout: Duration) -> Result<(), RedeemError> {
+    pub(super) fn admit(&self, now: Timestamp, timeout: Duration) -> Result<(), Closed> {
         let mut state = self.state.lock();
         if let Some((until, refused)) = &state.hold
             && now < *until
         {
-            return Err(RedeemError::Misconfigured {
-                errcode: refused.errcode,
-                rid: refused.rid.clone(),
-                seen_ip: refused.seen_ip,
-            });
+            return Err(Closed::Misconfigured(refused.clone()));
         }
         match state.breaker {
             Breaker::Closed => Ok(()),
             Breaker::Open(until) | Breaker::Probing(until) if now < until => {
-                let retry_after = until.since(now);
-                Err(RedeemError::Paused { retry_after })
+                Err(Closed::Paused(until.since(now)))
             }
             // A probe that never came back makes room for another.
             Breaker::Open(_) | Breaker::Probing(_) => {
@@ -124,38 +148,23 @@ impl Guard {
     }
 
     /// Learns from what became of a call.
-    pub(super) fn settle<T>(&self, outcome: &Result<T, RedeemError>, now: Timestamp) {
+    pub(super) fn settle(&self, verdict: Verdict, now: Timestamp) {
         let mut state = self.state.lock();
-        match outcome {
-            // Ours, or nothing was sent: says nothing about WeChat.
-            Err(RedeemError::TooManyCalls | RedeemError::Paused { .. }) => {}
-            Err(error) if error.is_unavailable() => state.failed(&self.app, now),
-            Err(RedeemError::Misconfigured {
-                errcode,
-                rid,
-                seen_ip,
-            }) => {
-                state.answered(&self.app);
-                let refused = Refused {
-                    errcode: *errcode,
-                    rid: rid.clone(),
-                    seen_ip: *seen_ip,
-                };
-                state.misconfigured(&self.app, refused, now);
+        match verdict {
+            Verdict::Nothing => {}
+            Verdict::Silent => self.failed(&mut state, now),
+            Verdict::Answers => self.answered(&mut state),
+            Verdict::Misconfigured(refused) => {
+                self.answered(&mut state);
+                self.misconfigured(&mut state, refused, now);
             }
-            Err(_refusal) => state.answered(&self.app),
-            Ok(_redeemed) => {
-                state.answered(&self.app);
+            Verdict::Works => {
+                self.answered(&mut state);
                 state.worked = true;
                 state.hold = None;
                 state.held = Duration::ZERO;
             }
         }
-    }
-
-    /// Tells the operator of a refusal that is theirs to mend, unless that was just told.
-    pub(super) fn tell(&self, refused: &Refused, now: Timestamp) {
-        self.state.lock().tell(&self.app, refused, now);
     }
 
     /// Whether the previous AppSecret should be tried first.
@@ -179,50 +188,46 @@ impl Guard {
             tracing::info!(message = event::NEW_SECRET_WORKS, appid = %self.app);
         }
     }
+
+    fn answered(&self, state: &mut State) {
+        state.failures = 0;
+        state.pause = Duration::ZERO;
+        if !matches!(state.breaker, Breaker::Closed) {
+            state.breaker = Breaker::Closed;
+            tracing::info!(message = event::WECHAT_RESUMED, api = self.api, appid = %self.app);
+        }
+    }
+
+    fn failed(&self, state: &mut State, now: Timestamp) {
+        state.failures = state.failures.saturating_add(1);
+        match state.breaker {
+            // Begun before the pause: nothing new.
+            Breaker::Open(_) => return,
+            Breaker::Closed if state.failures < MAX_FAILURES => return,
+            Breaker::Closed | Breaker::Probing(_) => {}
+        }
+        state.pause = longer(state.pause, FIRST_PAUSE);
+        state.breaker = Breaker::Open(now.plus(state.pause));
+        let (failures, pause_s) = (state.failures, state.pause.as_secs());
+        tracing::warn!(message = event::WECHAT_PAUSED, failures, pause_s, api = self.api, appid = %self.app);
+    }
+
+    fn misconfigured(&self, state: &mut State, refused: Refused, now: Timestamp) {
+        let number = refused.errcode.number();
+        if state.quiet.get(&number).is_none_or(|until| *until <= now) {
+            state.quiet.insert(number, now.plus(TELL_EVERY));
+            report::misconfigured(&self.app, &refused);
+        }
+        // Of many calls under way at once, the first to come back says it for all.
+        let is_held = state.hold.as_ref().is_some_and(|(until, _)| now < *until);
+        if !is_held && state.may_hold(refused.errcode) {
+            state.held = longer(state.held, FIRST_HOLD);
+            state.hold = Some((now.plus(state.held), refused));
+        }
+    }
 }
 
 impl State {
-    fn answered(&mut self, app: &AppId) {
-        self.failures = 0;
-        self.pause = Duration::ZERO;
-        if !matches!(self.breaker, Breaker::Closed) {
-            self.breaker = Breaker::Closed;
-            tracing::info!(message = event::WECHAT_RESUMED, appid = %app);
-        }
-    }
-
-    fn failed(&mut self, app: &AppId, now: Timestamp) {
-        self.failures = self.failures.saturating_add(1);
-        match self.breaker {
-            // Begun before the pause: nothing new.
-            Breaker::Open(_) => return,
-            Breaker::Closed if self.failures < MAX_FAILURES => return,
-            Breaker::Closed | Breaker::Probing(_) => {}
-        }
-        self.pause = longer(self.pause, FIRST_PAUSE);
-        self.breaker = Breaker::Open(now.plus(self.pause));
-        let (failures, pause_s) = (self.failures, self.pause.as_secs());
-        tracing::warn!(message = event::WECHAT_PAUSED, failures, pause_s, appid = %app);
-    }
-
-    fn misconfigured(&mut self, app: &AppId, refused: Refused, now: Timestamp) {
-        self.tell(app, &refused, now);
-        // Of many calls under way at once, the first to come back says it for all.
-        let is_held = self.hold.as_ref().is_some_and(|(until, _)| now < *until);
-        if !is_held && self.may_hold(refused.errcode) {
-            self.held = longer(self.held, FIRST_HOLD);
-            self.hold = Some((now.plus(self.held), refused));
-        }
-    }
-
-    fn tell(&mut self, app: &AppId, refused: &Refused, now: Timestamp) {
-        let number = refused.errcode.number();
-        if self.quiet.get(&number).is_none_or(|until| *until <= now) {
-            self.quiet.insert(number, now.plus(TELL_EVERY));
-            report::misconfigured(app, refused);
-        }
-    }
-
     /// Whether this is about the configuration and nothing else. 50001 and 50002 may be about one
     /// user. 40013 may be about the code, once the app is known to work.
     fn may_hold(&self, errcode: Errcode) -> bool {
@@ -246,7 +251,7 @@ mod tests {
     const BEGIN: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
     fn guard() -> Arc<Guard> {
-        Guards::default().of(&AppId::parse("wx0123456789abcdef").unwrap())
+        Guards::default().of(&AppId::parse("wx0123456789abcdef").unwrap(), "/api")
     }
 
     fn at(seconds: u64) -> Timestamp {
@@ -255,21 +260,21 @@ mod tests {
 
     fn fail(guard: &Guard, times: u32, now: Timestamp) {
         for _ in 0..times {
-            guard.settle::<()>(&Err(RedeemError::TimedOut), now);
+            guard.settle(Verdict::Silent, now);
         }
     }
 
     fn paused(guard: &Guard, now: Timestamp) -> Option<u64> {
         match guard.admit(now, TIMEOUT) {
             Ok(()) => None,
-            Err(RedeemError::Paused { retry_after }) => Some(retry_after.as_secs()),
+            Err(Closed::Paused(left)) => Some(left.as_secs()),
             Err(other) => panic!("{other:?}"),
         }
     }
 
-    fn refused(errcode: i64) -> Result<(), RedeemError> {
+    fn refused(errcode: i64) -> Verdict {
         let errcode = Errcode::from_number(errcode);
-        Err(RedeemError::Misconfigured {
+        Verdict::Misconfigured(Refused {
             errcode,
             rid: None,
             seen_ip: None,
@@ -277,27 +282,17 @@ mod tests {
     }
 
     fn is_held(guard: &Guard, now: Timestamp) -> bool {
-        matches!(
-            guard.admit(now, TIMEOUT),
-            Err(RedeemError::Misconfigured { .. })
-        )
+        matches!(guard.admit(now, TIMEOUT), Err(Closed::Misconfigured(_)))
     }
 
     #[test]
     fn what_one_user_brings_about_pauses_nobody() {
         let guard = guard();
-        let (errcode, rid) = (45011, None);
         for _ in 0..100 {
-            guard.settle::<()>(
-                &Err(RedeemError::RateLimited {
-                    errcode,
-                    rid: rid.clone(),
-                }),
-                at(0),
-            );
-            guard.settle(&refused(50001), at(0));
-            guard.settle(&refused(50002), at(0));
-            guard.settle::<()>(&Err(RedeemError::TooManyCalls), at(0));
+            guard.settle(Verdict::Answers, at(0));
+            guard.settle(refused(50001), at(0));
+            guard.settle(refused(50002), at(0));
+            guard.settle(Verdict::Nothing, at(0));
             assert!(guard.admit(at(0), TIMEOUT).is_ok());
         }
     }
@@ -305,9 +300,8 @@ mod tests {
     #[test]
     fn an_answer_between_failures_begins_the_count_anew() {
         let guard = guard();
-        let (errcode, rid) = (40029, None);
         fail(&guard, 4, at(0));
-        guard.settle::<()>(&Err(RedeemError::CodeInvalid { errcode, rid }), at(0));
+        guard.settle(Verdict::Answers, at(0));
         fail(&guard, 4, at(0));
         assert_eq!(paused(&guard, at(0)), None);
         fail(&guard, 1, at(0));
@@ -331,7 +325,7 @@ mod tests {
         }
         now += 60;
         assert_eq!(paused(&guard, at(now)), None);
-        guard.settle(&Ok(()), at(now));
+        guard.settle(Verdict::Works, at(now));
         assert_eq!(paused(&guard, at(now)), None);
         assert_eq!(paused(&guard, at(now)), None);
         fail(&guard, 5, at(now));
@@ -355,14 +349,14 @@ mod tests {
             let mut now = 0;
             for hold in [10, 20, 40, 60, 60] {
                 assert!(guard.admit(at(now), TIMEOUT).is_ok(), "{errcode}");
-                guard.settle(&refused(errcode), at(now));
-                guard.settle(&refused(errcode), at(now));
+                guard.settle(refused(errcode), at(now));
+                guard.settle(refused(errcode), at(now));
                 assert!(is_held(&guard, at(now + hold - 1)), "{errcode}");
                 assert!(!is_held(&guard, at(now + hold)), "{errcode}");
                 now += hold;
             }
-            guard.settle(&Ok(()), at(now));
-            guard.settle(&refused(40125), at(now));
+            guard.settle(Verdict::Works, at(now));
+            guard.settle(refused(40125), at(now));
             assert!(is_held(&guard, at(now + 9)));
             assert!(!is_held(&guard, at(now + 10)));
         }
@@ -371,8 +365,17 @@ mod tests {
     #[test]
     fn no_code_can_shut_an_app_that_works() {
         let guard = guard();
-        guard.settle(&Ok(()), at(0));
-        guard.settle(&refused(40013), at(0));
+        guard.settle(Verdict::Works, at(0));
+        guard.settle(refused(40013), at(0));
         assert!(!is_held(&guard, at(0)));
+    }
+
+    #[test]
+    fn one_api_that_is_paused_pauses_no_other() {
+        let guards = Guards::default();
+        let app = AppId::parse("wx0123456789abcdef").unwrap();
+        fail(&guards.of(&app, "/one"), 5, at(0));
+        assert_eq!(paused(&guards.of(&app, "/one"), at(0)), Some(5));
+        assert_eq!(paused(&guards.of(&app, "/other"), at(0)), None);
     }
 }

@@ -1,13 +1,15 @@
 //! Calls that carry an access token: with the token that is kept, and once more with another when
 //! WeChat refuses that one. Knows nothing of what the calls are for.
 
-use reqwest::RequestBuilder;
+use reqwest::{RequestBuilder, Url};
 use serde::de::DeserializeOwned;
 
 use crate::domain::secret::AccessToken;
 use crate::wechat::access_token::Keeper;
 use crate::wechat::client::{Answer, Client};
+use crate::wechat::errcode::Errcode;
 use crate::wechat::error::{ApiError, CallError, Malformed, Refused};
+use crate::wechat::guard::{Closed, Verdict};
 use crate::wechat::reply;
 use crate::wechat::token_error::TokenError;
 
@@ -45,6 +47,32 @@ impl OpenApiError {
     }
 }
 
+impl OpenApiError {
+    /// What this says about the API. The keeper of tokens looks after its own troubles.
+    fn verdict(&self) -> Verdict {
+        match self {
+            Self::Call(error) => error.verdict(),
+            Self::Refused(refused) if refused.errcode == Errcode::SystemBusy => Verdict::Silent,
+            // What may be the doing of a client's code tells nothing about the configuration.
+            Self::Refused(refused) if refused.errcode == Errcode::BadAppId => Verdict::Answers,
+            Self::Refused(refused) if is_misconfigured(refused) => {
+                Verdict::Misconfigured(refused.clone())
+            }
+            Self::Refused(_) => Verdict::Answers,
+            Self::Token(_) => Verdict::Nothing,
+        }
+    }
+}
+
+impl From<Closed> for OpenApiError {
+    fn from(closed: Closed) -> Self {
+        match closed {
+            Closed::Misconfigured(refused) => Self::Refused(refused),
+            Closed::Paused(retry_after) => CallError::Paused { retry_after }.into(),
+        }
+    }
+}
+
 impl From<ApiError> for OpenApiError {
     fn from(error: ApiError) -> Self {
         match error {
@@ -66,35 +94,37 @@ fn is_misconfigured(refused: &Refused) -> bool {
 }
 
 impl Client {
-    /// Makes a call, twice at most, within the time that one may take. `request` puts the token in.
+    /// Makes a call of the API at this path, twice at most, within the time that one may take.
+    /// `request` puts the token in.
     pub(super) async fn with_token<T: DeserializeOwned>(
         &self,
         keeper: &Keeper,
-        request: impl Fn(&AccessToken) -> RequestBuilder,
+        api: &'static str,
+        request: impl Fn(Url, &AccessToken) -> RequestBuilder,
     ) -> Result<T, OpenApiError> {
         let _permit = self
             .calls
             .try_acquire()
             .map_err(|_full| CallError::TooManyCalls)?;
+        let guard = self.guards.of(keeper.app(), api);
+        guard.admit(self.clock.now(), self.timeout)?;
         let calls = async {
             let token = keeper.token().await?;
-            let first = self.ask(request(&token)).await;
-            match first {
+            match self.ask(request(self.endpoint(api), &token)).await {
                 Err(ApiError::Refused(refused)) if refused.errcode.is_about_token() => {
                     let token = keeper.after_refusal(&token).await?;
-                    Ok(self.ask(request(&token)).await?)
+                    Ok(self.ask(request(self.endpoint(api), &token)).await?)
                 }
                 first => Ok(first?),
             }
         };
         let outcome = tokio::time::timeout(self.timeout, calls)
             .await
-            .map_err(|_elapsed| CallError::TimedOut)?;
-        if let Err(OpenApiError::Refused(refused)) = &outcome
-            && is_misconfigured(refused)
-        {
-            self.guards.of(keeper.app()).tell(refused, self.clock.now());
-        }
+            .unwrap_or_else(|_elapsed| Err(CallError::TimedOut.into()));
+        let verdict = outcome
+            .as_ref()
+            .map_or_else(OpenApiError::verdict, |_answer| Verdict::Works);
+        guard.settle(verdict, self.clock.now());
         outcome
     }
 

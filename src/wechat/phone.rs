@@ -68,11 +68,10 @@ impl Client {
         };
         let body = serde_json::to_vec(&asked).map_err(|_cause| from(Malformed::Json))?;
         let body = Zeroizing::new(body);
-        let url = self.endpoint("/wxa/business/getuserphonenumber");
         let answered: Answered = self
-            .with_token(keeper, |token| {
+            .with_token(keeper, "/wxa/business/getuserphonenumber", |url, token| {
                 self.http
-                    .post(url.clone())
+                    .post(url)
                     // As above.
                     .query(&[("access_token", token.expose())])
                     .header(CONTENT_TYPE, "application/json")

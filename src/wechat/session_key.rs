@@ -63,10 +63,9 @@ impl Client {
     ) -> Result<KeyState, OpenApiError> {
         // Of a GET the message is empty. All is in the query, whatever the table of the page says.
         let signature = signature::session(key, b"");
-        let url = self.endpoint("/wxa/checksession");
         let checked: Result<IgnoredAny, _> = self
-            .with_token(keeper, |token| {
-                self.http.get(url.clone()).query(&[
+            .with_token(keeper, "/wxa/checksession", |url, token| {
+                self.http.get(url).query(&[
                     // Exposed to WeChat: this is what it is for.
                     ("access_token", token.expose()),
                     ("openid", openid.as_str()),
@@ -90,11 +89,10 @@ impl Client {
         encrypted_data: &str,
     ) -> Result<Authenticity, OpenApiError> {
         let body = json!({ "encrypted_msg_hash": encrypted_hash(encrypted_data) }).to_string();
-        let url = self.endpoint("/wxa/business/checkencryptedmsg");
         let checked: Result<Checked, _> = self
-            .with_token(keeper, |token| {
+            .with_token(keeper, "/wxa/business/checkencryptedmsg", |url, token| {
                 self.http
-                    .post(url.clone())
+                    .post(url)
                     // Exposed to WeChat: this is what it is for.
                     .query(&[("access_token", token.expose())])
                     .header(CONTENT_TYPE, "application/json")

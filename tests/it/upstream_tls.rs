@@ -73,7 +73,8 @@ async fn place(terms: Terms, lines: &str) -> Place {
 #[track_caller]
 fn is_unreachable(answer: &Answer) {
     answer.is_refused(502, "upstream_unreachable", "retry");
-    assert_eq!(answer.detail(), "the app server cannot be connected to");
+    let told = "the app server cannot be connected to";
+    assert!(answer.detail().starts_with(told), "{answer:?}");
 }
 
 /// An app server with this certificate is not spoken to.
@@ -192,7 +193,7 @@ async fn a_handshake_that_does_not_end_is_over_with_the_time_for_connecting() {
     let answer = world.get("/a").send().await;
     answer.is_refused(502, "upstream_unreachable", "retry");
     let late = "the app server did not take the connection in time";
-    assert_eq!(answer.detail(), late);
+    assert!(answer.detail().starts_with(late), "{answer:?}");
 }
 
 /// What a client gets of an answer that ends like this.

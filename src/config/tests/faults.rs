@@ -102,11 +102,8 @@ fn a_key_of_a_later_version_is_said_to_be_one() {
         "[store]\nsnapshot_file = \"x\"",
         "[identity.jwt]\nheader = \"x\"",
         "[cors]\nmax_age = \"1m\"",
-        "[limits]\nlogins_per_app = \"1/1m\"",
         "[push]\nforward_to = \"/x\"",
         "[admin]\ntoken = \"x\"",
-        "[errors]\nlanguage = \"en\"",
-        "[compat]\nfield_names = []",
         "[tracing]\notlp_endpoint = \"x\"",
     ] {
         assert!(

@@ -168,3 +168,29 @@ fn an_override_of_one_form_of_a_secret_replaces_the_others() {
          secret_file, secret_env"
     );
 }
+
+#[test]
+fn a_key_with_capital_letters_can_be_overridden_too() {
+    let variable = "WXGATE_COMPAT__FIELD_NAMES__ENCRYPTEDDATA";
+    let lines = "[compat]\nfield_names = { encryptedData = [\"old\"] }";
+    for text in [SHORTEST.to_owned(), format!("{SHORTEST}{lines}")] {
+        let loaded = parse_with(&text, &[(variable, "encrypted_data, data")]);
+        let names = loaded.unwrap().config.gateway.field_names;
+        for (name, expected) in [
+            ("encrypted_data", Some(gateway::Field::EncryptedData)),
+            ("data", Some(gateway::Field::EncryptedData)),
+            ("old", None),
+        ] {
+            assert_eq!(names.find(name), expected, "{name}");
+        }
+    }
+    check(
+        variable,
+        "iv",
+        "compat.field_names.encryptedData: is \"iv\", which is a name of iv already, expected \
+         another one",
+    );
+    // In a file letter case matters.
+    let lower = SHORTEST.to_owned() + "[compat]\nfield_names = { encrypteddata = [] }";
+    assert!(faults_with(&lower, &[]).contains("unknown key"));
+}

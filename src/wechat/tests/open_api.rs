@@ -255,3 +255,56 @@ async fn a_bad_phone_code_is_the_clients_and_is_not_sent_again() {
     assert!(error.is_misconfigured(), "{error:?}");
     assert!(error.refused().unwrap().errcode.fix().is_some());
 }
+
+#[tokio::test]
+async fn an_api_that_goes_on_failing_is_left_alone_and_the_others_are_not() {
+    let played = Played::start(&[TOKEN, "502", "502", "502", "502", "502"]).await;
+    let (client, keeper) = (played.client(), keeper(&played));
+    let openid = openid();
+    for _ in 0..5 {
+        let failed = client.check_session(&keeper, &openid, &key()).await;
+        failed.unwrap_err();
+    }
+    let error = client.check_session(&keeper, &openid, &key()).await;
+    let error = error.unwrap_err();
+    let OpenApiError::Call(CallError::Paused { retry_after }) = error else {
+        panic!("{error:?}");
+    };
+    assert_eq!(retry_after, Duration::from_secs(5));
+    assert_eq!(played.count(), 6);
+    played.then(&[r#"{"vaild":false}"#, OK]);
+    client.check_encrypted(&keeper, "abc").await.unwrap();
+    played.held.advance(Duration::from_secs(5));
+    let state = client.check_session(&keeper, &openid, &key()).await;
+    assert_eq!(state.unwrap(), KeyState::Current);
+}
+
+#[tokio::test]
+async fn an_api_that_is_not_granted_is_not_asked_again_and_again() {
+    let not_granted = r#"{"errcode":48001,"errmsg":"api unauthorized"}"#;
+    let played = Played::start(&[TOKEN, not_granted, OK]).await;
+    let (client, keeper) = (played.client(), keeper(&played));
+    let openid = openid();
+    for _ in 0..3 {
+        let error = client.check_session(&keeper, &openid, &key()).await;
+        assert!(error.unwrap_err().is_misconfigured());
+    }
+    assert_eq!(played.count(), 2);
+    played.held.advance(Duration::from_secs(10));
+    let state = client.check_session(&keeper, &openid, &key()).await;
+    assert_eq!(state.unwrap(), KeyState::Current);
+}
+
+#[tokio::test]
+async fn no_code_of_a_client_can_shut_the_api_for_others() {
+    let foreign = r#"{"errcode":40013,"errmsg":"invalid appid"}"#;
+    let watermark = r#","watermark":{"timestamp":1,"appid":"wx0123456789abcdef"}"#;
+    let good = phone_answer(watermark);
+    let played = Played::start(&[TOKEN, foreign, &good]).await;
+    let (client, keeper) = (played.client(), keeper(&played));
+    let code = PhoneCode::parse("planted-code").unwrap();
+    let refused = client.phone_number(&keeper, &openid(), &code).await;
+    refused.unwrap_err();
+    let good = client.phone_number(&keeper, &openid(), &code).await;
+    good.unwrap();
+}

@@ -91,7 +91,8 @@ fn watermark(world: &World) -> String {
 async fn every_failure_is_the_same_answer_byte_for_byte() {
     let setup = Setup {
         server: "trusted_proxies = [\"127.0.0.0/8\"]".to_owned(),
-        ..Setup::default()
+        // More failures than a session is allowed otherwise.
+        ..Setup::with("[limits]\ndecrypt_failures_per_session = \"0\"")
     };
     let world = setup.start().await;
     let token = world.login("alice").await;

@@ -24,7 +24,7 @@ async fn before(stage: &Stage, upstream: &str) -> World {
 fn has_failed(answer: &Answer) {
     answer.is_refused(502, "upstream_failed", "retry");
     let detail = "the app server broke the protocol or the connection";
-    assert_eq!(answer.detail(), detail);
+    assert!(answer.detail().starts_with(detail), "{answer:?}");
 }
 
 #[tokio::test]

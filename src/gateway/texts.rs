@@ -1,0 +1,423 @@
+//! What is said to a developer who was refused, English and Chinese side by side: what happened and
+//! what to do. Every case is named, so that a new refusal does not compile before it has both.
+
+use std::borrow::Cow;
+
+use crate::domain::id::AppId;
+use crate::domain::identity::Unclean;
+use crate::domain::readings::Unreadable;
+use crate::domain::websocket::BadHandshake;
+use crate::gateway::language::Language;
+use crate::gateway::refusal::{Budget, Refusal, UnknownApp};
+use crate::gateway::route::Ambiguous;
+use crate::server::body::BodyFault;
+use crate::upstream;
+use crate::wechat::error::RedeemError;
+
+/// A text that is always the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::gateway) struct Text {
+    en: &'static str,
+    zh: &'static str,
+}
+
+impl Text {
+    /// In English and in Chinese.
+    pub(in crate::gateway) const fn new(en: &'static str, zh: &'static str) -> Self {
+        Self { en, zh }
+    }
+
+    fn told(self, language: Language) -> Cow<'static, str> {
+        language.pick(self.en, self.zh).into()
+    }
+}
+
+// What may be wrong with a request that the gate reads itself: for `Refusal::BadRequest`.
+
+pub(in crate::gateway) const APPID_NOT_TEXT: Text = Text::new(
+    "the field appid is not text; send it in quotes, or not at all",
+    "字段 appid 必须是字符串；请改为字符串，或不发送它",
+);
+pub(in crate::gateway) const CODE_MALFORMED: Text = Text::new(
+    "the field code is not a code of wx.login",
+    "字段 code 不是 wx.login 返回的 code，请原样发送 wx.login 的 res.code",
+);
+pub(in crate::gateway) const CODE_MISSING: Text = Text::new(
+    "send the code of wx.login as the field code",
+    "请先调用 wx.login，再把得到的 code 作为字段 code（字符串）发送",
+);
+pub(in crate::gateway) const DECRYPT_FIELDS: Text = Text::new(
+    "send encryptedData and iv, and rawData only together with signature",
+    "请以字符串发送 encryptedData 和 iv；rawData 与 signature 要么都发送，要么都不发送",
+);
+pub(in crate::gateway) const FIELD_TWICE: Text = Text::new(
+    "a field stands in the form twice",
+    "表单中有重复的字段，每个字段只能出现一次",
+);
+pub(in crate::gateway) const FIELD_UNDER_TWO_NAMES: Text = Text::new(
+    "a field stands in the body under two of its names; send it under one",
+    "同一字段以两个名字同时出现，请只保留其中一个",
+);
+pub(in crate::gateway) const NOT_AN_OBJECT: Text = Text::new(
+    "the body is not a JSON object",
+    "请求体不是 JSON 对象；请发送 {\"code\":\"…\"} 这样的对象，或改用表单并写明 Content-Type",
+);
+pub(in crate::gateway) const OVERRIDE_MALFORMED: Text = Text::new(
+    "the method override header has no method in it",
+    "方法覆盖请求头（如 X-HTTP-Method-Override）里不是有效的请求方法，请改正或去掉它",
+);
+
+const SESSION_EXPIRED: Text = Text::new(
+    "the session is unknown, has ended or has run out; call wx.login, log in, and retry once with \
+     the new token in Authorization: Bearer",
+    "登录状态不存在、已退出或已过期；请调用 wx.login 重新登录，再用新的 token（Authorization: \
+     Bearer）重试一次",
+);
+const SESSION_REQUIRED: Text = Text::new(
+    "log in first: send the code of wx.login to the login route, then send the whole token it \
+     gives, as Authorization: Bearer wxg_...",
+    "请先登录：把 wx.login 的 code 发给登录接口，之后的请求都带上它返回的完整 token，即请求头 \
+     Authorization: Bearer wxg_...",
+);
+
+/// What happened and what to do.
+pub(in crate::gateway) fn detail(refusal: &Refusal, language: Language) -> Cow<'static, str> {
+    let fixed = |en: &'static str, zh: &'static str| Text::new(en, zh).told(language);
+    let made = |en: String, zh: String| language.pick(en, zh).into();
+    match refusal {
+        Refusal::AmbiguousPath(why) => ambiguous(*why, language),
+        Refusal::BadRequest(wrong) => wrong.told(language),
+        Refusal::BodyBroken(fault) => body(fault, language),
+        Refusal::BodyTooLarge(max) => made(
+            format!("the body may have at most {max} bytes; send less, or in parts"),
+            format!("请求体最多 {max} 字节，请压缩或分次发送"),
+        ),
+        Refusal::DecryptFailed => fixed(
+            "the data could not be decrypted; call wx.login, log in, and obtain the data from \
+             WeChat again; do not send the same data again",
+            "数据无法解密；请先调用 wx.login 并重新登录，再重新向微信获取数据；不要重发同一份数据",
+        ),
+        Refusal::HeadersTooLarge => fixed(
+            "the request head is larger than allowed; send fewer or shorter headers, most often it is \
+             the cookies",
+            "请求头过大或过多，请减少请求头（常见原因：Cookie 过大）",
+        ),
+        Refusal::Internal => fixed(
+            "a fault of the gate itself; its log knows this request_id",
+            "网关自身出错；请稍后重试，并凭 request_id 在网关日志中查找原因",
+        ),
+        Refusal::Login { error, app } => login(error, app, language),
+        Refusal::MethodNotAllowed { allowed } => {
+            made(format!("use {allowed}"), format!("请改用 {allowed} 方法"))
+        }
+        Refusal::Overloaded => fixed(
+            "too much at once; try again shortly",
+            "当前请求过多，请稍后重试",
+        ),
+        Refusal::RateLimited { budget, .. } => used_up(*budget).told(language),
+        Refusal::SessionExpired => SESSION_EXPIRED.told(language),
+        Refusal::SessionRequired => SESSION_REQUIRED.told(language),
+        Refusal::Unclean(why) => unclean(*why, language),
+        Refusal::UnknownApp(why) => unknown_app(why, language),
+        Refusal::UnsupportedMediaType => fixed(
+            "send application/json or application/x-www-form-urlencoded",
+            "请求体只接受 JSON 或表单；请把 Content-Type 设为 application/json 或 \
+             application/x-www-form-urlencoded",
+        ),
+        Refusal::Upstream(error) => app_server(error, language),
+        Refusal::UriTooLong(max) => made(
+            format!("the target may have at most {max} bytes; send data in the body"),
+            format!("请求地址（含查询参数）最多 {max} 字节，请把数据放进请求体"),
+        ),
+    }
+}
+
+fn ambiguous(why: Ambiguous, language: Language) -> Cow<'static, str> {
+    let zh = match why {
+        Ambiguous::OtherRule => "服务器可能把该请求理解成另一条路径或方法，从而适用另一条规则",
+        Ambiguous::Path(Unreadable::Control) => "请求路径中含有控制字符",
+        Ambiguous::Path(Unreadable::NotAbsolute) => "请求路径不是以 / 开头",
+        Ambiguous::Path(Unreadable::TooMany) => "请求路径有太多种理解方式",
+    };
+    let en = format!("{why}; write the path in its plain form");
+    let zh = format!("{zh}；请使用最简单的路径写法（不要多余的编码、//、../ 或 ;）");
+    language.pick(en, zh).into()
+}
+
+fn body(fault: &BodyFault, language: Language) -> Cow<'static, str> {
+    let zh = match fault {
+        BodyFault::Broken => "请求体没有发送完整就中断了，请检查网络后重试".to_owned(),
+        BodyFault::Idle => "请求体在发送途中长时间没有新数据，请检查网络后重试".to_owned(),
+        BodyFault::TooLarge(max) => format!("请求体最多 {max} 字节，请压缩或分次发送"),
+    };
+    language.pick(fault.to_string(), zh).into()
+}
+
+fn login(error: &RedeemError, app: &AppId, language: Language) -> Cow<'static, str> {
+    let fixed = |en: &'static str, zh: &'static str| Text::new(en, zh).told(language);
+    match error {
+        RedeemError::CodeInvalid { .. } => {
+            let en = format!(
+                "WeChat does not know this code: it has expired (5 minutes), was already used, or \
+                 was made by another mini program than {app}; call wx.login again"
+            );
+            let zh = format!(
+                "微信不认识这个 code：可能已过期（有效期 5 分钟）、已被使用，或不是由小程序 {app} \
+                 生成的；请重新调用 wx.login，并核对项目的 appid"
+            );
+            language.pick(en, zh).into()
+        }
+        RedeemError::CodeUsed { .. } => fixed(
+            "this code was already used, and a code works once; call wx.login again",
+            "这个 code 已经用过，每个 code 只能用一次；请重新调用 wx.login",
+        ),
+        RedeemError::UserBlocked { .. } => fixed(
+            "WeChat holds this user for a risk and does not let them log in; trying again does not \
+             help",
+            "微信判定该用户有风险，不允许其登录；重试没有用",
+        ),
+        RedeemError::RateLimited { .. } => fixed(
+            "WeChat allows a user only so many logins a minute; wait, then log in with a new code",
+            "微信限制每个用户每分钟的登录次数；请等待 Retry-After 所示的秒数，再用新的 code 登录",
+        ),
+        RedeemError::Misconfigured { .. } => fixed(
+            "WeChat refuses this gate's configuration; its operator finds the reason in the log",
+            "微信拒绝了网关的配置（如 AppSecret 或 IP 白名单）；小程序端无需处理，请运维查看网关日志",
+        ),
+        RedeemError::Paused { .. } => fixed(
+            "WeChat does not answer and is left alone for a moment; wait as long as Retry-After says, \
+             then log in with a new code",
+            "微信暂时没有响应，网关已暂停调用；请等待 Retry-After 所示的秒数，再用新的 code 登录",
+        ),
+        RedeemError::TooManyCalls => fixed(
+            "too many logins at once; try again shortly",
+            "同时登录的人太多，请稍后重试",
+        ),
+        RedeemError::Busy { .. }
+        | RedeemError::HttpStatus { .. }
+        | RedeemError::Interrupted { .. }
+        | RedeemError::Malformed(_)
+        | RedeemError::TimedOut
+        | RedeemError::Unknown { .. }
+        | RedeemError::Unreachable { .. } => fixed(
+            "no usable answer from WeChat; try again shortly with a new code",
+            "微信没有给出可用的答复；请稍后重新调用 wx.login，用新的 code 重试",
+        ),
+    }
+}
+
+fn used_up(budget: Budget) -> Text {
+    match budget {
+        Budget::DecryptFailures => Text::new(
+            "too much of what this session sent could not be decrypted; wait, call wx.login, log in, \
+             and obtain the data from WeChat again",
+            "该会话解密失败次数过多；请稍后重新调用 wx.login 登录，再向微信重新获取数据",
+        ),
+        Budget::LoginsOfApp => Text::new(
+            "this mini program has more logins than its gate is set to allow; wait, then log in with \
+             a new code",
+            "该小程序的登录次数超过网关设定的上限；请稍后用新的 code 登录",
+        ),
+        Budget::RefusedLogins => Text::new(
+            "WeChat refused too many login codes from this address; wait, then log in with a new code",
+            "该地址被微信拒绝的 code 过多；请稍后重新调用 wx.login，用新的 code 登录",
+        ),
+    }
+}
+
+fn unclean(why: Unclean, language: Language) -> Cow<'static, str> {
+    let zh = match why {
+        Unclean::AmbiguousToken(_) => "请求带了不止一个 token，请只在一处带一个 token",
+        Unclean::Handshake(BadHandshake::Body) => "WebSocket 握手请求不能带请求体",
+        Unclean::Handshake(BadHandshake::Key) => {
+            "WebSocket 握手有误：Sec-WebSocket-Key 不是 16 字节的 base64"
+        }
+        Unclean::Handshake(BadHandshake::Method) => "WebSocket 握手必须是 GET 请求",
+        Unclean::Handshake(BadHandshake::Version) => {
+            "WebSocket 握手有误：Sec-WebSocket-Version 必须是 13"
+        }
+        Unclean::Host => "请求必须有且只有一个 Host，并与请求地址一致",
+        Unclean::Target => "请求地址不是路径，请使用 /a/b 这样的路径",
+    };
+    language.pick(why.to_string().into(), zh.into())
+}
+
+fn unknown_app(why: &UnknownApp, language: Language) -> Cow<'static, str> {
+    let fixed = |en: &'static str, zh: &'static str| Text::new(en, zh).told(language);
+    match why {
+        UnknownApp::Caller { from, expected } => {
+            let en = format!(
+                "the request comes from the mini program {from}, but this gate is configured for \
+                 {expected}; check the appid of the project and the gate's [[apps]]"
+            );
+            let zh = format!(
+                "请求来自小程序 {from}，而网关配置的是 {expected}；请核对项目的 appid 和网关的 [[apps]]"
+            );
+            language.pick(en, zh).into()
+        }
+        UnknownApp::Named => fixed(
+            "the appid in the body is not configured here",
+            "请求体里的 appid 没有在网关配置；请核对 appid 和网关的 [[apps]]",
+        ),
+        UnknownApp::Unnamed => fixed(
+            "this gate serves several mini programs; send the field appid",
+            "网关服务多个小程序，请用字段 appid 说明是哪一个",
+        ),
+    }
+}
+
+fn app_server(error: &upstream::Error, language: Language) -> Cow<'static, str> {
+    let (advice, zh) = match error {
+        upstream::Error::Broken(_) => (
+            "try again; the gate's log says why",
+            "业务服务没有给出合法完整的 HTTP 响应；请稍后重试，原因见网关日志",
+        ),
+        upstream::Error::Connect(_) => (
+            "see that it runs, and check upstream.url of the gate",
+            "无法连接业务服务；请确认它已启动，并核对网关的 upstream.url",
+        ),
+        upstream::Error::ConnectTimeout => (
+            "see that it runs and can be reached",
+            "连接业务服务超时；请确认它已启动且网络可达，稍后重试",
+        ),
+        upstream::Error::Http2(_) => (
+            "check its headers and its target",
+            "该请求无法以 HTTP/2 转发，请检查请求头和地址",
+        ),
+        upstream::Error::Overloaded => ("try again shortly", "业务服务的请求过多，请稍后重试"),
+        upstream::Error::Request(_) => (
+            "check the network and try again",
+            "请求体没有发送完整就中断了，请检查网络后重试",
+        ),
+        upstream::Error::ResponseTimeout => (
+            "try again, and look what keeps it",
+            "业务服务没有在规定时间内响应；请稍后重试，并检查业务服务为何变慢",
+        ),
+        upstream::Error::UnaskedUpgrade => (
+            "the gate's log says more",
+            "业务服务擅自切换了协议，或切换成了别的协议；原因见网关日志",
+        ),
+    };
+    let en = format!("{error}; {advice}");
+    language.pick(en.into(), zh.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn limited(budget: Budget) -> Refusal {
+        Refusal::RateLimited {
+            budget,
+            retry_after: 1,
+        }
+    }
+
+    fn is_chinese(text: &str) -> bool {
+        text.chars().any(|c| ('\u{4e00}'..='\u{9fff}').contains(&c))
+    }
+
+    #[track_caller]
+    fn check(refusal: &Refusal) {
+        let [en, zh] = [Language::English, Language::Chinese].map(|l| detail(refusal, l));
+        assert!(!en.is_empty() && en.is_ascii(), "{en}");
+        assert!(is_chinese(&zh), "{zh}");
+        // No gap where a long text was broken into lines.
+        assert!(!en.contains("  ") && !zh.contains("  "), "{en} {zh}");
+    }
+
+    #[test]
+    fn a_refusal_is_told_in_both_languages() {
+        for wrong in [
+            &APPID_NOT_TEXT,
+            &CODE_MALFORMED,
+            &CODE_MISSING,
+            &DECRYPT_FIELDS,
+            &FIELD_TWICE,
+            &FIELD_UNDER_TWO_NAMES,
+            &NOT_AN_OBJECT,
+            &OVERRIDE_MALFORMED,
+        ] {
+            check(&Refusal::BadRequest(wrong));
+        }
+        for why in [
+            Unreadable::Control,
+            Unreadable::NotAbsolute,
+            Unreadable::TooMany,
+        ] {
+            check(&Refusal::AmbiguousPath(why.into()));
+        }
+        for why in [
+            BadHandshake::Body,
+            BadHandshake::Key,
+            BadHandshake::Method,
+            BadHandshake::Version,
+        ] {
+            check(&Refusal::Unclean(why.into()));
+        }
+        for refusal in [
+            Refusal::AmbiguousPath(Ambiguous::OtherRule),
+            Refusal::BodyBroken(BodyFault::Broken),
+            Refusal::BodyBroken(BodyFault::Idle),
+            Refusal::BodyTooLarge(1),
+            Refusal::DecryptFailed,
+            Refusal::HeadersTooLarge,
+            Refusal::Internal,
+            Refusal::MethodNotAllowed { allowed: "POST" },
+            Refusal::Overloaded,
+            limited(Budget::DecryptFailures),
+            limited(Budget::LoginsOfApp),
+            limited(Budget::RefusedLogins),
+            Refusal::SessionExpired,
+            Refusal::SessionRequired,
+            Refusal::Unclean(Unclean::Host),
+            Refusal::Unclean(Unclean::Target),
+            Refusal::UnknownApp(UnknownApp::Named),
+            Refusal::UnknownApp(UnknownApp::Unnamed),
+            Refusal::UnsupportedMediaType,
+            Refusal::Upstream(upstream::Error::Connect(std::io::ErrorKind::Other.into())),
+            Refusal::Upstream(upstream::Error::ConnectTimeout),
+            Refusal::Upstream(upstream::Error::Overloaded),
+            Refusal::Upstream(upstream::Error::ResponseTimeout),
+            Refusal::Upstream(upstream::Error::UnaskedUpgrade),
+            Refusal::UriTooLong(1),
+        ] {
+            check(&refusal);
+        }
+    }
+
+    #[test]
+    fn what_wechat_said_of_a_login_is_told_in_both_languages() {
+        let app = AppId::parse("wx0123456789abcdef").unwrap();
+        for error in [
+            RedeemError::CodeInvalid {
+                errcode: 40029,
+                rid: None,
+            },
+            RedeemError::CodeUsed {
+                errcode: 40163,
+                rid: None,
+            },
+            RedeemError::RateLimited {
+                errcode: 45011,
+                rid: None,
+            },
+            RedeemError::TimedOut,
+            RedeemError::TooManyCalls,
+            RedeemError::UserBlocked {
+                errcode: 40226,
+                rid: None,
+            },
+        ] {
+            let error = Arc::new(error);
+            let app = app.clone();
+            check(&Refusal::Login { error, app });
+        }
+        check(&Refusal::UnknownApp(UnknownApp::Caller {
+            from: app.clone(),
+            expected: app.to_string(),
+        }));
+    }
+}
