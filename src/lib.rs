@@ -27,6 +27,7 @@
 //! - [`server`]: connections from clients
 //! - [`wechat`]: WeChat's servers
 //! - [`gateway`]: the request path, and the gate's own routes
+//! - [`egress`]: calls of the app server to WeChat
 //! - [`admin`]: health and version, for operators
 //! - [`sim`]: a simulated WeChat and a demo app
 //! - [`config`]: from a file and the environment to everybody's settings
@@ -39,6 +40,7 @@ pub mod app;
 pub mod config;
 pub mod crypto;
 pub mod domain;
+pub mod egress;
 pub mod gateway;
 pub mod server;
 pub mod sim;

@@ -4,6 +4,7 @@
 //! control thread has everything that does I/O for the whole process.
 
 pub mod dev;
+mod egress;
 pub mod explain;
 mod greeting;
 mod sockets;
@@ -25,6 +26,7 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::admin::{self, Readiness};
+use crate::app::egress::Egress;
 use crate::app::sockets::Sockets;
 use crate::config::Config;
 use crate::domain::clock::Clock;
@@ -64,6 +66,17 @@ pub enum StartError {
         /// What the system says.
         source: io::Error,
     },
+    /// The address of `egress.listen`.
+    #[error("cannot listen on {address} for the egress listener")]
+    Egress {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// `[egress.tls]`: its files have changed since they were checked.
+    #[error("cannot use [egress.tls]")]
+    EgressTls(#[source] OpenError),
     /// An address of `server.listen`.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -85,6 +98,8 @@ pub struct Running {
     pub addresses: Vec<Listen>,
     /// Where its admin listener is.
     pub admin: Option<SocketAddr>,
+    /// Where the app server calls WeChat.
+    pub egress: Option<SocketAddr>,
     /// Unix sockets that are to go with it.
     files: Vec<PathBuf>,
     settings: ServerSettings,
@@ -123,25 +138,35 @@ pub fn start_on(
     let workers = worker_count(config.server.workers);
     let mut sockets = Sockets::open(&config, workers, inherited)?;
     let admin = sockets.admin.take();
-    let admin_address = admin
-        .as_ref()
-        .and_then(|listener| listener.local_addr().ok());
+    let admin_address = address_of(admin.as_ref());
+    let egress_address = address_of(sockets.egress.as_ref());
     let tls = match &config.server.tls {
         Some(settings) => Some(Tls::open(settings, surroundings.clock.clone())?),
         None => None,
     };
     let wechat = Client::new(&config.wechat)?.with_clock(surroundings.clock.clone());
+    let credentials = config.gateway.apps.iter().map(App::credential);
+    let keepers = Keepers::new(&wechat, &surroundings.clock, credentials);
+    let egress = (sockets.egress.take(), &config.egress);
+    let egress = Egress::prepare(egress, &wechat, &keepers, &surroundings.clock)?;
     let halt = CancellationToken::new();
     // Should a later step fail, what the earlier ones started ends.
     let unfinished = halt.clone().drop_guard();
     let readiness = Readiness::default();
 
     let control = runtime()?;
-    let shared = share(&config, workers, wechat, &control, &surroundings.clock);
+    let shared = share(
+        &config,
+        workers,
+        (wechat, keepers),
+        &control,
+        &surroundings.clock,
+    );
     let mut threads = vec![spawn_control(
         control,
         Arc::clone(&shared),
         (admin, readiness.clone(), tls.clone()),
+        egress,
         halt.clone(),
     )?];
 
@@ -179,6 +204,7 @@ pub fn start_on(
         addresses: sockets.addresses,
         files,
         admin: admin_address,
+        egress: egress_address,
         settings: config.server,
         readiness,
         tls,
@@ -188,6 +214,10 @@ pub fn start_on(
         halt,
         threads,
     })
+}
+
+fn address_of(listener: Option<&std::net::TcpListener>) -> Option<SocketAddr> {
+    listener.and_then(|listener| listener.local_addr().ok())
 }
 
 fn worker_count(configured: usize) -> usize {
@@ -206,16 +236,15 @@ fn runtime() -> io::Result<Runtime> {
 fn share(
     config: &Config,
     workers: usize,
-    wechat: Client,
+    (wechat, keepers): (Client, Keepers),
     control: &Runtime,
     clock: &Clock,
 ) -> Arc<Shared> {
     let store = Store::in_memory(config.store);
     let control = Control::new(control.handle().clone());
     let upstreams = config.upstreams.iter().cloned();
-    let credentials = config.gateway.apps.iter().map(App::credential);
     Arc::new(Shared {
-        keepers: Keepers::new(&wechat, clock, credentials),
+        keepers,
         settings: ArcSwap::from_pointee(config.gateway.clone()),
         desk: Desk::new(control, wechat, store.clone(), clock.clone()),
         store,
@@ -232,6 +261,7 @@ fn spawn_control(
     control: Runtime,
     shared: Arc<Shared>,
     (admin, readiness, tls): (Option<std::net::TcpListener>, Readiness, Option<Tls>),
+    egress: Option<Egress>,
     halt: CancellationToken,
 ) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new()
@@ -241,6 +271,9 @@ fn spawn_control(
                 tokio::spawn(sweep(shared));
                 if let Some(listener) = admin {
                     tokio::spawn(admin::serve(listener, readiness, halt.clone()));
+                }
+                if let Some(egress) = egress {
+                    egress.spawn(halt.clone());
                 }
                 if let Some(tls) = tls {
                     tokio::spawn(tls.watch());

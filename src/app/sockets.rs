@@ -1,5 +1,6 @@
 //! Where the gate listens: on addresses of its own, or on what it was started with.
 
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -19,34 +20,39 @@ pub(in crate::app) struct Sockets {
     /// Whether those are of sockets that the gate was started with.
     pub(in crate::app) inherited: bool,
     pub(in crate::app) admin: Option<std::net::TcpListener>,
+    pub(in crate::app) egress: Option<std::net::TcpListener>,
 }
 
 impl Sockets {
-    /// Opens them. What the gate was started with takes the place of `admin.listen` if that is its
-    /// address, else of `server.listen` as a whole.
+    /// Opens them. What the gate was started with takes the place of `admin.listen` or
+    /// `egress.listen` if that is its address, else of `server.listen` as a whole.
     pub(in crate::app) fn open(
         config: &Config,
         workers: usize,
         mut inherited: Vec<Inherited>,
     ) -> Result<Self, StartError> {
-        let passed = config.admin.listen;
-        let passed = passed.and_then(|address| inherited::take_at(&mut inherited, address));
+        let mut passed = |address: Option<SocketAddr>| {
+            address.and_then(|address| inherited::take_at(&mut inherited, address))
+        };
+        let admin = config.admin.listen;
+        let egress = config.egress.as_ref().map(|egress| egress.listen);
+        let (passed_admin, passed_egress) = (passed(admin), passed(egress));
         let are_inherited = !inherited.is_empty();
         let listeners = if are_inherited {
             listener::share(inherited, workers)?
         } else {
             bind(&config.server, workers)?
         };
-        let admin = match (config.admin.listen, passed) {
-            (None, _) => None,
-            (Some(address), Some(socket)) => Some(non_blocking(address, socket)?),
-            (Some(address), None) => Some(bind_admin(address)?),
-        };
+        let admin = open_one(admin, passed_admin)
+            .map_err(|(address, source)| StartError::Admin { address, source })?;
+        let egress = open_one(egress, passed_egress)
+            .map_err(|(address, source)| StartError::Egress { address, source })?;
         Ok(Self {
             per_worker: listeners.per_worker,
             addresses: listeners.addresses,
             inherited: are_inherited,
             admin,
+            egress,
         })
     }
 
@@ -70,18 +76,18 @@ fn bind(settings: &Settings, workers: usize) -> Result<Listeners, BindError> {
     }
 }
 
-fn bind_admin(address: SocketAddr) -> Result<std::net::TcpListener, StartError> {
-    let listener = std::net::TcpListener::bind(address);
-    let listener = listener.map_err(|source| StartError::Admin { address, source })?;
-    non_blocking(address, listener)
-}
-
-fn non_blocking(
-    address: SocketAddr,
-    listener: std::net::TcpListener,
-) -> Result<std::net::TcpListener, StartError> {
-    listener
-        .set_nonblocking(true)
-        .map_err(|source| StartError::Admin { address, source })?;
-    Ok(listener)
+/// A listener of the control thread: what was passed for its address, else a new one.
+fn open_one(
+    address: Option<SocketAddr>,
+    passed: Option<std::net::TcpListener>,
+) -> Result<Option<std::net::TcpListener>, (SocketAddr, io::Error)> {
+    let Some(address) = address else {
+        return Ok(None);
+    };
+    let open = || {
+        let listener = passed.map_or_else(|| std::net::TcpListener::bind(address), Ok)?;
+        listener.set_nonblocking(true)?;
+        Ok(Some(listener))
+    };
+    open().map_err(|source| (address, source))
 }

@@ -15,6 +15,7 @@ mod compat;
 mod context;
 mod cover;
 mod document;
+mod egress;
 mod env;
 mod errors;
 mod fault;
@@ -52,6 +53,7 @@ use crate::config::key::Key;
 use crate::config::paths::Paths;
 use crate::config::upstream::Upstreams;
 use crate::gateway;
+use crate::server::Listen;
 use crate::telemetry;
 
 pub use crate::config::fault::{Faults, Warning};
@@ -71,6 +73,8 @@ pub struct Config {
     pub store: crate::store::Settings,
     /// `[admin]`.
     pub admin: crate::admin::Settings,
+    /// `[egress]`; `None` is off.
+    pub egress: Option<crate::egress::Settings>,
     /// `[log]`.
     pub log: telemetry::Settings,
 }
@@ -167,6 +171,9 @@ fn read(root: &Key<'_>) -> Option<Config> {
     let identity = identity::read(&root.table("identity"), places, trusted);
     let store = store::read(&root.table("store"));
     let limits = server.limits.clone();
+    let mut taken = server.listen.clone();
+    taken.extend(admin.listen.map(Listen::Tcp));
+    let egress = egress::read(&root.table("egress"), &taken, apps.as_deref());
     let rates = limits::read(&root.table("limits"));
     let errors = errors::read(&root.table("errors"));
     let field_names = compat::read(&root.table("compat"));
@@ -191,6 +198,7 @@ fn read(root: &Key<'_>) -> Option<Config> {
         },
         store,
         admin,
+        egress,
         log: log?,
     })
 }

@@ -16,23 +16,32 @@ const CLIENT_CA: &str = "a file with the certificates that vouch for clients (PE
 struct Keys<'a> {
     cert: Key<'a>,
     key: Key<'a>,
-    client_ca: Key<'a>,
+    client_ca: Option<Key<'a>>,
 }
 
 /// Reads `[server.tls]`; `None` when there is no such table, or a faulty one.
 pub(super) fn read(table: &Key<'_>) -> Option<Settings> {
+    read_keys(table, Some(table.key("client_ca_file")))
+}
+
+/// Reads a table that says nothing about the certificates of clients.
+pub(super) fn read_of_server(table: &Key<'_>) -> Option<Settings> {
+    read_keys(table, None)
+}
+
+fn read_keys<'a>(table: &Key<'a>, client_ca: Option<Key<'a>>) -> Option<Settings> {
     let keys = Keys {
         cert: table.key("cert_file"),
         key: table.key("key_file"),
-        client_ca: table.key("client_ca_file"),
+        client_ca,
     };
     if !table.is_present() {
         return None;
     }
     let cert_file = read_path(&keys.cert, CERTIFICATE);
     let key_file = read_path(&keys.key, KEY);
-    let client_ca_file = keys.client_ca.is_present();
-    let client_ca_file = client_ca_file.then(|| read_path(&keys.client_ca, CLIENT_CA));
+    let client_ca = keys.client_ca.as_ref().filter(|key| key.is_present());
+    let client_ca_file = client_ca.map(|key| read_path(key, CLIENT_CA));
     let settings = Settings {
         cert_file: cert_file?,
         key_file: key_file?,
@@ -63,7 +72,7 @@ impl Keys<'_> {
         for error in errors.0 {
             let (key, expected) = match error.which {
                 Which::Certificate => (&self.cert, CERTIFICATE),
-                Which::ClientCa => (&self.client_ca, CLIENT_CA),
+                Which::ClientCa => (self.client_ca.as_ref().unwrap_or(&self.cert), CLIENT_CA),
                 Which::Key => (&self.key, KEY),
             };
             key.fault(format!("{error}, expected {expected}"));

@@ -1,10 +1,13 @@
-//! The smallest honest HTTP/1.1 server, for what is off the data path: administration, the
-//! simulated WeChat, the demo app. It bounds what a client can make it hold and stops when told.
+//! The smallest honest HTTP/1.1 server, for what is off the data path: administration, calls of the
+//! app server to WeChat, the simulated WeChat, the demo app. It bounds what a client can make it
+//! hold and stops when told.
 //!
-//! It refuses to know routes, identities or TLS, and it is not fast: requests on their way to the
-//! app server go through the listener that was made for them.
+//! It refuses to know routes or identities, and it is not fast: requests on their way to the app
+//! server go through the listener that was made for them.
 
 use std::convert::Infallible;
+use std::fmt;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -13,11 +16,13 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -25,6 +30,8 @@ use tokio::time;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::limits;
+use crate::domain::peer::Address;
+use crate::server::tls::Tls;
 
 /// Connections served at once; further ones wait in the listener's queue. A scraper, a developer
 /// and a test suite together need a few dozen.
@@ -35,6 +42,9 @@ const MAX_HEAD_BYTES: usize = 64 * 1024;
 
 /// How long a client may take over the head of a request, the wait between two included.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// From a connection to the end of its TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a client may take over a body that is read whole.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -62,6 +72,16 @@ pub trait Handler: Clone + Send + Sync + 'static {
 /// seconds, and breaks off the rest. Upgraded connections are out of its hands: who upgraded one
 /// ends it.
 pub async fn serve<H: Handler>(listener: TcpListener, handler: H, stop: CancellationToken) {
+    serve_with(listener, None, handler, stop).await;
+}
+
+/// The same over TLS, where it is given.
+pub async fn serve_with<H: Handler>(
+    listener: TcpListener,
+    tls: Option<Tls>,
+    handler: H,
+    stop: CancellationToken,
+) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -69,8 +89,9 @@ pub async fn serve<H: Handler>(listener: TcpListener, handler: H, stop: Cancella
             () = stop.cancelled() => break,
             Some(_ended) = connections.join_next() => {}
             accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
-                Ok((stream, _peer)) => {
-                    connections.spawn(converse(stream, handler.clone(), stop.clone()));
+                Ok((stream, peer)) => {
+                    let served = Served { handler: handler.clone(), peer, stop: stop.clone() };
+                    connections.spawn(served.take(stream, tls.clone()));
                 }
                 Err(_refused) => time::sleep(ACCEPT_PAUSE).await,
             },
@@ -83,49 +104,94 @@ pub async fn serve<H: Handler>(listener: TcpListener, handler: H, stop: Cancella
     }
 }
 
-async fn converse<H: Handler>(stream: TcpStream, handler: H, stop: CancellationToken) {
-    if stream.set_nodelay(true).is_err() {
-        // The client has already gone.
-        return;
-    }
-    let service = service_fn(|request| {
-        let handler = handler.clone();
-        async move { Ok::<_, Infallible>(handler.handle(request).await) }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_header_size(MAX_HEAD_BYTES)
-        .max_buf_size(MAX_HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    let mut connection = pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    // A connection ends badly by the client's doing or by a body broken off on purpose: neither is
-    // news to anybody.
-    drop(ended);
+/// Who connected: an extension of every request.
+#[derive(Clone, Copy, Debug)]
+pub struct PeerAddress(pub SocketAddr);
+
+/// What serves one connection.
+struct Served<H> {
+    handler: H,
+    peer: SocketAddr,
+    stop: CancellationToken,
 }
 
-/// The body of an answer: whole, streamed, or broken off.
+impl<H: Handler> Served<H> {
+    async fn take(self, stream: TcpStream, tls: Option<Tls>) {
+        if stream.set_nodelay(true).is_err() {
+            // The client has already gone.
+            return;
+        }
+        let Some(tls) = tls else {
+            return self.converse(stream).await;
+        };
+        let stop = self.stop.clone();
+        let accepted = tokio::select! {
+            accepted = tls.accept(stream, HANDSHAKE_TIMEOUT) => accepted,
+            () = stop.cancelled() => return,
+        };
+        match accepted {
+            Ok(stream) => self.converse(stream).await,
+            Err(error) => error.report(Address::from(self.peer.ip())),
+        }
+    }
+
+    async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S) {
+        let Self {
+            handler,
+            peer,
+            stop,
+        } = self;
+        let service = service_fn(|mut request: Request<Incoming>| {
+            let handler = handler.clone();
+            request.extensions_mut().insert(PeerAddress(peer));
+            async move { Ok::<_, Infallible>(handler.handle(request).await) }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_header_size(MAX_HEAD_BYTES)
+            .max_buf_size(MAX_HEAD_BYTES)
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
+        let mut connection = pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        // A connection ends badly by the client's doing or by a body broken off on purpose: neither
+        // is news to anybody.
+        drop(ended);
+    }
+}
+
+/// The body of an answer: whole, streamed, passed on, or broken off.
 #[derive(Debug)]
 pub struct PlainBody(Shape);
 
-#[derive(Debug)]
 enum Shape {
     Broken { before: Option<Bytes>, sent: bool },
+    Passed(UnsyncBoxBody<Bytes, BrokenOff>),
     Stream(mpsc::Receiver<Bytes>),
     Whole(Option<Bytes>),
 }
 
+impl fmt::Debug for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Broken { .. } => "Broken",
+            Self::Passed(_) => "Passed",
+            Self::Stream(_) => "Stream",
+            Self::Whole(_) => "Whole",
+        })
+    }
+}
+
 /// The body ends here without an end, and so does the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the answer was broken off on purpose")]
+#[error("the answer was broken off")]
 pub struct BrokenOff;
 
 impl PlainBody {
@@ -146,6 +212,16 @@ impl PlainBody {
             before: Some(bytes.into()),
             sent: false,
         })
+    }
+
+    /// Somebody else's body, as it comes. Should it break off, so does this one.
+    pub fn pass<B>(body: B) -> Self
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+    {
+        Self(Shape::Passed(
+            body.map_err(|_cause| BrokenOff).boxed_unsync(),
+        ))
     }
 
     /// Whatever is sent, as it is sent; it ends when the sender is dropped.
@@ -182,6 +258,7 @@ impl Body for PlainBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         let piece = match &mut self.0 {
             Shape::Whole(bytes) => bytes.take(),
+            Shape::Passed(body) => return Pin::new(body).poll_frame(context),
             Shape::Stream(receiver) => std::task::ready!(receiver.poll_recv(context)),
             Shape::Broken { before, sent } => match before.take() {
                 Some(bytes) => Some(bytes),
@@ -199,7 +276,11 @@ impl Body for PlainBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.0, Shape::Whole(None))
+        match &self.0 {
+            Shape::Whole(bytes) => bytes.is_none(),
+            Shape::Passed(body) => body.is_end_stream(),
+            Shape::Broken { .. } | Shape::Stream(_) => false,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -208,6 +289,7 @@ impl Body for PlainBody {
             Shape::Whole(Some(bytes)) => {
                 SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX))
             }
+            Shape::Passed(body) => body.size_hint(),
             Shape::Broken { .. } | Shape::Stream(_) => SizeHint::default(),
         }
     }
@@ -287,7 +369,7 @@ pub async fn read_body(mut body: Incoming, max: usize) -> Result<Bytes, BodyErro
 
 /// Reads a little more of a body that nobody wants: a connection that is closed with bytes unread
 /// is reset, and the client would not see the answer.
-async fn drain(mut body: Incoming) {
+pub async fn drain(mut body: Incoming) {
     let drained = async {
         let mut left = limits::MAX_DRAINED_BYTES;
         while let Some(Ok(frame)) = body.frame().await {

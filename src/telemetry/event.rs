@@ -16,6 +16,12 @@ pub const CONNECTION_FAILED: &str = "connection ended with an error";
 pub const DRAINING: &str = "draining";
 /// Connections were still open when the time to drain was over.
 pub const DRAIN_INCOMPLETE: &str = "connections were still open after drain_timeout";
+/// A call of the app server to WeChat has no answer.
+pub const EGRESS_FAILED: &str = "a call of the app server to wechat failed";
+/// The listener for calls of the app server to WeChat is up.
+pub const EGRESS_LISTENING: &str = "egress listener is up";
+/// A call of the app server is not passed on to WeChat.
+pub const EGRESS_REFUSED: &str = "a call of the app server was refused";
 /// Access records or events did not fit into their queue.
 pub const LOG_LINES_DROPPED: &str = "log lines were dropped";
 /// A bug of the gate's own.

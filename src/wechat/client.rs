@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{HeaderMap, HeaderName};
 use reqwest::header::{DATE, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Proxy, RequestBuilder, Url};
@@ -27,6 +28,9 @@ use crate::wechat::guard::{Guard, Guards, Verdict};
 use crate::wechat::reply::{self, Redeemed};
 use crate::wechat::skew::Skew;
 use crate::wechat::{Credential, Settings};
+
+/// Marks every call, so that the gate sees when the name of WeChat leads back to itself.
+pub static LOOP_MARK: HeaderName = HeaderName::from_static("x-wxgate-egress");
 
 /// Where login codes are redeemed.
 const JSCODE2SESSION: &str = "/sns/jscode2session";
@@ -93,6 +97,7 @@ impl Client {
             // A redirect would carry the secret to whoever it names.
             .redirect(Policy::none())
             .referer(false)
+            .default_headers(HeaderMap::from_iter([(LOOP_MARK.clone(), HeaderValue::from_static("1"))]))
             .no_proxy()
             .connect_timeout(settings.connect_timeout)
             .pool_idle_timeout(limits::WECHAT_IDLE_CONNECTION);
@@ -286,7 +291,7 @@ fn tls(ca_pem: Option<&[u8]>) -> Result<ClientConfig, SetupError> {
     Ok(config)
 }
 
-fn transport(error: reqwest::Error) -> CallError {
+pub(super) fn transport(error: reqwest::Error) -> CallError {
     let source = Arc::new(error.without_url());
     // Asked first: a connection that took too long to be made has carried nothing.
     if source.is_connect() {

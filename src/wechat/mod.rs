@@ -1,5 +1,5 @@
-//! Talking to WeChat's servers: redeeming login codes, keeping access tokens, and
-//! what the gate asks with them.
+//! Talking to WeChat's servers: redeeming login codes, keeping access tokens, what
+//! the gate asks with them, and passing the calls of others on.
 //!
 //! It says what WeChat answered and whose fault a failure is. It knows nothing of the gate's own
 //! answers, sessions or metrics, and whether a code was seen before is its caller's business.
@@ -11,6 +11,7 @@ pub mod error;
 mod guard;
 pub mod open_api;
 pub mod phone;
+pub mod relay;
 pub mod reply;
 mod report;
 pub mod session_key;

@@ -19,6 +19,7 @@ mod deliver;
 mod descriptors;
 mod drain;
 mod drain_in_flight;
+mod egress;
 mod envelope;
 mod field_names;
 mod forwarding;

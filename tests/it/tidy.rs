@@ -29,6 +29,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("admin", &["server", "telemetry"]),
+    ("egress", &["domain", "server", "telemetry", "wechat"]),
     ("sim", &["crypto", "domain", "server"]),
     // top: knows how it is written down, and puts it together
     (
@@ -36,6 +37,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "admin",
             "domain",
+            "egress",
             "gateway",
             "server",
             "store",
@@ -50,6 +52,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "admin",
             "config",
             "domain",
+            "egress",
             "gateway",
             "server",
             "sim",

@@ -100,7 +100,6 @@ fn a_key_of_a_later_version_is_said_to_be_one() {
         "[store]\nsnapshot_file = \"x\"",
         "[identity.jwt]\nheader = \"x\"",
         "[cors]\nmax_age = \"1m\"",
-        "[egress]\nlisten = \"127.0.0.1:1\"",
         "[admin]\ntoken = \"x\"",
         "[tracing]\notlp_endpoint = \"x\"",
     ] {

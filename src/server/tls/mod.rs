@@ -35,6 +35,9 @@ const MAX_REMEMBERED: usize = 1024;
 /// The HTTP versions that are offered, by their ALPN names (RFC 7301), the preferred one first.
 const ALPN: [&[u8]; 3] = [b"h2", b"http/1.1", b"http/1.0"];
 
+/// The same for a listener that speaks no HTTP/2.
+const ALPN_HTTP1: [&[u8]; 2] = [b"http/1.1", b"http/1.0"];
+
 /// What the first byte of every TLS connection is: a record of the handshake (RFC 8446 §5.1).
 const HANDSHAKE_RECORD: u8 = 22;
 
@@ -74,6 +77,8 @@ pub struct Tls(Arc<Inner>);
 struct Inner {
     settings: Settings,
     clock: Clock,
+    /// The names of the HTTP versions that are offered.
+    alpn: &'static [&'static [u8]],
     /// What new handshakes use: certificate, key and client authorities, always of one reading.
     config: ArcSwap<ServerConfig>,
     resumption: Resumption,
@@ -90,15 +95,29 @@ impl fmt::Debug for Tls {
 impl Tls {
     /// Reads the files.
     pub fn open(settings: &Settings, clock: Clock) -> Result<Self, OpenError> {
+        Self::open_offering(&ALPN, settings, clock)
+    }
+
+    /// The same for a listener that speaks no HTTP/2.
+    pub fn open_http1(settings: &Settings, clock: Clock) -> Result<Self, OpenError> {
+        Self::open_offering(&ALPN_HTTP1, settings, clock)
+    }
+
+    fn open_offering(
+        alpn: &'static [&'static [u8]],
+        settings: &Settings,
+        clock: Clock,
+    ) -> Result<Self, OpenError> {
         // Before the files are read: what changes meanwhile is noticed at the first look.
         let watch = Watch::begin(settings);
         let credentials = Credentials::read(settings)?;
         let resumption = Resumption::new(settings)?;
-        let config = server_config(&credentials, &resumption)?;
+        let config = server_config(&credentials, &resumption, alpn)?;
         watch.took(&credentials);
         Ok(Self(Arc::new(Inner {
             settings: settings.clone(),
             clock,
+            alpn,
             config: ArcSwap::from_pointee(config),
             resumption,
             watch,
@@ -149,6 +168,7 @@ impl Resumption {
 fn server_config(
     credentials: &Credentials,
     resumption: &Resumption,
+    alpn: &[&[u8]],
 ) -> Result<ServerConfig, rustls::Error> {
     let builder: rustls::ConfigBuilder<ServerConfig, WantsVerifier> =
         ServerConfig::builder_with_provider(provider())
@@ -159,7 +179,7 @@ fn server_config(
     };
     let resolver = SingleCertAndKey::from(credentials.certified());
     let mut config = builder.with_cert_resolver(Arc::new(resolver));
-    config.alpn_protocols = ALPN.map(<[u8]>::to_vec).to_vec();
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
     config.session_storage = Arc::clone(&resumption.remembered);
     match &resumption.tickets {
         Some(tickets) => config.ticketer = Arc::clone(tickets),

@@ -118,7 +118,7 @@ impl Tls {
         let credentials = Credentials::read(&self.0.settings)?;
         let content = credentials.content();
         if content != in_use {
-            let config = server_config(&credentials, &self.0.resumption)?;
+            let config = server_config(&credentials, &self.0.resumption, self.0.alpn)?;
             self.0.config.store(Arc::new(config));
             let file = self.0.settings.cert_file.display();
             tracing::info!(message = event::CERTIFICATE_RELOADED, %file);
