@@ -172,16 +172,7 @@ pub fn start_on(
 
     let (crew, seats) = Crew::new(workers);
     let drain = CancellationToken::new();
-    let context = Context {
-        capacity: Capacity::new(config.server.limits.max_connections),
-        crew: crew.clone(),
-        limits: config.server.limits.clone(),
-        starvation: Starvation::default(),
-        trusted: config.server.trusted_proxies.clone(),
-        proxy_protocol: config.server.proxy_protocol,
-        tls: tls.clone(),
-        drain: drain.clone(),
-    };
+    let context = context(&config.server, (crew.clone(), tls.clone()), drain.clone());
     let files = sockets.files();
     let accepting = TaskTracker::new();
     for (seat, sockets) in seats.into_iter().zip(sockets.per_worker) {
@@ -218,6 +209,23 @@ pub fn start_on(
 
 fn address_of(listener: Option<&std::net::TcpListener>) -> Option<SocketAddr> {
     listener.and_then(|listener| listener.local_addr().ok())
+}
+
+fn context(
+    server: &ServerSettings,
+    (crew, tls): (Crew, Option<Tls>),
+    drain: CancellationToken,
+) -> Context {
+    Context {
+        capacity: Capacity::new(server.limits.max_connections),
+        crew,
+        limits: server.limits.clone(),
+        starvation: Starvation::default(),
+        trusted: server.trusted_proxies.clone(),
+        proxy_protocol: server.proxy_protocol,
+        tls,
+        drain,
+    }
 }
 
 fn worker_count(configured: usize) -> usize {

@@ -27,6 +27,20 @@ async fn try_from(world: &World, address: &str, code: &str) -> Answer {
     login_from(world, address, code).send().await
 }
 
+/// Made-up codes from one address, each after the answer to the one before. Gives how many were
+/// told to wait.
+async fn flood(world: &World, n: usize, codes: usize) -> usize {
+    let address = format!("203.0.113.{n}");
+    let mut connection = Connection::open(world.address()).await;
+    let mut limited = 0;
+    for code in 0..codes {
+        let request = login_from(world, &address, &format!("junk-{n}-{code}"));
+        connection.write(&request.bytes()).await;
+        limited += usize::from(connection.answer().await.status == 429);
+    }
+    limited
+}
+
 #[tokio::test]
 async fn a_flood_of_made_up_codes_costs_wechat_no_more_than_the_budget_and_honest_users_log_in() {
     const ADDRESSES: usize = 100;
@@ -37,20 +51,7 @@ async fn a_flood_of_made_up_codes_costs_wechat_no_more_than_the_budget_and_hones
         ..behind_a_proxy("[limits]\nrefused_logins_per_ip = \"5/1m\"")
     };
     let world = setup.start().await;
-    let floods = (0..ADDRESSES).map(|n| {
-        let world = &world;
-        async move {
-            let address = format!("203.0.113.{n}");
-            let mut connection = Connection::open(world.address()).await;
-            let mut limited = 0;
-            for code in 0..CODES_EACH {
-                let request = login_from(world, &address, &format!("junk-{n}-{code}"));
-                connection.write(&request.bytes()).await;
-                limited += usize::from(connection.answer().await.status == 429);
-            }
-            limited
-        }
-    });
+    let floods = (0..ADDRESSES).map(|n| flood(&world, n, CODES_EACH));
     let honest = async {
         for n in 0..20 {
             let answer = try_from(&world, "198.51.100.7", &world.code("alice")).await;
