@@ -11,6 +11,7 @@ use crate::server::Listen;
 use crate::telemetry::UserField;
 use crate::upstream::{Index, Protocol, Target};
 
+mod answers;
 mod egress;
 mod example;
 mod faults;

@@ -27,8 +27,9 @@ const MAX_WAITING: usize = 1024;
 pub(in crate::gateway) struct PushDigest([u8; 32]);
 
 impl PushDigest {
-    /// Of a message to this mini program. One with an id is known by it; an event by who, when, what,
-    /// and all of its text: a user may do two things in one second.
+    /// Of a message to this mini program: by its id, an event by who, when and what, and always by all
+    /// of its text. A user may do two things in one second, and where nothing signs the text nobody
+    /// can have a message taken for a repeat of his own.
     pub(in crate::gateway) fn of(app: &AppId, fields: &Fields, text: &str) -> Self {
         let bytes = |field: &Option<String>| field.clone().unwrap_or_default();
         let mut sha256 = Sha256::new();
@@ -42,6 +43,7 @@ impl PushDigest {
             Some(id) if !id.is_empty() => {
                 part("message");
                 part(id);
+                part(text);
             }
             _ => {
                 part("event");
@@ -177,9 +179,10 @@ mod tests {
     const AT: fn(u64) -> Timestamp = Timestamp::from_millis;
 
     #[test]
-    fn a_message_is_known_by_its_id_and_an_event_by_all_it_says() {
+    fn a_push_is_known_by_all_it_says() {
         let message = digest(r#"{"MsgId":1,"Content":"a"}"#);
-        assert_eq!(message, digest(r#"{"MsgId":"1","Content":"b"}"#));
+        assert_eq!(message, digest(r#"{"MsgId":1,"Content":"a"}"#));
+        assert_ne!(message, digest(r#"{"MsgId":1,"Content":"b"}"#));
         assert_ne!(message, digest(r#"{"MsgId":2,"Content":"a"}"#));
         assert_ne!(message, digest_for("wx2", r#"{"MsgId":1,"Content":"a"}"#));
         let event = digest(r#"{"FromUserName":"o","CreateTime":1,"Event":"e","a":1}"#);
