@@ -1,6 +1,7 @@
 //! Calls of the app server to WeChat: it has no access token, and gets none.
 
 mod listener;
+mod sdk;
 mod wire;
 
 use std::time::Duration;
