@@ -65,7 +65,7 @@ impl Gateway {
             max_age: push.dedupe_window,
         };
         let proven = proof::prove((id, app), &query, &body, freshness).map_err(unproven)?;
-        let digest = PushDigest::of(id, &proven.fields, &proven.text);
+        let digest = PushDigest::of(id, &proven.text);
         let ticket = match self.shared.pushes.take(digest, freshness.now) {
             Taking::New(ticket) => ticket,
             Taking::Taken => return Ok(success()),
