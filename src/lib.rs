@@ -37,6 +37,7 @@
 
 pub mod admin;
 pub mod app;
+pub mod codec;
 pub mod config;
 pub mod crypto;
 pub mod domain;

@@ -10,7 +10,6 @@ pub mod http2;
 mod shared;
 mod socket;
 pub mod tls;
-mod trailers;
 mod tunnel;
 
 pub use answer::{AnswerBody, BrokenAnswer};
@@ -178,8 +177,8 @@ pub enum Error {
     UnaskedUpgrade,
 }
 
-impl From<http1::fault::Fault> for Error {
-    fn from(fault: http1::fault::Fault) -> Self {
+impl From<crate::codec::Fault> for Error {
+    fn from(fault: crate::codec::Fault) -> Self {
         Self::Broken(fault.into())
     }
 }

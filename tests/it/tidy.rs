@@ -10,11 +10,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("crypto", &["domain"]),
     ("telemetry", &["domain"]),
+    ("codec", &["domain"]),
     // second floor: one outside thing each
     ("store", &["domain"]),
     ("wechat", &["crypto", "domain", "telemetry"]),
-    ("upstream", &["domain"]),
-    ("server", &["domain", "telemetry"]),
+    ("upstream", &["codec", "domain"]),
+    ("server", &["codec", "domain", "telemetry"]),
     // third floor: answers HTTP
     (
         "gateway",

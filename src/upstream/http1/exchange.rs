@@ -15,12 +15,11 @@ use http::{Method, Response, StatusCode};
 use http_body::Body;
 use tokio::time::Instant;
 
+use crate::codec::{Decoder, Fault};
 use crate::domain::identity::OutboundParts;
 use crate::domain::websocket::WebSocketRequest;
 use crate::upstream::answer::AnswerBody;
 use crate::upstream::exchange::Answered;
-use crate::upstream::http1::body::Decoder;
-use crate::upstream::http1::fault::Fault;
 use crate::upstream::http1::head::AnswerHead;
 use crate::upstream::http1::pool::{Connection, Pool};
 use crate::upstream::http1::{

@@ -6,13 +6,13 @@ use std::mem::MaybeUninit;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use httparse::{Header, ParserConfig, Status};
 
+use crate::codec::head::{Framed, Framing, end_of_head, field};
+use crate::codec::{Decoder, Fault};
 use crate::domain::hop;
-use crate::upstream::http1::body::Decoder;
-use crate::upstream::http1::fault::Fault;
 
 /// Largest head of an answer, in bytes. Browsers stop at 256 KiB; app servers stay far below.
 pub const MAX_HEAD_BYTES: usize = 64 * 1024;
@@ -85,8 +85,7 @@ struct Gathered {
     close: bool,
     keep_alive: bool,
     promised: Option<Duration>,
-    length: Option<u64>,
-    chunked: bool,
+    framing: Framing,
 }
 
 impl Gathered {
@@ -98,27 +97,18 @@ impl Gathered {
             close: false,
             keep_alive: false,
             promised: None,
-            length: None,
-            chunked: false,
+            framing: Framing::default(),
         }
     }
 
-    fn add(&mut self, field: &Header<'_>, head: &Bytes, minor: u8) -> Result<(), Fault> {
-        let name = HeaderName::from_bytes(field.name.as_bytes())
-            .map_err(|_odd| Fault::Head(httparse::Error::HeaderName))?;
-        // Shares the bytes of the head: nothing is copied.
-        let value = HeaderValue::from_maybe_shared(head.slice_ref(field.value))
-            .map_err(|_odd| Fault::Head(httparse::Error::HeaderValue))?;
-        if name == TRANSFER_ENCODING {
-            return self.encoding(&value, minor);
-        }
-        if name == CONTENT_LENGTH {
-            self.length(&value)?;
-        } else if hop::is_hop_by_hop(&name) {
+    fn add(&mut self, said: &Header<'_>, head: &Bytes, minor: u8) -> Result<(), Fault> {
+        let (name, value) = field(said, head)?;
+        self.framing.add(&name, &value, minor)?;
+        if hop::is_hop_by_hop(&name) {
             self.of_connection(&name, value);
-            return Ok(());
+        } else {
+            self.headers.append(name, value);
         }
-        self.headers.append(name, value);
         Ok(())
     }
 
@@ -134,37 +124,13 @@ impl Gathered {
         }
     }
 
-    /// RFC 9112 §6.3: several lengths are an error. Here also when they agree.
-    fn length(&mut self, value: &HeaderValue) -> Result<(), Fault> {
-        let digits = value.to_str().ok();
-        let digits = digits.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-        match (self.length, digits.and_then(|text| text.parse().ok())) {
-            (None, Some(length)) => self.length = Some(length),
-            _ => return Err(Fault::Framing),
-        }
-        Ok(())
-    }
-
-    /// RFC 9112 §6.1: never over HTTP/1.0. Here exactly `chunked`, and once.
-    fn encoding(&mut self, value: &HeaderValue, minor: u8) -> Result<(), Fault> {
-        let chunked = value.as_bytes().eq_ignore_ascii_case(b"chunked");
-        if !chunked || self.chunked || minor == 0 {
-            return Err(Fault::Framing);
-        }
-        self.chunked = true;
-        Ok(())
-    }
-
     fn finish(
         mut self,
         status: StatusCode,
         minor: u8,
         asked: &Method,
     ) -> Result<AnswerHead, Fault> {
-        if self.chunked && self.length.is_some() {
-            return Err(Fault::Framing);
-        }
-        let body = self.decoder(status, asked);
+        let body = decoder(self.framing.framed()?, status, asked);
         if status == StatusCode::NO_CONTENT {
             // RFC 9110 §8.6: never there.
             self.headers.remove(CONTENT_LENGTH);
@@ -188,33 +154,17 @@ impl Gathered {
             promised: self.promised,
         })
     }
-
-    /// RFC 9112 §6.3, in its order.
-    fn decoder(&self, status: StatusCode, asked: &Method) -> Decoder {
-        let bodiless = *asked == Method::HEAD
-            || status.is_informational()
-            || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-        match self.length {
-            _ if bodiless => Decoder::Done,
-            _ if self.chunked => Decoder::chunked(),
-            Some(length) => Decoder::length(length),
-            None => Decoder::UntilClose,
-        }
-    }
 }
 
-/// The length of the head at the front of the buffer, its empty line included, if it is whole.
-/// Lines end in CR LF: RFC 9112 §2.2 lets a recipient take a bare LF as well, which is one more way
-/// in which two readers may differ.
-fn end_of_head(buffer: &[u8]) -> Result<Option<usize>, Fault> {
-    for at in memchr::memchr_iter(b'\n', buffer) {
-        let line = buffer.get(..=at).unwrap_or_default();
-        if !line.ends_with(b"\r\n") {
-            return Err(Fault::BareLineFeed);
-        }
-        if line.ends_with(b"\r\n\r\n") {
-            return Ok(Some(line.len()));
-        }
+/// RFC 9112 §6.3, in its order.
+fn decoder(framed: Framed, status: StatusCode, asked: &Method) -> Decoder {
+    let bodiless = *asked == Method::HEAD
+        || status.is_informational()
+        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    match framed {
+        _ if bodiless => Decoder::Done,
+        Framed::Chunked => Decoder::chunked(),
+        Framed::Length(length) => Decoder::length(length),
+        Framed::Unsaid => Decoder::UntilClose,
     }
-    Ok(None)
 }

@@ -5,9 +5,7 @@
 //! What comes back is read strictly all the same: over a kept connection, an answer that is misread
 //! is the next client's answer.
 
-pub mod body;
 pub(in crate::upstream) mod exchange;
-pub mod fault;
 pub mod head;
 pub(in crate::upstream) mod pool;
 pub(in crate::upstream) mod relay;
@@ -29,8 +27,7 @@ use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep};
 use tokio_util::io::poll_read_buf;
 
-use crate::upstream::http1::body::{Decoder, Piece};
-use crate::upstream::http1::fault::Fault;
+use crate::codec::{Decoder, Fault, Piece};
 use crate::upstream::socket::Socket;
 
 /// Size of the first read, in bytes: most answers fit.

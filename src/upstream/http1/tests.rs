@@ -5,9 +5,8 @@ use bytes::{Bytes, BytesMut};
 use http::Method;
 use proptest::prelude::*;
 
-use super::body::Piece;
-use super::fault::Fault;
 use super::head::{AnswerHead, MAX_HEAD_BYTES};
+use crate::codec::{Fault, Piece};
 
 /// An answer, read to its end.
 #[derive(Debug, PartialEq)]

@@ -11,11 +11,11 @@ use http_body::Frame;
 use tokio::time::{Instant, Sleep};
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::codec::fits_trailers;
 use crate::upstream::answer::BrokenAnswer;
 use crate::upstream::fault;
 use crate::upstream::http2::fault::Fault;
 use crate::upstream::http2::pool::Place;
-use crate::upstream::trailers::fits_trailers;
 
 /// The body of an answer.
 #[derive(Debug)]

@@ -6,8 +6,7 @@
 use bytes::BytesMut;
 use http::Method;
 use libfuzzer_sys::fuzz_target;
-use wxgate::upstream::http1::body::Piece;
-use wxgate::upstream::http1::fault::Fault;
+use wxgate::codec::{Fault, Piece};
 use wxgate::upstream::http1::head::AnswerHead;
 
 /// What came of reading: status, whether the connection goes on, the body, the number of trailers,

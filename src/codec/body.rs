@@ -1,12 +1,13 @@
-//! The body of an answer: from bytes to pieces, by length, by chunks, or up to the end of the
+//! The body of a message: from bytes to pieces, by length, by chunks, or up to the end of the
 //! connection. Pure; bytes are split off, never copied.
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::HeaderMap;
 use http_body::Frame;
 
-use crate::upstream::http1::fault::Fault;
-use crate::upstream::trailers::fits_trailers;
+use crate::codec::fault::Fault;
+use crate::codec::head;
+use crate::codec::trailers::fits_trailers;
 
 /// Longest line that says the size of a chunk, in bytes. Extensions are legal and nobody sends them.
 const MAX_SIZE_LINE_BYTES: usize = 256;
@@ -236,11 +237,7 @@ fn take_trailers(buffer: &mut BytesMut) -> Result<Option<HeaderMap>, Fault> {
     };
     let mut trailers = HeaderMap::new();
     for field in fields {
-        let name = HeaderName::from_bytes(field.name.as_bytes());
-        let value = HeaderValue::from_maybe_shared(block.slice_ref(field.value));
-        let (Ok(name), Ok(value)) = (name, value) else {
-            return Err(Fault::Trailers);
-        };
+        let (name, value) = head::field(field, &block).map_err(|_odd| Fault::Trailers)?;
         if fits_trailers(&name) {
             trailers.append(name, value);
         }

@@ -1,4 +1,4 @@
-//! What may stand in the trailers of an answer. A client may merge them into its headers.
+//! What may stand in trailers. Whoever receives them may merge them into the headers.
 
 use http::HeaderName;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, SET_COOKIE, TRAILER};
@@ -16,6 +16,6 @@ static NEVER: [HeaderName; 6] = [
 ];
 
 /// Whether a field of this name may stand there.
-pub(in crate::upstream) fn fits_trailers(name: &HeaderName) -> bool {
+pub fn fits_trailers(name: &HeaderName) -> bool {
     !hop::is_hop_by_hop(name) && !NEVER.contains(name)
 }

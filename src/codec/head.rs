@@ -1,0 +1,98 @@
+//! Heads: where one ends, and what its fields say of the body. Stricter than RFC 9112 allows a
+//! recipient to be: a message that two readers could understand differently is refused, because one
+//! of the two would take a part of it for the next message.
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderName, HeaderValue};
+use httparse::Header;
+
+use crate::codec::fault::Fault;
+
+/// The length of the head at the front of the buffer, its empty line included, if it is whole.
+/// Lines end in CR LF: RFC 9112 §2.2 lets a recipient take a bare LF as well, which is one more way
+/// in which two readers may differ.
+pub fn end_of_head(buffer: &[u8]) -> Result<Option<usize>, Fault> {
+    for at in memchr::memchr_iter(b'\n', buffer) {
+        let line = buffer.get(..=at).unwrap_or_default();
+        if !line.ends_with(b"\r\n") {
+            return Err(Fault::BareLineFeed);
+        }
+        if line.ends_with(b"\r\n\r\n") {
+            return Ok(Some(line.len()));
+        }
+    }
+    Ok(None)
+}
+
+/// A field of a head, which shares the bytes of the head: nothing is copied but unusual names.
+pub fn field(field: &Header<'_>, head: &Bytes) -> Result<(HeaderName, HeaderValue), Fault> {
+    let name = HeaderName::from_bytes(field.name.as_bytes())
+        .map_err(|_odd| Fault::Head(httparse::Error::HeaderName))?;
+    let value = HeaderValue::from_maybe_shared(head.slice_ref(field.value))
+        .map_err(|_odd| Fault::Head(httparse::Error::HeaderValue))?;
+    Ok((name, value))
+}
+
+/// What the fields of a head say of how the body is framed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Framing {
+    length: Option<u64>,
+    chunked: bool,
+}
+
+/// How the fields of a head frame its body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framed {
+    /// In chunks.
+    Chunked,
+    /// This many bytes.
+    Length(u64),
+    /// They say nothing.
+    Unsaid,
+}
+
+impl Framing {
+    /// Takes a field in, of a message of HTTP/1.`minor`. Those that say nothing of the framing are
+    /// no business of this.
+    pub fn add(&mut self, name: &HeaderName, value: &HeaderValue, minor: u8) -> Result<(), Fault> {
+        if *name == CONTENT_LENGTH {
+            return self.length(value);
+        }
+        if *name == TRANSFER_ENCODING {
+            return self.encoding(value, minor);
+        }
+        Ok(())
+    }
+
+    /// What all fields together say. RFC 9112 §6.1: chunks and a length are an attempt at smuggling.
+    pub fn framed(&self) -> Result<Framed, Fault> {
+        match (self.chunked, self.length) {
+            (true, Some(_)) => Err(Fault::Framing),
+            (true, None) => Ok(Framed::Chunked),
+            (false, Some(length)) => Ok(Framed::Length(length)),
+            (false, None) => Ok(Framed::Unsaid),
+        }
+    }
+
+    /// RFC 9112 §6.3: several lengths are an error. Here also when they agree.
+    fn length(&mut self, value: &HeaderValue) -> Result<(), Fault> {
+        let digits = value.to_str().ok();
+        let digits = digits.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+        match (self.length, digits.and_then(|text| text.parse().ok())) {
+            (None, Some(length)) => self.length = Some(length),
+            _ => return Err(Fault::Framing),
+        }
+        Ok(())
+    }
+
+    /// RFC 9112 §6.1: never over HTTP/1.0. Here exactly `chunked`, and once.
+    fn encoding(&mut self, value: &HeaderValue, minor: u8) -> Result<(), Fault> {
+        let chunked = value.as_bytes().eq_ignore_ascii_case(b"chunked");
+        if !chunked || self.chunked || minor == 0 {
+            return Err(Fault::Framing);
+        }
+        self.chunked = true;
+        Ok(())
+    }
+}

@@ -1,0 +1,12 @@
+//! HTTP/1.1 as bytes, as far as both sides of the gate need the same of it: where a head ends, how
+//! a body is framed, what waits to be written. Pure: whoever has a socket reads and writes. Knows
+//! nothing of requests and answers.
+
+pub mod body;
+pub mod fault;
+pub mod head;
+mod trailers;
+
+pub use body::{Decoder, Piece};
+pub use fault::Fault;
+pub use trailers::fits_trailers;
