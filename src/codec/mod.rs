@@ -5,8 +5,10 @@
 pub mod body;
 pub mod fault;
 pub mod head;
+pub mod outgoing;
 mod trailers;
 
 pub use body::{Decoder, Piece};
 pub use fault::Fault;
+pub use outgoing::Outgoing;
 pub use trailers::fits_trailers;

@@ -15,7 +15,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("store", &["domain"]),
     ("wechat", &["crypto", "domain", "telemetry"]),
     ("upstream", &["codec", "domain"]),
-    ("server", &["codec", "domain", "telemetry"]),
+    ("server", &["domain", "telemetry"]),
     // third floor: answers HTTP
     (
         "gateway",

@@ -15,16 +15,14 @@ use http::{Method, Response, StatusCode};
 use http_body::Body;
 use tokio::time::Instant;
 
-use crate::codec::{Decoder, Fault};
+use crate::codec::{Decoder, Fault, Outgoing};
 use crate::domain::identity::OutboundParts;
 use crate::domain::websocket::WebSocketRequest;
 use crate::upstream::answer::AnswerBody;
 use crate::upstream::exchange::Answered;
 use crate::upstream::http1::head::AnswerHead;
 use crate::upstream::http1::pool::{Connection, Pool};
-use crate::upstream::http1::{
-    Framing, Outgoing, Reading, Sending, Terms, Waiting, Wire, write_head,
-};
+use crate::upstream::http1::{Framing, Reading, Sending, Terms, Waiting, Wire, write_head};
 use crate::upstream::tunnel::{self, Tunnel};
 use crate::upstream::{BoxError, Error, Settings, fault};
 

@@ -13,7 +13,7 @@ mod request;
 mod sending;
 
 pub(in crate::upstream) use request::{Framing, SpareHeads, Terms, write_head};
-pub(in crate::upstream) use sending::{Outgoing, Sending, Waiting, WrongLength};
+pub(in crate::upstream) use sending::{Sending, Waiting, WrongLength};
 
 use std::future::poll_fn;
 use std::io;

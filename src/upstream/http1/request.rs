@@ -5,8 +5,9 @@
 use std::cell::RefCell;
 
 use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use http::{HeaderMap, HeaderName, Method, Uri};
 
+use crate::codec::outgoing::write_field;
 use crate::domain::identity::OwnFields;
 use crate::upstream::Settings;
 
@@ -103,13 +104,6 @@ fn write_request_line(out: &mut Vec<u8>, method: &Method, uri: &Uri) {
     for part in [method.as_str(), " ", target, " HTTP/1.1\r\n"] {
         out.extend_from_slice(part.as_bytes());
     }
-}
-
-pub(in crate::upstream::http1) fn write_field(out: &mut Vec<u8>, name: &str, value: &HeaderValue) {
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value.as_bytes());
-    out.extend_from_slice(b"\r\n");
 }
 
 /// `Host` and the length are said by the gate; cookies are joined; and the go-ahead that `Expect`

@@ -1,19 +1,20 @@
 //! A request on its way out: the head, then the body as the client sends it, framed anew. Written
 //! piece by piece as the app server takes it; nothing is collected.
 
-use std::io::{self, IoSlice, Write as _};
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use http::HeaderMap;
 use http_body::{Body, Frame};
-use tokio::io::AsyncWrite;
+use tokio::io::AsyncWrite as _;
 use tokio::time::Instant;
 
+use crate::codec::Outgoing;
 use crate::domain::identity::CleanBody;
 use crate::upstream::BoxError;
-use crate::upstream::http1::request::{Framing, write_field};
+use crate::upstream::http1::request::Framing;
 use crate::upstream::socket::Socket;
 
 /// Who is being waited for.
@@ -40,95 +41,6 @@ enum Unsent {
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the request body is not as long as announced")]
 pub(in crate::upstream) struct WrongLength;
-
-/// What waits to be written: bytes of the gate's own, then a piece of the body, then a line end.
-#[derive(Debug, Default)]
-pub(in crate::upstream) struct Outgoing {
-    own: Vec<u8>,
-    /// How much of `own` has been written.
-    written: usize,
-    piece: Bytes,
-    tail: &'static [u8],
-}
-
-impl Outgoing {
-    /// Begins with this head.
-    pub(in crate::upstream) fn with_head(own: Vec<u8>) -> Self {
-        Self {
-            own,
-            ..Self::default()
-        }
-    }
-
-    /// Whether a piece can be added behind what is waiting.
-    fn has_room(&self) -> bool {
-        self.piece.is_empty() && self.tail.is_empty()
-    }
-
-    fn poll_write_out(
-        &mut self,
-        socket: &mut Socket,
-        context: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
-        while self.has_remaining() {
-            let mut slices = [IoSlice::new(&[]); 3];
-            let count = self.chunks_vectored(&mut slices);
-            let slices = slices.get(..count).unwrap_or_default();
-            let written = match slices {
-                [only] => ready!(Pin::new(&mut *socket).poll_write(context, only))?,
-                several => ready!(Pin::new(&mut *socket).poll_write_vectored(context, several))?,
-            };
-            if written == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            self.advance(written);
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Room for more bytes of the gate's own. What has been written stays until then: a head
-    /// without a body can be written again.
-    fn own(&mut self) -> &mut Vec<u8> {
-        if self.written == self.own.len() {
-            self.own.clear();
-            self.written = 0;
-        }
-        &mut self.own
-    }
-}
-
-impl Buf for Outgoing {
-    fn remaining(&self) -> usize {
-        (self.own.len() - self.written) + self.piece.len() + self.tail.len()
-    }
-
-    fn chunk(&self) -> &[u8] {
-        let own = self.own.get(self.written..).unwrap_or_default();
-        match (own, &*self.piece) {
-            ([], []) => self.tail,
-            ([], piece) => piece,
-            (own, _) => own,
-        }
-    }
-
-    fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let own = self.own.get(self.written..).unwrap_or_default();
-        let parts = [own, &self.piece, self.tail];
-        let parts = parts.into_iter().filter(|part| !part.is_empty());
-        let filled = slices.iter_mut().zip(parts).map(|(slice, part)| {
-            *slice = IoSlice::new(part);
-        });
-        filled.count()
-    }
-
-    fn advance(&mut self, count: usize) {
-        let own = count.min(self.own.len() - self.written);
-        self.written += own;
-        let piece = (count - own).min(self.piece.len());
-        self.piece.advance(piece);
-        self.tail = self.tail.get(count - own - piece..).unwrap_or_default();
-    }
-}
 
 /// A request on its way out.
 #[derive(Debug)]
@@ -203,13 +115,13 @@ where
 
     /// The memory of the head.
     pub(in crate::upstream) fn into_head(self) -> Vec<u8> {
-        self.out.own
+        self.out.into_head()
     }
 
     /// Begins anew, on another connection. For a request of which nothing has been written, or one
     /// without a body.
     pub(in crate::upstream) fn rewind(&mut self) {
-        self.out.written = 0;
+        self.out.rewind();
         self.flushed = false;
         self.refused = false;
         self.waiting = Waiting::AppServer(Instant::now());
@@ -293,20 +205,16 @@ where
             Err(frame) => return self.end(frame.into_trailers().ok()),
         };
         match self.framing {
-            Framing::Chunked => {
-                // Writing to memory cannot fail.
-                let _written = write!(self.out.own(), "{:x}\r\n", data.len());
-                self.out.tail = b"\r\n";
-            }
+            Framing::Chunked => self.out.add_chunk(data, false),
             Framing::Length(_) | Framing::Nothing => {
                 let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
                 self.left = self.left.checked_sub(length).ok_or_else(wrong_length)?;
                 if self.left == 0 {
                     self.body = None;
                 }
+                self.out.add(data);
             }
         }
-        self.out.piece = data;
         self.waiting = Waiting::AppServer(Instant::now());
         Ok(())
     }
@@ -317,12 +225,7 @@ where
             return Err(wrong_length());
         }
         if self.framing == Framing::Chunked {
-            let own = self.out.own();
-            own.extend_from_slice(b"0\r\n");
-            for (name, value) in &trailers.unwrap_or_default() {
-                write_field(own, name.as_str(), value);
-            }
-            own.extend_from_slice(b"\r\n");
+            self.out.end_chunks(&trailers.unwrap_or_default());
         }
         self.waiting = Waiting::AppServer(Instant::now());
         Ok(())
