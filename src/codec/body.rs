@@ -7,7 +7,7 @@ use http_body::Frame;
 
 use crate::codec::fault::Fault;
 use crate::codec::head;
-use crate::codec::trailers::fits_trailers;
+use crate::codec::trailers::clean_trailers;
 
 /// Longest line that says the size of a chunk, in bytes. Extensions are legal and nobody sends them.
 const MAX_SIZE_LINE_BYTES: usize = 256;
@@ -238,9 +238,8 @@ fn take_trailers(buffer: &mut BytesMut) -> Result<Option<HeaderMap>, Fault> {
     let mut trailers = HeaderMap::new();
     for field in fields {
         let (name, value) = head::field(field, &block).map_err(|_odd| Fault::Trailers)?;
-        if fits_trailers(&name) {
-            trailers.append(name, value);
-        }
+        trailers.append(name, value);
     }
+    clean_trailers(&mut trailers);
     Ok(Some(trailers))
 }

@@ -10,11 +10,12 @@ use httparse::Header;
 use crate::codec::fault::Fault;
 
 /// The length of the head at the front of the buffer, its empty line included, if it is whole.
-/// Lines end in CR LF: RFC 9112 §2.2 lets a recipient take a bare LF as well, which is one more way
+/// Looks at no byte of the first `searched`, which are known to hold no end. Lines end in CR LF: RFC 9112 §2.2 lets a recipient take a bare LF as well, which is one more way
 /// in which two readers may differ.
-pub fn end_of_head(buffer: &[u8]) -> Result<Option<usize>, Fault> {
-    for at in memchr::memchr_iter(b'\n', buffer) {
-        let line = buffer.get(..=at).unwrap_or_default();
+pub fn end_of_head(buffer: &[u8], searched: usize) -> Result<Option<usize>, Fault> {
+    let new = buffer.get(searched..).unwrap_or_default();
+    for at in memchr::memchr_iter(b'\n', new) {
+        let line = buffer.get(..=searched + at).unwrap_or_default();
         if !line.ends_with(b"\r\n") {
             return Err(Fault::BareLineFeed);
         }

@@ -6,9 +6,11 @@ pub mod body;
 pub mod fault;
 pub mod head;
 pub mod outgoing;
+mod spare;
 mod trailers;
 
 pub use body::{Decoder, Piece};
 pub use fault::Fault;
 pub use outgoing::Outgoing;
-pub use trailers::fits_trailers;
+pub use spare::SpareHeads;
+pub use trailers::clean_trailers;

@@ -1,5 +1,6 @@
 //! What waits to be written: bytes of the gate's own, then a piece of a body, then a line end.
-//! Nothing is collected: there is room for the next piece when this one has gone.
+//! Small pieces are gathered behind the gate's own bytes, so that one write takes them all; of large
+//! ones there is one at a time, and nothing is copied.
 
 use std::io::{self, IoSlice, Write as _};
 use std::pin::Pin;
@@ -8,6 +9,13 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, HeaderValue};
 use tokio::io::AsyncWrite;
+
+/// Largest piece that is copied, in bytes. A write of one part is cheaper than one of two by more
+/// than such a copy costs.
+const COPIED_BYTES: usize = 1024;
+
+/// From how many waiting bytes on no more are gathered.
+const GATHERED_BYTES: usize = 8 * 1024;
 
 /// The line end after a chunk.
 const CHUNK_END: &[u8] = b"\r\n";
@@ -36,12 +44,18 @@ impl Outgoing {
 
     /// Whether a piece can be added behind what is waiting.
     pub fn has_room(&self) -> bool {
-        self.piece.is_empty() && self.tail.is_empty()
+        self.piece.is_empty()
+            && self.tail.is_empty()
+            && self.own.len() - self.written < GATHERED_BYTES
     }
 
     /// Adds a piece of a body of known length. There must be room.
     pub fn add(&mut self, piece: Bytes) {
-        self.piece = piece;
+        if piece.len() <= COPIED_BYTES {
+            self.own().extend_from_slice(&piece);
+        } else {
+            self.piece = piece;
+        }
     }
 
     /// Adds a piece of a body in chunks, perhaps the last one. There must be room, and the piece
@@ -49,8 +63,14 @@ impl Outgoing {
     pub fn add_chunk(&mut self, piece: Bytes, is_last: bool) {
         // Writing to memory cannot fail.
         let _written = write!(self.own(), "{:x}\r\n", piece.len());
-        self.piece = piece;
-        self.tail = if is_last { LAST_CHUNK_END } else { CHUNK_END };
+        let end = if is_last { LAST_CHUNK_END } else { CHUNK_END };
+        if piece.len() <= COPIED_BYTES {
+            self.own.extend_from_slice(&piece);
+            self.own.extend_from_slice(end);
+        } else {
+            self.piece = piece;
+            self.tail = end;
+        }
     }
 
     /// Adds the end of a body in chunks, with these trailers. There must be room.

@@ -1,7 +1,7 @@
 //! What may stand in trailers. Whoever receives them may merge them into the headers.
 
-use http::HeaderName;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, SET_COOKIE, TRAILER};
+use http::{HeaderMap, HeaderName};
 
 use crate::domain::hop;
 
@@ -15,7 +15,10 @@ static NEVER: [HeaderName; 6] = [
     TRAILER,
 ];
 
-/// Whether a field of this name may stand there.
-pub fn fits_trailers(name: &HeaderName) -> bool {
-    !hop::is_hop_by_hop(name) && !NEVER.contains(name)
+/// Takes out what may not stand there, and what belongs to the connection.
+pub fn clean_trailers(trailers: &mut HeaderMap) {
+    hop::remove(trailers);
+    for name in &NEVER {
+        trailers.remove(name);
+    }
 }

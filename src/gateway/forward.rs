@@ -60,7 +60,7 @@ impl Gateway {
     ) -> Result<Forwarding, Refusal> {
         let subprotocol = request.websocket().map(WebSocketRequest::own_subprotocol);
         let opening = subprotocol.map(|subprotocol| Opening {
-            upgrade: ClientUpgrade::take(request.extensions_mut()),
+            upgrade: request.body_mut().take_upgrade(),
             subprotocol,
         });
         let hang = session.as_ref().and_then(|live| self.hang(visit, live));

@@ -1,5 +1,5 @@
-//! The body of a request as the gate reads it: with a deadline, a size limit and a count; and what
-//! happens to one that nobody reads to its end.
+//! The body of a request as the gate reads it: with a deadline, a size limit and a count, whichever
+//! version of HTTP it comes over.
 
 use std::cell::Cell;
 use std::fmt;
@@ -14,7 +14,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
-use crate::domain::limits;
+use crate::server::upgrade::ClientUpgrade;
 
 /// Why a request body ended before its end. Always the client's fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,42 +31,71 @@ pub enum BodyFault {
 }
 
 /// How far a body has come. Outlives it.
-#[derive(Clone, Debug, Default)]
-pub struct Progress(Rc<Inner>);
+#[derive(Clone, Debug)]
+pub struct Progress(Option<Rc<Inner>>);
 
 #[derive(Debug, Default)]
 struct Inner {
     received: Cell<u64>,
-    finished: Cell<bool>,
     fault: Cell<Option<BodyFault>>,
 }
 
 impl Progress {
     /// Bytes received.
     pub fn received(&self) -> u64 {
-        self.0.received.get()
-    }
-
-    /// Whether the body has been read to its end.
-    pub fn is_finished(&self) -> bool {
-        self.0.finished.get()
+        self.0.as_ref().map_or(0, |inner| inner.received.get())
     }
 
     /// Why it ended before its end.
     pub fn fault(&self) -> Option<BodyFault> {
-        self.0.fault.get()
+        self.0.as_ref().and_then(|inner| inner.fault.get())
     }
+
+    fn note(&self, note: impl FnOnce(&Inner)) {
+        if let Some(inner) = &self.0 {
+            note(inner);
+        }
+    }
+}
+
+/// The body cannot be read on.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::server) struct Broken;
+
+/// A connection from which the body of its one request under way is read.
+pub(in crate::server) trait Pull {
+    /// The next piece of the body; `None` at its end.
+    fn poll_frame(&self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>>;
+
+    /// Whether it has been read to its end.
+    fn is_over(&self) -> bool;
+
+    /// How much is still to come, where that is known.
+    fn size_hint(&self) -> SizeHint;
+
+    /// Nobody will read the rest.
+    fn let_go(&self);
+}
+
+/// Where a body comes from.
+enum Source {
+    /// It has come to its end, or there never was one.
+    Over,
+    /// HTTP/1.
+    Pulled(Rc<dyn Pull>),
+    /// HTTP/2.
+    Multiplexed(Incoming),
 }
 
 /// The body of a request.
 pub struct RequestBody {
-    /// `None` once it has been handed to whoever drains it.
-    inner: Option<Incoming>,
+    source: Source,
     progress: Progress,
     max_bytes: Option<u64>,
     idle_timeout: Duration,
     timer: Option<Pin<Box<Sleep>>>,
-    drains: bool,
+    /// The connection, where another protocol is asked for.
+    upgrade: Option<ClientUpgrade>,
 }
 
 impl fmt::Debug for RequestBody {
@@ -78,19 +107,44 @@ impl fmt::Debug for RequestBody {
 }
 
 impl RequestBody {
-    /// Puts limits to a body. `drains` says whether the rest of an unread one must be read off the
-    /// connection, lest the client see a reset instead of its answer.
-    pub(in crate::server) fn new(inner: Incoming, idle_timeout: Duration, drains: bool) -> Self {
-        let progress = Progress::default();
-        progress.0.finished.set(inner.is_end_stream());
+    /// No body.
+    pub(in crate::server) fn nothing() -> Self {
+        Self::new(Source::Over, Progress(None), Duration::ZERO)
+    }
+
+    /// A body that comes over HTTP/1. Nothing may come for `idle_timeout` at most.
+    pub(in crate::server) fn pulled(from: Rc<dyn Pull>, idle_timeout: Duration) -> Self {
+        let progress = Progress(Some(Rc::default()));
+        Self::new(Source::Pulled(from), progress, idle_timeout)
+    }
+
+    /// A body that comes beside others over HTTP/2.
+    pub(in crate::server) fn multiplexed(inner: Incoming, idle_timeout: Duration) -> Self {
+        if inner.is_end_stream() {
+            return Self::nothing();
+        }
+        let progress = Progress(Some(Rc::default()));
+        Self::new(Source::Multiplexed(inner), progress, idle_timeout)
+    }
+
+    fn new(source: Source, progress: Progress, idle_timeout: Duration) -> Self {
         Self {
-            inner: Some(inner),
+            source,
             progress,
             max_bytes: None,
             idle_timeout,
             timer: None,
-            drains,
+            upgrade: None,
         }
+    }
+
+    pub(in crate::server) fn set_upgrade(&mut self, upgrade: ClientUpgrade) {
+        self.upgrade = Some(upgrade);
+    }
+
+    /// The connection, where the request asks for another protocol over it.
+    pub fn take_upgrade(&mut self) -> Option<ClientUpgrade> {
+        self.upgrade.take()
     }
 
     /// How far it has come.
@@ -110,7 +164,7 @@ impl RequestBody {
     }
 
     fn fail(&self, fault: BodyFault) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
-        self.progress.0.fault.set(Some(fault));
+        self.progress.note(|inner| inner.fault.set(Some(fault)));
         Poll::Ready(Some(Err(fault)))
     }
 
@@ -120,6 +174,13 @@ impl RequestBody {
             .timer
             .get_or_insert_with(|| Box::pin(tokio::time::sleep(idle_timeout)));
         timer.as_mut().poll(context)
+    }
+
+    /// Lets go of the connection at the end of the body: what comes next there is another's.
+    fn settle(&mut self) {
+        if self.is_end_stream() {
+            self.source = Source::Over;
+        }
     }
 
     /// Counts a frame in. Fails when there have been too many bytes.
@@ -132,7 +193,7 @@ impl RequestBody {
         };
         let bytes = u64::try_from(data.remaining()).unwrap_or(u64::MAX);
         let received = self.progress.received().saturating_add(bytes);
-        self.progress.0.received.set(received);
+        self.progress.note(|inner| inner.received.set(received));
         match self.max_bytes {
             Some(max_bytes) if received > max_bytes => Err(BodyFault::TooLarge(max_bytes)),
             _ => Ok(()),
@@ -149,20 +210,25 @@ impl Body for RequestBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
         let this = &mut *self;
-        let Some(inner) = &mut this.inner else {
-            return Poll::Ready(None);
+        let polled = match &mut this.source {
+            Source::Over => return Poll::Ready(None),
+            Source::Pulled(from) => from.poll_frame(context),
+            Source::Multiplexed(inner) => {
+                let polled = Pin::new(inner).poll_frame(context);
+                polled.map_err(|_broken| Broken)
+            }
         };
-        match Pin::new(inner).poll_frame(context) {
+        match polled {
             Poll::Ready(Some(Ok(frame))) => {
                 if let Err(fault) = this.count(&frame) {
                     return this.fail(fault);
                 }
-                this.progress.0.finished.set(this.is_end_stream());
+                this.settle();
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(Some(Err(_broken))) => this.fail(BodyFault::Broken),
+            Poll::Ready(Some(Err(Broken))) => this.fail(BodyFault::Broken),
             Poll::Ready(None) => {
-                this.progress.0.finished.set(true);
+                this.source = Source::Over;
                 Poll::Ready(None)
             }
             Poll::Pending if this.poll_idle(context).is_ready() => this.fail(BodyFault::Idle),
@@ -171,45 +237,27 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(Incoming::is_end_stream)
+        match &self.source {
+            Source::Over => true,
+            Source::Pulled(from) => from.is_over(),
+            Source::Multiplexed(inner) => inner.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner
-            .as_ref()
-            .map_or_else(SizeHint::default, Incoming::size_hint)
+        match &self.source {
+            Source::Over => SizeHint::with_exact(0),
+            Source::Pulled(from) => from.size_hint(),
+            Source::Multiplexed(inner) => inner.size_hint(),
+        }
     }
 }
 
-/// A body that is let go before its end is read on for a bounded while: a connection closed over
-/// unread bytes is reset, and takes the answer with it.
+/// The connection learns that nobody will read the rest.
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        let worth_it = self.drains
-            && !self.progress.is_finished()
-            && !matches!(
-                self.progress.fault(),
-                Some(BodyFault::Broken | BodyFault::Idle)
-            );
-        if let Some(rest) = self.inner.take()
-            && worth_it
-        {
-            tokio::task::spawn_local(drain(rest));
+        if let Source::Pulled(from) = &self.source {
+            from.let_go();
         }
     }
-}
-
-async fn drain(mut rest: Incoming) {
-    let read = async {
-        let mut left = limits::MAX_DRAINED_BYTES;
-        while let Some(Ok(frame)) = rest.frame().await {
-            let bytes = frame.data_ref().map_or(0, Buf::remaining);
-            left = left.saturating_sub(u64::try_from(bytes).unwrap_or(u64::MAX));
-            if left == 0 {
-                return;
-            }
-        }
-    };
-    // Whether it came to its end does not matter: the connection is closed either way.
-    drop(tokio::time::timeout(limits::DRAIN_REFUSED_FOR, read).await);
 }

@@ -16,11 +16,6 @@ use std::time::Duration;
 use futures_util::task::AtomicWaker;
 use tokio::time::Instant;
 
-/// After how long without a request a connection gives its buffers back. Longer than the pauses
-/// within a busy conversation, which would pay for new ones each time; short, because what many
-/// connections have at once is what the process has taken from the system.
-pub(in crate::server) const REST_AFTER: Duration = Duration::from_millis(250);
-
 /// The state of one connection.
 #[derive(Debug)]
 pub(in crate::server) struct State {
@@ -32,25 +27,9 @@ pub(in crate::server) struct State {
     retired: AtomicBool,
     /// Microseconds after `opened` at which the last request was over.
     idle_since: AtomicU64,
-    /// What is asked of it and has not been heard yet.
+    /// Whether somebody has asked for its end and was not heard yet.
     end_asked: AtomicBool,
-    rest_asked: AtomicBool,
-    /// Whether it has no buffers to give back.
-    resting: AtomicBool,
-    /// Whether something is waiting for the client to take it.
-    unread: AtomicBool,
-    /// Whether the client has been told that the connection ends.
-    closing: AtomicBool,
     asked: AtomicWaker,
-}
-
-/// What is asked of a connection from outside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::server) enum Asked {
-    /// To end when what is under way is over.
-    End,
-    /// To give its buffers back.
-    Rest,
 }
 
 impl State {
@@ -64,10 +43,6 @@ impl State {
             retired: AtomicBool::new(false),
             idle_since: AtomicU64::new(0),
             end_asked: AtomicBool::new(false),
-            rest_asked: AtomicBool::new(false),
-            resting: AtomicBool::new(true),
-            unread: AtomicBool::new(false),
-            closing: AtomicBool::new(false),
             asked: AtomicWaker::new(),
         })
     }
@@ -139,40 +114,6 @@ impl State {
         }
     }
 
-    /// Notes whether the connection has no buffers to give back.
-    pub(in crate::server) fn set_resting(&self, resting: bool) {
-        self.resting.store(resting, Ordering::Relaxed);
-    }
-
-    fn is_resting(&self) -> bool {
-        self.resting.load(Ordering::Relaxed)
-    }
-
-    /// Notes whether something is waiting for the client to take it.
-    pub(in crate::server) fn set_unread(&self, unread: bool) {
-        self.unread.store(unread, Ordering::Relaxed);
-    }
-
-    /// Notes that the client has been told that the connection ends.
-    pub(in crate::server) fn set_closing(&self) {
-        self.closing.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether the buffers hold nothing that is still to go out or to be answered. Never when the
-    /// connection is about to end: what is left of a body that was refused must not be read as a
-    /// request.
-    pub(in crate::server) fn can_rest(&self) -> bool {
-        !self.is_busy()
-            && !self.unread.load(Ordering::Relaxed)
-            && !self.closing.load(Ordering::Relaxed)
-    }
-
-    /// Asks the connection to give its buffers back.
-    fn rest(&self) {
-        self.rest_asked.store(true, Ordering::Relaxed);
-        self.asked.wake();
-    }
-
     /// Waits until somebody asks for the end.
     pub(in crate::server) async fn retired(&self) {
         poll_fn(|context| {
@@ -186,14 +127,11 @@ impl State {
         .await;
     }
 
-    /// What is asked of the connection, each once.
-    pub(in crate::server) fn poll_asked(&self, context: &Context<'_>) -> Poll<Asked> {
+    /// Ready when somebody has asked for the end; once each time.
+    pub(in crate::server) fn poll_end_asked(&self, context: &Context<'_>) -> Poll<()> {
         self.asked.register(context.waker());
         if self.end_asked.swap(false, Ordering::Relaxed) {
-            return Poll::Ready(Asked::End);
-        }
-        if self.rest_asked.swap(false, Ordering::Relaxed) {
-            return Poll::Ready(Asked::Rest);
+            return Poll::Ready(());
         }
         Poll::Pending
     }
@@ -249,20 +187,6 @@ impl Register {
             .filter(|state| !state.is_busy() && !state.is_retired());
         if let Some(state) = idle.min_by_key(|state| state.idle_from()) {
             state.retire();
-        }
-    }
-
-    /// Asks every connection that has been without a request for a while to give its buffers back.
-    pub(in crate::server) fn rest_idle(&self) {
-        let now = Instant::now();
-        let registered = self.0.borrow();
-        let idle = registered.states.values().filter(|state| {
-            !state.is_busy()
-                && !state.is_resting()
-                && now.saturating_duration_since(state.idle_from()) >= REST_AFTER
-        });
-        for state in idle {
-            state.rest();
         }
     }
 }

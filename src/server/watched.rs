@@ -11,9 +11,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
+use tokio_util::io::poll_read_buf;
 
 use crate::server::Limits;
 use crate::server::capacity::Place;
@@ -99,6 +100,21 @@ impl<S> Watched<S> {
         }
     }
 
+    /// What has come and not been read.
+    pub(in crate::server) fn early(&self) -> &Bytes {
+        &self.early
+    }
+
+    /// Takes what has come and not been read.
+    pub(in crate::server) fn take_early(&mut self) -> Bytes {
+        std::mem::take(&mut self.early)
+    }
+
+    /// Puts back what was read too much.
+    pub(in crate::server) fn unread(&mut self, read: Bytes) {
+        self.early = read;
+    }
+
     fn settle(&mut self) {
         self.reading = match (self.reading, self.state.is_busy()) {
             (_, true) => Reading::Busy,
@@ -111,6 +127,12 @@ impl<S> Watched<S> {
             (Reading::Idle(_), false) if self.state.is_retired() => Reading::ending(),
             (same, false) => same,
         };
+    }
+
+    /// A head begins with what has been read already.
+    pub(in crate::server) fn head_begins(&mut self) {
+        self.settle();
+        self.bytes_arrived();
     }
 
     fn bytes_arrived(&mut self) {
@@ -169,9 +191,7 @@ impl<S> Watched<S> {
         context: &mut Context<'_>,
     ) -> Poll<io::Result<T>> {
         if polled.is_ready() {
-            if self.unread_since.take().is_some() {
-                self.state.set_unread(false);
-            }
+            self.unread_since = None;
             if let Reading::Ending { taken, .. } = &mut self.reading {
                 *taken = Instant::now();
             }
@@ -179,7 +199,6 @@ impl<S> Watched<S> {
         }
         if self.unread_since.is_none() {
             self.unread_since = Some(Instant::now());
-            self.state.set_unread(true);
         }
         self.poll_deadline(context).map(Err)
     }
@@ -193,9 +212,7 @@ impl<S> Watched<S> {
         if polled.is_pending() {
             return self.wrote(polled, context);
         }
-        if self.unread_since.take().is_some() {
-            self.state.set_unread(false);
-        }
+        self.unread_since = None;
         polled
     }
 }
@@ -222,14 +239,13 @@ impl<S: AsyncRead + Unpin> Watched<S> {
         Poll::Ready(Ok(&self.early))
     }
 
-    /// What has come and not been read.
-    pub(in crate::server) fn early(&self) -> &Bytes {
-        &self.early
-    }
-
-    /// Puts back what was read too much.
-    pub(in crate::server) fn unread(&mut self, read: Bytes) {
-        self.early = read;
+    /// Reads on in the body of a request. Its deadline is not the connection's.
+    pub(in crate::server) fn poll_read_body(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut BytesMut,
+    ) -> Poll<io::Result<usize>> {
+        poll_read_buf(Pin::new(&mut self.socket), context, buffer)
     }
 
     fn poll_socket(

@@ -12,19 +12,19 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc;
-use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use crate::codec::SpareHeads;
 use crate::domain::peer::{Address, Peer, Scheme, TrustedProxies};
 use crate::server::Limits;
 use crate::server::capacity::Capacity;
-use crate::server::connection::{self, Handler};
+use crate::server::connection::{self, Handler, Service};
 use crate::server::crew::{Crew, HandedOn, Member, Seat};
 use crate::server::entrance::{Ends, Entry};
 use crate::server::listener::{Bound, Listener, Owner};
 use crate::server::proxy_protocol;
 use crate::server::starvation::{self, Starvation};
-use crate::server::state::{REST_AFTER, Register, State};
+use crate::server::state::{Register, State};
 use crate::server::tls::Tls;
 use crate::server::watched::Watched;
 use crate::telemetry::event;
@@ -61,8 +61,7 @@ pub struct Context {
 
 struct Worker<H> {
     context: Context,
-    limits: Rc<Limits>,
-    handler: Rc<H>,
+    service: Rc<Service<H>>,
     register: Register,
     index: usize,
     /// Connections accepted since the order to stop.
@@ -78,9 +77,12 @@ pub async fn run<H: Handler>(
     handler: Rc<H>,
 ) -> io::Result<()> {
     let worker = Rc::new(Worker {
-        limits: Rc::new(context.limits.clone()),
+        service: Rc::new(Service {
+            handler,
+            limits: context.limits.clone(),
+            heads: SpareHeads::default(),
+        }),
         context,
-        handler,
         register: Register::default(),
         index: seat.index,
         late: Cell::new(0),
@@ -102,13 +104,11 @@ pub async fn run<H: Handler>(
     }
     accepting.spawn_local(Rc::clone(&worker).take_handed_on(seat.inbox));
     let shedding = tokio::task::spawn_local(Rc::clone(&worker).shed());
-    let resting = tokio::task::spawn_local(Rc::clone(&worker).rest());
     // At once: an accept task may be waiting for a place that only a draining connection can free.
     worker.context.drain.cancelled().await;
     worker.register.drain_all();
     while accepting.join_next().await.is_some() {}
     shedding.abort();
-    resting.abort();
     Ok(())
 }
 
@@ -306,7 +306,7 @@ impl<H: Handler> Worker<H> {
         let Some(ends) = self.told(&mut socket, ends, &entry).await else {
             return;
         };
-        let accept = tls.accept(socket, self.limits.tls_handshake_timeout);
+        let accept = tls.accept(socket, self.context.limits.tls_handshake_timeout);
         match entry.unless_asked_to_go(accept).await {
             Some(Ok(socket)) => self.speak(socket, self.peer(ends, Scheme::Https), entry),
             Some(Err(error)) => error.report(ends.from),
@@ -323,7 +323,7 @@ impl<H: Handler> Worker<H> {
         if !self.context.proxy_protocol {
             return Some(ends);
         }
-        let header = proxy_protocol::read(socket, self.limits.header_timeout);
+        let header = proxy_protocol::read(socket, self.context.limits.header_timeout);
         match entry.unless_asked_to_go(header).await? {
             Ok(told) => Some(ends.told(told)),
             Err(error) => {
@@ -363,22 +363,12 @@ impl<H: Handler> Worker<H> {
             registration,
             held,
         } = entry;
-        let socket = Watched::new(socket, Arc::clone(&state), &self.limits, held);
-        let shared = (Rc::clone(&self.handler), Rc::clone(&self.limits));
+        let socket = Watched::new(socket, Arc::clone(&state), &self.context.limits, held);
+        let service = Rc::clone(&self.service);
         tokio::task::spawn_local(async move {
-            connection::serve(socket, peer, state, shared).await;
+            connection::serve(socket, peer, state, service).await;
             drop(registration);
         });
-    }
-
-    /// Has connections without a request give their buffers back.
-    async fn rest(self: Rc<Self>) {
-        let mut ticks = tokio::time::interval(REST_AFTER / 2);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        loop {
-            ticks.tick().await;
-            self.register.rest_idle();
-        }
     }
 
     /// Gives up an idle connection whenever somebody lacks a place.

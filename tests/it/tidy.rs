@@ -15,7 +15,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("store", &["domain"]),
     ("wechat", &["crypto", "domain", "telemetry"]),
     ("upstream", &["codec", "domain"]),
-    ("server", &["domain", "telemetry"]),
+    ("server", &["codec", "domain", "telemetry"]),
     // third floor: answers HTTP
     (
         "gateway",

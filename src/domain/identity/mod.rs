@@ -181,9 +181,9 @@ impl<B> Clean<B> {
         self.websocket.as_ref()
     }
 
-    /// What the server attached to the request; never sent on.
-    pub fn extensions_mut(&mut self) -> &mut http::Extensions {
-        &mut self.parts.extensions
+    /// The body as it comes from the client.
+    pub fn body_mut(&mut self) -> &mut B {
+        self.body.inner_mut()
     }
 
     /// Whether no body comes with the request.

@@ -28,6 +28,11 @@ impl<B> CleanBody<B> {
         Self { inner, rules }
     }
 
+    /// The same, in its place.
+    pub(in crate::domain::identity) fn inner_mut(&mut self) -> &mut B {
+        &mut self.inner
+    }
+
     /// The body as it came, for a reader inside the gate that looks at data only.
     pub fn into_inner(self) -> B {
         self.inner

@@ -42,7 +42,7 @@ impl AnswerHead {
     /// Takes a head off the front of `buffer`; `None` while it is not whole. `asked` is the method
     /// of the request.
     pub fn take(buffer: &mut BytesMut, asked: &Method) -> Result<Option<Self>, Fault> {
-        match end_of_head(buffer)? {
+        match end_of_head(buffer, 0)? {
             Some(length) if length <= MAX_HEAD_BYTES => {
                 Self::parse(&buffer.split_to(length).freeze(), asked).map(Some)
             }

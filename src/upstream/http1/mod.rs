@@ -12,7 +12,7 @@ pub(in crate::upstream) mod relay;
 mod request;
 mod sending;
 
-pub(in crate::upstream) use request::{Framing, SpareHeads, Terms, write_head};
+pub(in crate::upstream) use request::{Framing, Terms, write_head};
 pub(in crate::upstream) use sending::{Sending, Waiting, WrongLength};
 
 use std::future::poll_fn;

@@ -9,8 +9,9 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 
+use crate::codec::SpareHeads;
 use crate::upstream::connect::connect;
-use crate::upstream::http1::{SpareHeads, Wire};
+use crate::upstream::http1::Wire;
 use crate::upstream::shared::{ASK_AGAIN, Pending, Shared};
 use crate::upstream::{Error, Protocol};
 

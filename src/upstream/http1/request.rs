@@ -2,39 +2,12 @@
 //! authority, what the client may say, and what the gate says itself, in the configured spelling.
 //! Pure: writes into memory.
 
-use std::cell::RefCell;
-
 use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST};
 use http::{HeaderMap, HeaderName, Method, Uri};
 
 use crate::codec::outgoing::write_field;
 use crate::domain::identity::OwnFields;
 use crate::upstream::Settings;
-
-/// Room for the head of a request, in bytes: enough for most.
-const HEAD_BYTES: usize = 2048;
-
-/// Heads whose memory is kept.
-const MAX_SPARE_HEADS: usize = 16;
-
-/// Memory of heads that have been written, for those to come.
-#[derive(Debug, Default)]
-pub(in crate::upstream) struct SpareHeads(RefCell<Vec<Vec<u8>>>);
-
-impl SpareHeads {
-    pub(in crate::upstream) fn take(&self) -> Vec<u8> {
-        let spare = self.0.borrow_mut().pop();
-        spare.unwrap_or_else(|| Vec::with_capacity(HEAD_BYTES))
-    }
-
-    pub(in crate::upstream) fn give_back(&self, mut head: Vec<u8>) {
-        let mut spare = self.0.borrow_mut();
-        if spare.len() < MAX_SPARE_HEADS && head.capacity() <= 2 * HEAD_BYTES {
-            head.clear();
-            spare.push(head);
-        }
-    }
-}
 
 /// How the body of a request is framed. Said by the gate itself, from what it will send: what the
 /// client's own fields said of it is not passed on.

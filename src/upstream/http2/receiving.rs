@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::RecvStream;
-use http::HeaderMap;
 use http_body::Frame;
 use tokio::time::{Instant, Sleep};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::codec::fits_trailers;
+use crate::codec::clean_trailers;
 use crate::upstream::answer::BrokenAnswer;
 use crate::upstream::fault;
 use crate::upstream::http2::fault::Fault;
@@ -160,12 +159,10 @@ impl Open {
                 None => self.only_trailers = true,
             }
         }
-        let trailers = ready!(self.stream.poll_trailers(context)?);
-        let trailers = trailers
-            .as_ref()
-            .map(clean)
-            .filter(|trailers| !trailers.is_empty());
-        Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
+        let mut trailers = ready!(self.stream.poll_trailers(context)?).unwrap_or_default();
+        clean_trailers(&mut trailers);
+        let frame = (!trailers.is_empty()).then(|| Ok(Frame::trailers(trailers)));
+        Poll::Ready(frame)
     }
 }
 
@@ -178,16 +175,6 @@ impl Silence {
             timer: Box::pin(tokio::time::sleep_until(until)),
         }
     }
-}
-
-fn clean(trailers: &HeaderMap) -> HeaderMap {
-    let mut fit = HeaderMap::with_capacity(trailers.keys_len());
-    for (name, value) in trailers {
-        if fits_trailers(name) {
-            fit.append(name.clone(), value.clone());
-        }
-    }
-    fit
 }
 
 /// Who broke it: a stream that the gate reset itself was so because the request did not come to its

@@ -1,0 +1,211 @@
+//! The head of a request: from bytes to method, target and headers, and the way in which the body is
+//! framed. Pure. What two servers could read differently is not read at all: the app server behind
+//! the gate is the second one.
+
+use std::mem::MaybeUninit;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONNECTION, EXPECT, TE, UPGRADE};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version, request,
+};
+use httparse::{ParserConfig, Status};
+
+use crate::codec::head::{Framed, Framing, end_of_head, field};
+use crate::codec::{Decoder, Fault};
+use crate::domain::hop;
+
+/// Fields that are parsed without memory of their own; `max_headers` may allow more.
+const USUAL_FIELDS: usize = 100;
+
+/// Fields that the gate adds to a request while it looks at it.
+const ADDED_FIELDS: usize = 1;
+
+/// An empty line before a request: some clients send one after a body (RFC 9112 §2.2).
+const EMPTY_LINE: &[u8] = b"\r\n";
+
+/// How large a head may be.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::server) struct HeadLimits {
+    pub(in crate::server) bytes: usize,
+    pub(in crate::server) fields: usize,
+}
+
+/// The head of a request.
+#[derive(Debug)]
+pub(in crate::server) struct RequestHead {
+    pub(in crate::server) parts: request::Parts,
+    /// How the body is framed.
+    pub(in crate::server) body: Decoder,
+    pub(in crate::server) said: Said,
+}
+
+/// What a head says of the connection that it came over.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::server) struct Said {
+    /// Whether the client means to send another request (RFC 9112 §9.3).
+    pub(in crate::server) persists: bool,
+    /// Whether the client waits for a go-ahead before it sends the body (RFC 9110 §10.1.1).
+    pub(in crate::server) expects: bool,
+    /// Whether the client takes trailers (RFC 9110 §10.1.4).
+    pub(in crate::server) takes_trailers: bool,
+    /// Whether another protocol is asked for.
+    pub(in crate::server) upgrade: bool,
+}
+
+impl RequestHead {
+    /// Takes a head off the front of `buffer`; `None` while it is not whole. `searched` is how much
+    /// of the buffer was looked at before.
+    pub(in crate::server) fn take(
+        buffer: &mut BytesMut,
+        searched: &mut usize,
+        limits: HeadLimits,
+    ) -> Result<Option<Self>, Fault> {
+        let before = if buffer.starts_with(EMPTY_LINE) {
+            EMPTY_LINE.len()
+        } else {
+            0
+        };
+        // What speaks another protocol may never send a line end.
+        if buffer
+            .get(before)
+            .is_some_and(|first| !first.is_ascii_alphanumeric())
+        {
+            return Err(Fault::Head(httparse::Error::Token));
+        }
+        match end_of_head(buffer, (*searched).max(before))? {
+            Some(length) if length <= limits.bytes => {
+                *searched = 0;
+                let head = take_front(buffer, length);
+                Self::parse(&head.slice(before..), limits.fields).map(Some)
+            }
+            None if buffer.len() < limits.bytes => {
+                *searched = buffer.len();
+                Ok(None)
+            }
+            _ => Err(Fault::HeadTooLarge),
+        }
+    }
+
+    fn parse(head: &Bytes, max_fields: usize) -> Result<Self, Fault> {
+        // One more: whether there are too many is seen by it.
+        if max_fields < USUAL_FIELDS {
+            let mut fields = [const { MaybeUninit::uninit() }; USUAL_FIELDS];
+            let room = fields.get_mut(..=max_fields).unwrap_or_default();
+            return Self::parse_into(head, max_fields, room);
+        }
+        let mut fields = vec![MaybeUninit::uninit(); max_fields + 1];
+        Self::parse_into(head, max_fields, &mut fields)
+    }
+
+    fn parse_into<'a>(
+        head: &'a Bytes,
+        max_fields: usize,
+        fields: &mut [MaybeUninit<httparse::Header<'a>>],
+    ) -> Result<Self, Fault> {
+        let mut parsed = httparse::Request::new(&mut []);
+        let read =
+            ParserConfig::default().parse_request_with_uninit_headers(&mut parsed, head, fields);
+        match read {
+            Ok(Status::Complete(length)) if length == head.len() => {}
+            Ok(_) => return Err(Fault::Head(httparse::Error::NewLine)),
+            Err(httparse::Error::TooManyHeaders) => return Err(Fault::HeadTooLarge),
+            Err(error) => return Err(Fault::Head(error)),
+        }
+        if parsed.headers.len() > max_fields {
+            return Err(Fault::HeadTooLarge);
+        }
+        let minor = parsed.version.ok_or(Fault::Version)?;
+        let mut gathered = Gathered {
+            headers: HeaderMap::with_capacity(parsed.headers.len() + ADDED_FIELDS),
+            ..Gathered::default()
+        };
+        for said in &*parsed.headers {
+            let (name, value) = field(said, head)?;
+            gathered.add(name, value, minor)?;
+        }
+        let method = parsed.method.unwrap_or_default().as_bytes();
+        let method =
+            Method::from_bytes(method).map_err(|_odd| Fault::Head(httparse::Error::Token))?;
+        let target = head.slice_ref(parsed.path.unwrap_or_default().as_bytes());
+        gathered.finish(method, target_of(target)?, minor)
+    }
+}
+
+/// What the fields of a head say, gathered one by one.
+#[derive(Default)]
+struct Gathered {
+    headers: HeaderMap,
+    framing: Framing,
+    close: bool,
+    keep_alive: bool,
+    said: Said,
+}
+
+impl Gathered {
+    fn add(&mut self, name: HeaderName, value: HeaderValue, minor: u8) -> Result<(), Fault> {
+        self.framing.add(&name, &value, minor)?;
+        if name == CONNECTION {
+            self.close |= hop::lists(&value, "close");
+            self.keep_alive |= hop::lists(&value, "keep-alive");
+        } else if name == TE {
+            self.said.takes_trailers |= hop::lists(&value, "trailers");
+        } else if name == UPGRADE {
+            self.said.upgrade = true;
+        } else if name == EXPECT {
+            // HTTP/1.0 knows no interim answers.
+            self.said.expects |=
+                minor == 1 && value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+        }
+        self.headers.append(name, value);
+        Ok(())
+    }
+
+    fn finish(self, method: Method, uri: Uri, minor: u8) -> Result<RequestHead, Fault> {
+        let body = match self.framing.framed()? {
+            Framed::Chunked => Decoder::chunked(),
+            Framed::Length(length) => Decoder::length(length),
+            // RFC 9112 §6.3: a request that says nothing has no body.
+            Framed::Unsaid => Decoder::Done,
+        };
+        let mut said = self.said;
+        said.persists = !self.close && (minor == 1 || self.keep_alive);
+        said.expects &= !body.is_done();
+        let (mut parts, ()) = Request::new(()).into_parts();
+        parts.method = method;
+        parts.uri = uri;
+        parts.version = if minor == 1 {
+            Version::HTTP_11
+        } else {
+            Version::HTTP_10
+        };
+        parts.headers = self.headers;
+        Ok(RequestHead { parts, body, said })
+    }
+}
+
+/// A fragment is no part of a target (RFC 9112 §3.2). The parser of targets would drop it, and the
+/// app server might not.
+fn target_of(target: Bytes) -> Result<Uri, Fault> {
+    if memchr::memchr(b'#', &target).is_some() {
+        return Err(Fault::Head(httparse::Error::Token));
+    }
+    Uri::from_maybe_shared(target).map_err(|_odd| Fault::Head(httparse::Error::Token))
+}
+
+/// As a rule that is all there is, and then the buffer goes along instead of being shared.
+fn take_front(buffer: &mut BytesMut, length: usize) -> Bytes {
+    if length == buffer.len() {
+        std::mem::take(buffer).freeze()
+    } else {
+        buffer.split_to(length).freeze()
+    }
+}
+
+/// What is said to a client whose request cannot be read.
+pub(in crate::server) fn status_for(fault: &Fault) -> StatusCode {
+    match fault {
+        Fault::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        _ => StatusCode::BAD_REQUEST,
+    }
+}

@@ -1,0 +1,295 @@
+//! HTTP/1.1 and 1.0 with a client: one task that reads a request, has it answered, and writes the
+//! answer, over and over. Nothing stands between the socket and the handler, and what a client sends
+//! is read by the gate's own rules (`head`, `codec`).
+
+mod answer;
+mod date;
+mod head;
+mod wire;
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, Version};
+use http_body::Body;
+use http_body_util::Empty;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+
+use crate::codec::Fault;
+use crate::domain::limits;
+use crate::server::body::{Pull, RequestBody};
+use crate::server::connection::{BoxError, Handler, Shared};
+use crate::server::ending::Ending;
+use crate::server::http1::answer::{Answering, Terms, Unanswered};
+use crate::server::http1::head::{HeadLimits, RequestHead, status_for};
+use crate::server::http1::wire::Wire;
+use crate::server::upgrade::{ClientUpgrade, Upgrading};
+use crate::server::watched::Watched;
+use crate::telemetry::event;
+
+/// How long a connection that is over may take to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// Why a connection ended otherwise than by a last answer.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::server) enum Failed {
+    /// What came was no request.
+    #[error(transparent)]
+    Request(#[from] Fault),
+    /// An answer did not come to its end.
+    #[error(transparent)]
+    Answer(#[from] Unanswered),
+}
+
+/// What becomes of a connection after an answer.
+enum After {
+    Next,
+    Close,
+    /// It is a tunnel from now on.
+    Tunnel(Upgrading),
+    /// The client has gone.
+    Gone,
+}
+
+type Shares<S> = Rc<RefCell<Wire<S>>>;
+
+/// Serves one connection until it ends.
+pub(in crate::server) async fn serve<S, H>(socket: Watched<S>, shared: &Shared<H>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    H: Handler,
+{
+    let peer = shared.peer().address();
+    match take_turns(socket, shared).await {
+        Ok(()) => {}
+        // Something that was no HTTP is worth a line; a client that went away is not.
+        Err(Failed::Request(fault)) if is_clients_doing(&fault) => {
+            tracing::info!(message = event::NOT_HTTP, error = %fault, %peer);
+        }
+        Err(error) => tracing::debug!(message = event::CONNECTION_FAILED, %error, %peer),
+    }
+}
+
+/// Whether somebody sent something that is no request, instead of nothing more.
+fn is_clients_doing(fault: &Fault) -> bool {
+    !matches!(fault, Fault::Io(_) | Fault::Closed)
+}
+
+/// A request, its answer, the next request.
+async fn take_turns<S, H>(socket: Watched<S>, shared: &Shared<H>) -> Result<(), Failed>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    H: Handler,
+{
+    // A head that is a little too large is to be refused with a problem document, so it is read.
+    let limits = HeadLimits {
+        bytes: shared.limits().max_header_bytes.saturating_mul(2),
+        fields: shared.limits().max_headers,
+    };
+    let wire = Rc::new(RefCell::new(Wire::new(socket)));
+    let mut ending = Ending::default();
+    loop {
+        let head = poll_fn(|context| next_head(&wire, limits, (shared, &mut ending), context));
+        let head = match head.await {
+            Ok(Some(head)) => head,
+            Ok(None) => break,
+            Err(fault) => {
+                refuse(&wire, &fault).await;
+                return Err(fault.into());
+            }
+        };
+        match answer(&wire, head, shared).await? {
+            After::Next => {}
+            After::Close => break,
+            After::Gone => return Ok(()),
+            After::Tunnel(upgrading) => {
+                // A request for a tunnel has no body, so nobody else has a share.
+                if let Some(wire) = Rc::into_inner(wire) {
+                    upgrading.hand_over(wire.into_inner().into_socket());
+                }
+                return Ok(());
+            }
+        }
+    }
+    say_goodbye(&wire).await;
+    Ok(())
+}
+
+/// The head of the next request; `None` when there will be none.
+fn next_head<S, H>(
+    wire: &RefCell<Wire<S>>,
+    limits: HeadLimits,
+    (shared, ending): (&Shared<H>, &mut Ending),
+    context: &mut Context<'_>,
+) -> Poll<Result<Option<RequestHead>, Fault>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    H: Handler,
+{
+    let mut wire = wire.borrow_mut();
+    if let Poll::Ready(head) = wire.poll_head(context, limits) {
+        return Poll::Ready(head);
+    }
+    ready!(ending.poll(shared.state(), context));
+    if wire.is_quiet() {
+        return Poll::Ready(Ok(None));
+    }
+    // A request that has begun to come is answered first. There is a deadline for it.
+    Poll::Pending
+}
+
+/// Has a request answered.
+async fn answer<S, H>(
+    wire: &Shares<S>,
+    head: RequestHead,
+    shared: &Shared<H>,
+) -> Result<After, Failed>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    H: Handler,
+{
+    // From here on the connection is busy, until the answer is written.
+    let _guard = shared.begin_request();
+    let RequestHead { parts, body, said } = head;
+    let mut terms = Terms {
+        head_only: parts.method == Method::HEAD,
+        old: parts.version == Version::HTTP_10,
+        takes_trailers: said.takes_trailers,
+        persists: said.persists,
+    };
+    let has_body = wire.borrow_mut().begin_body(body, said.expects);
+    let mut body = if has_body {
+        let pull: Rc<dyn Pull> = Rc::<RefCell<Wire<S>>>::clone(wire);
+        RequestBody::pulled(pull, shared.limits().body_idle_timeout)
+    } else {
+        RequestBody::nothing()
+    };
+    let progress = body.progress();
+    let upgrading = said.upgrade.then(|| {
+        let (upgrading, upgrade) = ClientUpgrade::pair();
+        body.set_upgrade(upgrade);
+        upgrading
+    });
+    let request = Request::from_parts(parts, body);
+    let Some(response) = answer_of(wire, request, shared).await else {
+        return Ok(After::Gone);
+    };
+    let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    if switches {
+        shared.state().set_tunnelled();
+    }
+    let mut space = shared.heads().take();
+    {
+        let mut wire = wire.borrow_mut();
+        wire.skip_what_is_there();
+        terms.persists &= wire.is_read() && progress.fault().is_none();
+        terms.persists &= !shared.state().is_retired();
+        space.extend_from_slice(wire.begin_answer());
+    }
+    let answering = Answering::new(response, terms, space);
+    let persists = terms.persists && !answering.ends_connection();
+    shared.heads().give_back(send(wire, answering).await?);
+    if switches {
+        return Ok(upgrading.map_or(After::Close, After::Tunnel));
+    }
+    if persists {
+        wire.borrow_mut().end_body();
+        return Ok(After::Next);
+    }
+    Ok(After::Close)
+}
+
+/// The answer to a request; `None` when the client has gone before there was one.
+async fn answer_of<S, H>(
+    wire: &RefCell<Wire<S>>,
+    request: Request<RequestBody>,
+    shared: &Shared<H>,
+) -> Option<Response<H::Body>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    H: Handler,
+{
+    let mut answered = pin!(shared.handler().answer(request, shared.peer()));
+    poll_fn(|context| {
+        if let Poll::Ready(response) = answered.as_mut().poll(context) {
+            return Poll::Ready(Some(response));
+        }
+        wire.borrow_mut().poll_gone(context).map(|()| None)
+    })
+    .await
+}
+
+/// Sends an answer to its end. Gives the memory of its head.
+async fn send<S, B>(
+    wire: &RefCell<Wire<S>>,
+    mut answering: Answering<B>,
+) -> Result<Vec<u8>, Unanswered>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
+{
+    poll_fn(|context| {
+        if let Poll::Ready(sent) = answering.poll(wire, context) {
+            return Poll::Ready(sent);
+        }
+        // Some clients read nothing before they have sent everything.
+        let mut wire = wire.borrow_mut();
+        if !wire.is_read() {
+            let _skipped = wire.poll_skip(context);
+            return Poll::Pending;
+        }
+        wire.poll_gone(context).map(|()| Err(Unanswered::Gone))
+    })
+    .await?;
+    Ok(answering.into_space())
+}
+
+/// Tells a client that what it sent is no request.
+async fn refuse<S>(wire: &RefCell<Wire<S>>, fault: &Fault)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    if !is_clients_doing(fault) {
+        return;
+    }
+    let mut response = Response::new(Empty::<Bytes>::new());
+    *response.status_mut() = status_for(fault);
+    let terms = Terms {
+        head_only: false,
+        old: false,
+        takes_trailers: false,
+        persists: false,
+    };
+    let sent = send(wire, Answering::new(response, terms, Vec::new())).await;
+    if sent.is_ok() && shut(wire).await {
+        // A connection that is closed over unread bytes is reset, and takes the answer with it.
+        let discard = poll_fn(|context| wire.borrow_mut().poll_discard(context));
+        drop(timeout(GOODBYE, discard).await);
+    }
+}
+
+/// Ends a connection so that the client gets the last answer.
+async fn say_goodbye<S>(wire: &RefCell<Wire<S>>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let skip = poll_fn(|context| wire.borrow_mut().poll_skip(context));
+    // Whether the rest came, or the client hears the end, makes no difference any more.
+    drop(timeout(limits::DRAIN_REFUSED_FOR, skip).await);
+    shut(wire).await;
+}
+
+/// Says that nothing more comes. Gives whether the client can have heard it.
+async fn shut<S>(wire: &RefCell<Wire<S>>) -> bool
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let shut = poll_fn(|context| Pin::new(wire.borrow_mut().socket()).poll_shutdown(context));
+    matches!(timeout(GOODBYE, shut).await, Ok(Ok(())))
+}

@@ -1,0 +1,348 @@
+//! One HTTP/1 connection: the socket, what has come over it and was not read, and how far the body of
+//! the request under way has come. Two share it, on one thread: the task that serves the connection,
+//! and whoever reads the body, which may be another task. The one writes, and reads between
+//! requests; the other reads until the body has come to its end.
+//!
+//! A connection that waits for a request has no buffer: what comes then is read into the stack first.
+
+use std::cell::RefCell;
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Frame, SizeHint};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::codec::{Decoder, Fault, Piece};
+use crate::domain::limits;
+use crate::server::body::{Broken, Pull};
+use crate::server::http1::head::{HeadLimits, RequestHead};
+use crate::server::watched::Watched;
+
+/// What is read at once between requests, in bytes: the head of most, and a small body with it.
+const HEAD_READ_BYTES: usize = 4 * 1024;
+
+/// Size of the first read of a body, in bytes.
+const SMALL_READ_BYTES: usize = 8 * 1024;
+
+/// Size of the largest read of a body, in bytes. What is read at once is written at once, and every
+/// write wakes somebody.
+const LARGE_READ_BYTES: usize = 256 * 1024;
+
+/// The go-ahead for a body (RFC 9110 §15.2.1).
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// One HTTP/1 connection.
+#[derive(Debug)]
+pub(in crate::server) struct Wire<S> {
+    socket: Watched<S>,
+    /// What has come and was not read. Without memory while nothing has.
+    buffer: BytesMut,
+    /// How much of it holds no end of a head.
+    searched: usize,
+    /// Size of the next read of a body. Grows with bodies that fill it.
+    read_bytes: usize,
+    /// Where the body of the request under way is.
+    body: Decoder,
+    reader: Reader,
+    go_ahead: GoAhead,
+    /// Who serves the connection.
+    server: Option<Waker>,
+}
+
+/// Who reads the body of the request under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reader {
+    /// Whoever was given it.
+    Handler,
+    /// The connection, to get rid of it. So many bytes may still come.
+    Nobody { left: u64 },
+    /// It cannot be read on.
+    Broken,
+}
+
+/// The go-ahead that a client may wait for.
+#[derive(Clone, Copy, Debug)]
+enum GoAhead {
+    /// Not asked for, or given.
+    Settled,
+    /// Asked for.
+    Due,
+    /// This much of it is still to be written.
+    Begun(&'static [u8]),
+    /// It was asked for, and there was an answer instead. Whether the body comes now, nobody knows.
+    Withheld,
+}
+
+impl<S> Wire<S> {
+    pub(in crate::server) fn new(mut socket: Watched<S>) -> Self {
+        let early = BytesMut::from(socket.take_early());
+        Self {
+            socket,
+            buffer: early,
+            searched: 0,
+            read_bytes: SMALL_READ_BYTES,
+            body: Decoder::Done,
+            reader: Reader::Handler,
+            go_ahead: GoAhead::Settled,
+            server: None,
+        }
+    }
+
+    pub(in crate::server) fn socket(&mut self) -> &mut Watched<S> {
+        &mut self.socket
+    }
+
+    /// The socket, to which what was read too much belongs again.
+    pub(in crate::server) fn into_socket(self) -> Watched<S> {
+        let mut socket = self.socket;
+        socket.unread(self.buffer.freeze());
+        socket
+    }
+
+    /// Whether nothing of a next request has come.
+    pub(in crate::server) fn is_quiet(&self) -> bool {
+        self.buffer.is_empty()
+    }
+
+    /// Whether the body of the request under way has been read to its end.
+    pub(in crate::server) fn is_read(&self) -> bool {
+        self.body.is_done()
+    }
+
+    /// Begins with the body of a request. Gives whether there is one.
+    pub(in crate::server) fn begin_body(&mut self, body: Decoder, expects: bool) -> bool {
+        self.body = body;
+        self.reader = Reader::Handler;
+        self.go_ahead = if expects {
+            GoAhead::Due
+        } else {
+            GoAhead::Settled
+        };
+        !self.body.is_done()
+    }
+
+    /// From here on an answer is written, and no go-ahead any more. Gives what has to be written
+    /// first.
+    pub(in crate::server) fn begin_answer(&mut self) -> &'static [u8] {
+        match std::mem::replace(&mut self.go_ahead, GoAhead::Settled) {
+            GoAhead::Begun(rest) => rest,
+            GoAhead::Due | GoAhead::Withheld => {
+                self.go_ahead = GoAhead::Withheld;
+                &[]
+            }
+            GoAhead::Settled => &[],
+        }
+    }
+
+    /// The request is over. Memory that a large body took is given back.
+    pub(in crate::server) fn end_body(&mut self) {
+        self.server = None;
+        if self.buffer.is_empty() {
+            self.buffer = BytesMut::new();
+            self.read_bytes = SMALL_READ_BYTES;
+        }
+    }
+
+    /// Whether there is a rest of the body that nobody reads, and that comes or may come.
+    fn is_to_be_skipped(&self) -> bool {
+        matches!(self.reader, Reader::Nobody { .. })
+            && matches!(self.go_ahead, GoAhead::Settled)
+            && !self.body.is_done()
+    }
+
+    /// Skips what is there of a body that nobody reads.
+    pub(in crate::server) fn skip_what_is_there(&mut self) {
+        while let Reader::Nobody { left } = self.reader
+            && self.is_to_be_skipped()
+        {
+            let skipped = match self.body.take(&mut self.buffer) {
+                Ok(Piece::Starved) => return,
+                Ok(Piece::End) => 0,
+                Ok(Piece::Frame(frame)) => frame.data_ref().map_or(0, Bytes::len),
+                Err(_fault) => {
+                    self.reader = Reader::Broken;
+                    return;
+                }
+            };
+            let skipped = u64::try_from(skipped).unwrap_or(u64::MAX);
+            self.reader = match left.checked_sub(skipped) {
+                Some(left) => Reader::Nobody { left },
+                None => Reader::Broken,
+            };
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    /// The head of the next request; `None` when the client has closed instead.
+    pub(in crate::server) fn poll_head(
+        &mut self,
+        context: &mut Context<'_>,
+        limits: HeadLimits,
+    ) -> Poll<Result<Option<RequestHead>, Fault>> {
+        if !self.buffer.is_empty() {
+            self.socket.head_begins();
+        }
+        loop {
+            if self.searched < self.buffer.len()
+                && let Some(head) = RequestHead::take(&mut self.buffer, &mut self.searched, limits)?
+            {
+                return Poll::Ready(Ok(Some(head)));
+            }
+            if ready!(self.poll_read(context)).map_err(Fault::Io)? == 0 {
+                let nothing = self.buffer.is_empty();
+                let closed = if nothing {
+                    Ok(None)
+                } else {
+                    Err(Fault::Closed)
+                };
+                return Poll::Ready(closed);
+            }
+        }
+    }
+
+    /// Ready when the client has gone. Looks only where nobody else reads, and where nothing waits
+    /// to be read.
+    pub(in crate::server) fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if !self.body.is_done() || !self.buffer.is_empty() {
+            return Poll::Pending;
+        }
+        match ready!(self.poll_read(context)) {
+            Ok(0) | Err(_) => Poll::Ready(()),
+            Ok(_some) => Poll::Pending,
+        }
+    }
+
+    /// Reads a body on that nobody reads; ready when it has come to its end or no more is to be read
+    /// of it. A connection that is closed over unread bytes is reset, and takes the answer with it.
+    pub(in crate::server) fn poll_skip(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.reader == Reader::Handler && !self.body.is_done() {
+            self.server = Some(context.waker().clone());
+            return Poll::Pending;
+        }
+        loop {
+            self.skip_what_is_there();
+            if !self.is_to_be_skipped() {
+                return Poll::Ready(());
+            }
+            if !matches!(ready!(self.poll_read_body(context)), Ok(1..)) {
+                self.reader = Reader::Broken;
+            }
+        }
+    }
+
+    /// Reads what will be read by nobody; ready when the client has closed, or has sent too much.
+    pub(in crate::server) fn poll_discard(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let mut left = limits::MAX_DRAINED_BYTES;
+        loop {
+            self.buffer.clear();
+            let read = match ready!(self.poll_read_body(context)) {
+                Ok(read @ 1..) => u64::try_from(read).unwrap_or(u64::MAX),
+                Ok(_) | Err(_) => return Poll::Ready(()),
+            };
+            match left.checked_sub(read) {
+                Some(rest) => left = rest,
+                None => return Poll::Ready(()),
+            }
+        }
+    }
+
+    /// Reads what comes between requests, without taking memory before it comes.
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut space = [MaybeUninit::uninit(); HEAD_READ_BYTES];
+        let mut read = ReadBuf::uninit(&mut space);
+        ready!(Pin::new(&mut self.socket).poll_read(context, &mut read))?;
+        self.buffer.extend_from_slice(read.filled());
+        Poll::Ready(Ok(read.filled().len()))
+    }
+
+    fn poll_read_body(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.buffer.reserve(self.read_bytes);
+        let read = ready!(self.socket.poll_read_body(context, &mut self.buffer))?;
+        if read >= self.read_bytes {
+            self.read_bytes = (self.read_bytes * 2).min(LARGE_READ_BYTES);
+        }
+        Poll::Ready(Ok(read))
+    }
+
+    fn poll_body(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        loop {
+            match self.body.take(&mut self.buffer) {
+                Ok(Piece::Frame(frame)) => return Poll::Ready(Some(Ok(frame))),
+                Ok(Piece::End) => return Poll::Ready(None),
+                Ok(Piece::Starved) => {}
+                Err(_fault) => return self.broken(),
+            }
+            if ready!(self.poll_go_ahead(context)).is_err() {
+                return self.broken();
+            }
+            if !matches!(ready!(self.poll_read_body(context)), Ok(1..)) {
+                return self.broken();
+            }
+        }
+    }
+
+    fn broken(&mut self) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        self.reader = Reader::Broken;
+        Poll::Ready(Some(Err(Broken)))
+    }
+
+    /// Tells the client to send its body, if it waits for that.
+    fn poll_go_ahead(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let rest = match self.go_ahead {
+                GoAhead::Settled | GoAhead::Withheld => return Poll::Ready(Ok(())),
+                GoAhead::Due => CONTINUE,
+                GoAhead::Begun(rest) => rest,
+            };
+            let socket = &mut self.socket;
+            if rest.is_empty() {
+                ready!(Pin::new(socket).poll_flush(context))?;
+                self.go_ahead = GoAhead::Settled;
+                continue;
+            }
+            match ready!(Pin::new(socket).poll_write(context, rest))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => {
+                    self.go_ahead = GoAhead::Begun(rest.get(written..).unwrap_or_default());
+                }
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Pull for RefCell<Wire<S>> {
+    fn poll_frame(&self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        self.borrow_mut().poll_body(context)
+    }
+
+    fn is_over(&self) -> bool {
+        self.borrow().is_read()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let remaining = self.borrow().body.remaining();
+        remaining.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+
+    fn let_go(&self) {
+        let server = {
+            let mut wire = self.borrow_mut();
+            if wire.reader == Reader::Handler {
+                wire.reader = Reader::Nobody {
+                    left: limits::MAX_DRAINED_BYTES,
+                };
+            }
+            wire.server.take()
+        };
+        if let Some(server) = server {
+            server.wake();
+        }
+    }
+}
