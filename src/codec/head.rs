@@ -8,6 +8,7 @@ use http::{HeaderName, HeaderValue};
 use httparse::Header;
 
 use crate::codec::fault::Fault;
+use crate::domain::fields::{HeaderField, HeaderFields};
 
 /// The length of the head at the front of the buffer, its empty line included, if it is whole.
 /// Looks at no byte of the first `searched`, which are known to hold no end. Lines end in CR LF: RFC 9112 §2.2 lets a recipient take a bare LF as well, which is one more way
@@ -26,13 +27,24 @@ pub fn end_of_head(buffer: &[u8], searched: usize) -> Result<Option<usize>, Faul
     Ok(None)
 }
 
-/// A field of a head, which shares the bytes of the head: nothing is copied but unusual names.
+/// A field of trailers, which shares their bytes: nothing is copied but unusual names.
 pub fn field(field: &Header<'_>, head: &Bytes) -> Result<(HeaderName, HeaderValue), Fault> {
     let name = HeaderName::from_bytes(field.name.as_bytes())
         .map_err(|_odd| Fault::Head(httparse::Error::HeaderName))?;
     let value = HeaderValue::from_maybe_shared(head.slice_ref(field.value))
         .map_err(|_odd| Fault::Head(httparse::Error::HeaderValue))?;
     Ok((name, value))
+}
+
+/// The fields that a parser found in a head, as they stand there. All of them are parsed again into
+/// nothing else.
+pub fn fields(head: Bytes, parsed: &[Header<'_>]) -> Result<HeaderFields, Fault> {
+    let mut fields = HeaderFields::of(head, parsed.len());
+    for field in parsed {
+        let noted = fields.note(field.name.as_bytes(), field.value);
+        noted.map_err(|_elsewhere| Fault::Head(httparse::Error::HeaderName))?;
+    }
+    Ok(fields)
 }
 
 /// What the fields of a head say of how the body is framed.
@@ -56,12 +68,12 @@ pub enum Framed {
 impl Framing {
     /// Takes a field in, of a message of HTTP/1.`minor`. Those that say nothing of the framing are
     /// no business of this.
-    pub fn add(&mut self, name: &HeaderName, value: &HeaderValue, minor: u8) -> Result<(), Fault> {
-        if *name == CONTENT_LENGTH {
-            return self.length(value);
+    pub fn add(&mut self, field: HeaderField<'_>, minor: u8) -> Result<(), Fault> {
+        if field.is(&CONTENT_LENGTH) {
+            return self.length(field.value());
         }
-        if *name == TRANSFER_ENCODING {
-            return self.encoding(value, minor);
+        if field.is(&TRANSFER_ENCODING) {
+            return self.encoding(field.value(), minor);
         }
         Ok(())
     }
@@ -77,9 +89,9 @@ impl Framing {
     }
 
     /// RFC 9112 §6.3: several lengths are an error. Here also when they agree.
-    fn length(&mut self, value: &HeaderValue) -> Result<(), Fault> {
-        let digits = value.to_str().ok();
-        let digits = digits.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    fn length(&mut self, value: &[u8]) -> Result<(), Fault> {
+        let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+        let digits = std::str::from_utf8(value).ok().filter(|_| is_number);
         match (self.length, digits.and_then(|text| text.parse().ok())) {
             (None, Some(length)) => self.length = Some(length),
             _ => return Err(Fault::Framing),
@@ -88,8 +100,8 @@ impl Framing {
     }
 
     /// RFC 9112 §6.1: never over HTTP/1.0. Here exactly `chunked`, and once.
-    fn encoding(&mut self, value: &HeaderValue, minor: u8) -> Result<(), Fault> {
-        let chunked = value.as_bytes().eq_ignore_ascii_case(b"chunked");
+    fn encoding(&mut self, value: &[u8], minor: u8) -> Result<(), Fault> {
+        let chunked = value.eq_ignore_ascii_case(b"chunked");
         if !chunked || self.chunked || minor == 0 {
             return Err(Fault::Framing);
         }

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
 use tokio::io::AsyncWrite;
 
 /// Largest piece that is copied, in bytes. A write of one part is cheaper than one of two by more
@@ -78,7 +78,7 @@ impl Outgoing {
         let own = self.own();
         own.extend_from_slice(b"0\r\n");
         for (name, value) in trailers {
-            write_field(own, name.as_str(), value);
+            write_field(own, name.as_str().as_bytes(), value.as_bytes());
         }
         own.extend_from_slice(b"\r\n");
     }
@@ -160,9 +160,10 @@ impl Buf for Outgoing {
 }
 
 /// Writes a field of a head.
-pub fn write_field(out: &mut Vec<u8>, name: &str, value: &HeaderValue) {
-    out.extend_from_slice(name.as_bytes());
+pub fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.reserve(name.len() + value.len() + 4);
+    out.extend_from_slice(name);
     out.extend_from_slice(b": ");
-    out.extend_from_slice(value.as_bytes());
+    out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
 }

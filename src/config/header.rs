@@ -90,12 +90,15 @@ pub(super) fn parse(text: &str) -> Result<HeaderName, String> {
             value::quoted(text)
         )
     })?;
-    let taken = TAKEN.iter().find(|(names, _)| names.has(&name));
+    let taken = TAKEN
+        .iter()
+        .find(|(names, _)| names.has(name.as_str().as_bytes()));
     let reason = taken.map(|&(_, reason)| reason).or_else(|| {
-        if identity::is_method_override(&name) {
+        if identity::is_method_override(name.as_str().as_bytes()) {
             return Some("decides how the request is read");
         }
-        let of_proxies = forwarded::is_forwarding(&name) && !OF_USERS.has(&name);
+        let of_proxies = forwarded::is_forwarding(name.as_str().as_bytes())
+            && !OF_USERS.has(name.as_str().as_bytes());
         of_proxies.then_some("says where a request came from")
     });
     match reason {
@@ -117,8 +120,10 @@ pub(super) fn parse_field(text: &str) -> Result<FieldName, String> {
 /// A name that every request needs and that is under the prefix.
 pub(super) fn essential_under(prefix: &str) -> Option<&'static str> {
     let folded = Folded::new(prefix);
-    if Folded::new("content-").begins(prefix) {
+    if Folded::new("content-").begins(prefix.as_bytes()) {
         return Some("content-*");
     }
-    ESSENTIAL.into_iter().find(|name| folded.begins(name))
+    ESSENTIAL
+        .into_iter()
+        .find(|name| folded.begins(name.as_bytes()))
 }

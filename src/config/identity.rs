@@ -90,7 +90,10 @@ fn read_names(headers: &Key<'_>, preset: Preset) -> Option<IdentityNames> {
 
 fn refuse_same(found: &[(&Key<'_>, FieldName)], key: &Key<'_>, name: &FieldName) {
     let folded = Folded::new(name.spelling());
-    if let Some((first, _)) = found.iter().find(|(_, other)| folded.is(other.spelling())) {
+    if let Some((first, _)) = found
+        .iter()
+        .find(|(_, other)| folded.is(other.spelling().as_bytes()))
+    {
         // At whichever of the two was written: the other is a default.
         let (at, other) = if key.is_present() {
             (key, *first)
@@ -144,7 +147,7 @@ fn read_keep(key: &Key<'_>, names: Option<&IdentityNames>, prefixes: &[String]) 
             names
                 .all()
                 .into_iter()
-                .find(|name| folded.is(name.spelling()))
+                .find(|name| folded.is(name.spelling().as_bytes()))
         });
         if HeaderName::from_bytes(item.text.as_bytes()).is_err() {
             item.key
@@ -156,7 +159,7 @@ fn read_keep(key: &Key<'_>, names: Option<&IdentityNames>, prefixes: &[String]) 
         } else {
             if !prefixes
                 .iter()
-                .any(|prefix| Folded::new(prefix).begins(&item.text))
+                .any(|prefix| Folded::new(prefix).begins(item.text.as_bytes()))
             {
                 item.key.warn(format!(
                     "{shown} is under none of identity.strip_prefixes, so it passes anyway"

@@ -2,8 +2,6 @@
 //! and `X.Wx.OpenId` into one variable; so what protects a header must compare what the server
 //! will see. Knows no header by name.
 
-use http::HeaderName;
-
 /// One byte of a name as servers fold it: letters lower-cased, all but letters and digits a dash.
 const fn fold(byte: u8) -> u8 {
     if byte.is_ascii_alphanumeric() {
@@ -34,13 +32,13 @@ impl Folded {
     }
 
     /// Whether the name folds onto this one.
-    pub fn is(&self, name: &str) -> bool {
+    pub fn is(&self, name: &[u8]) -> bool {
         name.len() == self.0.len() && self.begins(name)
     }
 
     /// Whether the name folds onto something that begins with this.
-    pub fn begins(&self, name: &str) -> bool {
-        name.len() >= self.0.len() && self.0.iter().zip(name.bytes()).all(|(&f, b)| f == fold(b))
+    pub fn begins(&self, name: &[u8]) -> bool {
+        name.len() >= self.0.len() && self.0.iter().zip(name).all(|(&f, &b)| f == fold(b))
     }
 }
 
@@ -77,9 +75,8 @@ impl NameSet {
     }
 
     /// Whether the name is in the set, in any spelling that folds onto it.
-    pub fn has(&self, name: &HeaderName) -> bool {
-        let name = name.as_str();
-        let first = name.bytes().next().map_or(0, |byte| bit(fold(byte)));
+    pub fn has(&self, name: &[u8]) -> bool {
+        let first = name.first().map_or(0, |&byte| bit(fold(byte)));
         if self.firsts & first == 0 {
             return false;
         }
@@ -94,7 +91,7 @@ mod tests {
     use super::*;
 
     fn has(set: &NameSet, name: &str) -> bool {
-        set.has(&HeaderName::from_bytes(name.as_bytes()).unwrap())
+        set.has(name.as_bytes())
     }
 
     #[test]

@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName};
+
+use crate::domain::fields::HeaderFields;
 
 /// How long a connection is kept.
 pub static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -39,20 +41,28 @@ pub fn remove(headers: &mut HeaderMap) {
 }
 
 /// Whether a header of this name is always of one connection.
-pub fn is_hop_by_hop(name: &HeaderName) -> bool {
+pub fn is_hop_by_hop(name: &[u8]) -> bool {
     // Most names are told to be none by their first letter.
-    let first = name.as_str().as_bytes().first();
-    matches!(first, Some(b'c' | b'k' | b'p' | b't' | b'u')) && HOP_BY_HOP.contains(name)
+    let first = name.first().map(u8::to_ascii_lowercase);
+    matches!(first, Some(b'c' | b'k' | b'p' | b't' | b'u')) && is_one_of(name, &HOP_BY_HOP)
+}
+
+/// Whether the name is one of these, in any case.
+pub fn is_one_of(name: &[u8], names: &[HeaderName]) -> bool {
+    let mut names = names.iter();
+    names.any(|one| name.eq_ignore_ascii_case(one.as_str().as_bytes()))
 }
 
 /// The names that the `Connection` headers list and that may be removed for it.
 pub fn listed(headers: &HeaderMap) -> Vec<HeaderName> {
     let values = headers.get_all(CONNECTION).iter();
-    values.flat_map(listed_in).collect()
+    values
+        .flat_map(|value| listed_in(value.as_bytes()))
+        .collect()
 }
 
 /// The same of one header.
-pub fn listed_in(connection: &HeaderValue) -> impl Iterator<Item = HeaderName> {
+pub fn listed_in(connection: &[u8]) -> impl Iterator<Item = HeaderName> {
     let others = items(connection).filter(|item| !is_usual(item));
     others
         .filter_map(|name| HeaderName::from_bytes(name).ok())
@@ -65,16 +75,15 @@ fn is_usual(item: &[u8]) -> bool {
     usual.iter().any(|usual| item.eq_ignore_ascii_case(usual))
 }
 
-fn items(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
-    let items = value.as_bytes().split(|&byte| byte == b',');
+fn items(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let items = value.split(|&byte| byte == b',');
     items.map(<[u8]>::trim_ascii)
 }
 
 /// How long the other side promises to keep the connection: `Keep-Alive: timeout=N`, N in seconds.
-pub fn keep_alive_timeout(keep_alive: &HeaderValue) -> Option<Duration> {
+pub fn keep_alive_timeout(keep_alive: &[u8]) -> Option<Duration> {
     let parameter = |part: &str| part.trim().strip_prefix("timeout=")?.trim().parse().ok();
-    keep_alive
-        .to_str()
+    std::str::from_utf8(keep_alive)
         .ok()?
         .split(',')
         .find_map(parameter)
@@ -82,23 +91,19 @@ pub fn keep_alive_timeout(keep_alive: &HeaderValue) -> Option<Duration> {
 }
 
 /// Whether the comma-separated value has the token, in any case.
-pub fn lists(value: &HeaderValue, token: &str) -> bool {
+pub fn lists(value: &[u8], token: &str) -> bool {
     items(value).any(|item| item.eq_ignore_ascii_case(token.as_bytes()))
 }
 
-/// Whether a `Connection` header lists this token, in any case.
-pub fn connection_lists(headers: &HeaderMap, token: &str) -> bool {
-    has_token(headers, &CONNECTION, token)
-}
-
 /// Whether the comma-separated values of this header have the token, in any case.
-pub fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
-    let mut values = headers.get_all(name).iter();
-    values.any(|value| lists(value, token))
+pub fn has_token(fields: &HeaderFields, name: &HeaderName, token: &str) -> bool {
+    fields.all(name).any(|field| lists(field.value(), token))
 }
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     #[test]

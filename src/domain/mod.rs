@@ -6,6 +6,7 @@
 
 pub mod clock;
 pub mod field;
+pub mod fields;
 pub mod fold;
 pub mod forwarded;
 pub mod hop;
@@ -17,6 +18,8 @@ pub mod peer;
 pub mod rate;
 pub mod readings;
 pub mod referer;
+pub mod request;
+pub mod response;
 mod rfc7239;
 pub mod secret;
 pub mod session;

@@ -7,10 +7,9 @@
 
 use std::net::IpAddr;
 
-use http::header::FORWARDED;
-use http::{HeaderMap, HeaderValue};
-
+use crate::domain::fields::HeaderFields;
 use crate::domain::forwarded::parse_address;
+use http::header::FORWARDED;
 
 /// Pairs in one element. The RFC knows four names; a client's own element may have as many as fit.
 const MAX_PAIRS: usize = 16;
@@ -30,22 +29,22 @@ pub(in crate::domain) struct Element {
 }
 
 /// The elements of all `Forwarded` lines, the last proxy's first, up to one that cannot be read.
-pub(in crate::domain) fn from_the_end(headers: &HeaderMap) -> impl Iterator<Item = Element> {
+pub(in crate::domain) fn from_the_end(fields: &HeaderFields) -> impl Iterator<Item = Element> {
     // Each line for itself: nothing that a client left open reaches over to the proxy's own line.
-    let lines: Vec<_> = headers.get_all(FORWARDED).iter().collect();
+    let lines: Vec<_> = fields.all(&FORWARDED).map(|field| field.value()).collect();
     let texts = lines.into_iter().rev().flat_map(elements);
     texts.map_while(|text| Element::parse(&text))
 }
 
 /// The elements of one line as texts, the last one first.
-fn elements(line: &HeaderValue) -> Vec<String> {
+fn elements(line: &[u8]) -> Vec<String> {
     // A byte that has no place here stays as a mark, so that it spoils its own element only.
     let readable = |&byte: &u8| match byte {
         b' '..=b'~' => char::from(byte),
         b'\t' => ' ',
         _ => '\u{fffd}',
     };
-    let line: String = line.as_bytes().iter().map(readable).collect();
+    let line: String = line.iter().map(readable).collect();
     let mut found = Vec::new();
     let mut rest = Some(line.as_str());
     while let Some(text) = rest {
@@ -154,6 +153,8 @@ fn parse_node(node: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use http::{HeaderMap, HeaderValue};
+
     use proptest::prelude::*;
 
     use super::*;
@@ -163,7 +164,7 @@ mod tests {
         for line in lines {
             headers.append(FORWARDED, HeaderValue::from_static(line));
         }
-        from_the_end(&headers).collect()
+        from_the_end(&HeaderFields::from(&headers)).collect()
     }
 
     /// The addresses, the last proxy's first; `-` for one that is hidden.
@@ -204,7 +205,7 @@ mod tests {
                 let mut headers = HeaderMap::new();
                 let line = format!("{before}, {last}");
                 headers.append(FORWARDED, line.parse().unwrap());
-                let first = from_the_end(&headers).next();
+                let first = from_the_end(&HeaderFields::from(&headers)).next();
                 let client = first.and_then(|element| element.client);
                 assert_eq!(client, "1.2.3.4".parse().ok(), "{line}");
             }
@@ -221,7 +222,7 @@ mod tests {
             let mut headers = HeaderMap::new();
             let line = format!(r#"{before}, for="1.2.3.4:5";host="a,\\\"b""#);
             headers.append(FORWARDED, line.parse().unwrap());
-            let last = from_the_end(&headers).next().unwrap();
+            let last = from_the_end(&HeaderFields::from(&headers)).next().unwrap();
             prop_assert_eq!(last.client, "1.2.3.4".parse().ok());
             prop_assert_eq!(last.host.as_deref(), Some(r#"a,\"b"#));
         }
@@ -234,7 +235,11 @@ mod tests {
             let mut headers = HeaderMap::new();
             let line = format!("{}for=1.2.3.4", pairs(count).concat());
             headers.append(FORWARDED, line.parse().unwrap());
-            assert_eq!(from_the_end(&headers).count(), read, "{count}");
+            assert_eq!(
+                from_the_end(&HeaderFields::from(&headers)).count(),
+                read,
+                "{count}"
+            );
         }
     }
 
@@ -258,12 +263,16 @@ mod tests {
             headers.append(FORWARDED, HeaderValue::from_static("for=6.6.6.6"));
             headers.append(FORWARDED, bad.parse().unwrap());
             headers.append(FORWARDED, HeaderValue::from_static("for=1.2.3.4"));
-            assert_eq!(from_the_end(&headers).count(), 1, "{bad}");
+            assert_eq!(
+                from_the_end(&HeaderFields::from(&headers)).count(),
+                1,
+                "{bad}"
+            );
         }
         let mut headers = HeaderMap::new();
         let odd = HeaderValue::from_bytes(b"for=6.6.6.6, for=1.1.1.1;x=\xff, for=1.2.3.4");
         headers.append(FORWARDED, odd.unwrap());
-        assert_eq!(from_the_end(&headers).count(), 1);
+        assert_eq!(from_the_end(&HeaderFields::from(&headers)).count(), 1);
     }
 
     #[test]

@@ -3,11 +3,14 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{CONTENT_LENGTH, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING,
+};
 use http::header::{HeaderValue, UPGRADE};
-use http::{Method, Version, request};
+use http::{Method, Version};
 
 use crate::domain::hop;
+use crate::domain::request::RequestHead;
 
 /// The subprotocol that the gate itself can choose: it means nothing, and is offered by clients
 /// whose every other offer is for the gate alone. Browsers and `wx.connectSocket` give a socket up
@@ -43,37 +46,32 @@ impl WebSocketRequest {
     /// Looks whether the request asks for a WebSocket. Other upgrades, and any upgrade that the
     /// `Connection` header does not list or that does not come over HTTP/1.1, are no request for
     /// one: HTTP lets a server ignore them.
-    pub fn find(request: &request::Parts) -> Result<Option<Self>, BadHandshake> {
-        let headers = &request.headers;
+    pub fn find(request: &RequestHead) -> Result<Option<Self>, BadHandshake> {
+        let fields = &request.fields;
         let asked = request.version == Version::HTTP_11
-            && hop::connection_lists(headers, "upgrade")
-            && hop::has_token(headers, &UPGRADE, "websocket");
+            && hop::has_token(fields, &UPGRADE, "websocket")
+            && hop::has_token(fields, &CONNECTION, "upgrade");
         if !asked {
             return Ok(None);
         }
         if request.method != Method::GET {
             return Err(BadHandshake::Method);
         }
-        let empty = headers
-            .get(CONTENT_LENGTH)
-            .is_none_or(|length| length == "0");
-        if !empty || headers.contains_key(TRANSFER_ENCODING) {
+        let length = fields.get(&CONTENT_LENGTH);
+        let empty = length.is_none_or(|length| length.value() == b"0");
+        if !empty || fields.has(&TRANSFER_ENCODING) {
             return Err(BadHandshake::Body);
         }
-        if headers
-            .get(SEC_WEBSOCKET_VERSION)
-            .is_none_or(|version| version != "13")
-        {
+        let version = fields.get(&SEC_WEBSOCKET_VERSION);
+        if version.is_none_or(|version| version.value() != b"13") {
             return Err(BadHandshake::Version);
         }
-        let mut keys = headers.get_all(SEC_WEBSOCKET_KEY).iter();
-        match (keys.next(), keys.next()) {
-            (Some(key), None) if is_nonce(key) => Ok(Some(Self {
-                key: key.clone(),
-                own_subprotocol: false,
-            })),
-            _ => Err(BadHandshake::Key),
-        }
+        let key = fields.only(&SEC_WEBSOCKET_KEY);
+        let key = key.and_then(|key| key.to_value()).filter(is_nonce);
+        Ok(Some(Self {
+            key: key.ok_or(BadHandshake::Key)?,
+            own_subprotocol: false,
+        }))
     }
 
     /// The client's key, to which the app server's answer must fit.

@@ -7,13 +7,12 @@
 
 use std::sync::Arc;
 
-use http::Response;
-
 use crate::crypto::signature;
 use crate::crypto::user_data::{self, Expected};
 use crate::domain::id::UserKey;
 use crate::domain::identity::{Clean, Presented};
 use crate::domain::limits;
+use crate::domain::response::Response;
 use crate::domain::secret::SessionKey;
 use crate::domain::session::Live;
 use crate::gateway::body::AnswerBody;
@@ -42,7 +41,7 @@ impl Gateway {
     ) -> Result<Response<AnswerBody>, Refusal> {
         require_post(&request)?;
         let live = self.session_of(visit, presented)?;
-        let encoding = encoding(request.headers())?;
+        let encoding = encoding(request.fields())?;
         let deliver = visit.settings.decrypt.deliver.clone();
         let recipient = self.recipient(visit, &deliver, &request, presented)?;
         let body = request

@@ -1,10 +1,11 @@
 //! What the gate obtained for a user goes to the app server instead of the client, who could say
 //! anything when passing it on. The client gets what the app server answers.
 
+use http::Uri;
 use http::uri::PathAndQuery;
-use http::{Response, Uri};
 
 use crate::domain::identity::{Clean, Identity, Message, Presented};
+use crate::domain::response::Response;
 use crate::domain::session::Live;
 use crate::gateway::body::AnswerBody;
 use crate::gateway::originate::Occasion;
@@ -46,7 +47,7 @@ impl Gateway {
         match recipient {
             Recipient::Client => {
                 let answer = visit.voice.envelope.success(text);
-                Ok(answer.map(AnswerBody::whole))
+                Ok(answer.map(AnswerBody::whole).into())
             }
             Recipient::AppServer(path, occasion) => {
                 let hang = self.hang(visit, &live);

@@ -1,13 +1,14 @@
 //! What a request leaves behind: its record for the access log, filled in on the way and handed
 //! over when the last byte of the answer is gone, whichever way that happens.
 
-use http::{HeaderValue, Request, StatusCode};
+use http::{HeaderValue, StatusCode};
 use tokio::time::Instant;
 
 use crate::domain::clock::Timestamp;
 use crate::domain::forwarded::Origin;
 use crate::domain::id::AppId;
 use crate::domain::peer::Peer;
+use crate::domain::request::RequestHead;
 use crate::domain::session::{Holder, Live};
 use crate::gateway::route::{Decision, Line};
 use crate::telemetry::access::{Flag, Record, Ring, Route, Who};
@@ -24,8 +25,8 @@ pub(in crate::gateway) struct Entry {
 
 impl Entry {
     /// The record of a request that has just come in, with this id.
-    pub(in crate::gateway) fn begin<B>(
-        request: &Request<B>,
+    pub(in crate::gateway) fn begin(
+        request: &RequestHead,
         peer: &Peer,
         (time, request_id): (Timestamp, HeaderValue),
         ring: Option<Ring>,
@@ -34,10 +35,10 @@ impl Entry {
             let mut record = ring.blank();
             record.time = time;
             record.request_id.push_str(as_text(&request_id));
-            record.method.clone_from(request.method());
-            record.path.push_str(request.uri().path());
+            record.method.clone_from(&request.method);
+            record.path.push_str(request.uri.path());
             record.client = peer.address();
-            record.version = request.version();
+            record.version = request.version;
             record
         });
         Self {
@@ -90,8 +91,9 @@ impl Entry {
     }
 
     /// The trace that the request is part of.
-    pub(in crate::gateway) fn traced(&mut self, traceparent: &HeaderValue) {
-        let trace_id = as_text(traceparent).split('-').nth(1);
+    pub(in crate::gateway) fn traced(&mut self, traceparent: &[u8]) {
+        let trace_id = traceparent.split(|&byte| byte == b'-').nth(1);
+        let trace_id = trace_id.and_then(|id| std::str::from_utf8(id).ok());
         self.note(|record| record.trace_id.push_str(trace_id.unwrap_or_default()));
     }
 

@@ -1,10 +1,10 @@
 //! The fields of a request body that the gate reads itself: JSON or a form, nothing else.
 
 use bytes::Bytes;
-use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use serde_json::{Map, Value};
 
+use crate::domain::fields::HeaderFields;
 use crate::gateway::refusal::Refusal;
 use crate::gateway::texts::{self, Text};
 
@@ -89,8 +89,8 @@ pub(in crate::gateway) struct Fields<'a> {
 
 /// What the content type says. `wx.request` sends JSON unless told otherwise; so does a client that
 /// does not say.
-pub(in crate::gateway) fn encoding(headers: &HeaderMap) -> Result<Encoding, Refusal> {
-    let Some(content_type) = headers.get(CONTENT_TYPE) else {
+pub(in crate::gateway) fn encoding(fields: &HeaderFields) -> Result<Encoding, Refusal> {
+    let Some(content_type) = fields.get(&CONTENT_TYPE) else {
         return Ok(Encoding::Json);
     };
     let content_type = content_type.to_str().unwrap_or_default();

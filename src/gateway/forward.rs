@@ -4,11 +4,12 @@ use std::error::Error;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::HeaderValue;
 use http::header::SEC_WEBSOCKET_PROTOCOL;
-use http::{HeaderValue, Response};
 use http_body::Body;
 
 use crate::domain::identity::{Clean, Outbound, Presented};
+use crate::domain::response::Response;
 use crate::domain::session::Live;
 use crate::domain::websocket::WebSocketRequest;
 use crate::gateway::body::{AnswerBody, Hang};
@@ -82,11 +83,12 @@ impl Gateway {
     ) -> Outbound<B> {
         let request_id = visit.entry.request_id().clone();
         let mut outbound = request.identify(session, presented.into_origin(), request_id);
-        if let Some(trace) = outbound.traceparent().filter(|it| is_traceparent(it)) {
+        let trace = outbound.traceparent().map(|field| field.value());
+        if let Some(trace) = trace.filter(|trace| is_traceparent(trace)) {
             visit.entry.traced(trace);
         } else {
             let trace = self.ids.borrow_mut().traceparent();
-            visit.entry.traced(&trace);
+            visit.entry.traced(trace.as_bytes());
             outbound.start_trace(trace);
         }
         outbound
@@ -115,8 +117,9 @@ impl Gateway {
             Ok(Answered::Tunnel(mut response, tunnel)) => {
                 let opening = opening.ok_or(Refusal::Internal)?;
                 if let Some(own) = opening.subprotocol {
-                    let chosen = response.headers_mut().entry(SEC_WEBSOCKET_PROTOCOL);
-                    chosen.or_insert(own);
+                    if !response.passed.has(&SEC_WEBSOCKET_PROTOCOL) {
+                        response.set(SEC_WEBSOCKET_PROTOCOL, own);
+                    }
                 }
                 let upgrade = opening.upgrade.ok_or(Refusal::Internal)?;
                 let entry = visit.entry.hand_over();

@@ -135,12 +135,11 @@ async fn exchange(
     redeemed: JustRedeemed,
 ) -> Result<HookData, HookFault> {
     let response = occasion.post(message, Identity::LoggedIn(redeemed)).await?;
-    let status = response.status();
+    let status = response.status;
     if !status.is_success() {
         return Err(HookFault::Status(status));
     }
-    let body: Option<Bytes> =
-        read_answer(response.into_body(), limits::MAX_HOOK_ANSWER_BYTES).await;
+    let body: Option<Bytes> = read_answer(response.body, limits::MAX_HOOK_ANSWER_BYTES).await;
     body.and_then(|body| HookData::parse(&body))
         .ok_or(HookFault::Answer)
 }

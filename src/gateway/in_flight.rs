@@ -8,15 +8,16 @@ use std::fmt;
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, Response};
 use http_body_util::Full;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
+use crate::domain::fields::HeaderFields;
 use crate::domain::identity::{Clean, Presented};
 use crate::domain::limits;
+use crate::domain::response::Response;
 use crate::domain::session::Live;
 use crate::gateway::body::AnswerBody;
 use crate::gateway::decrypt::Sealed;
@@ -52,7 +53,7 @@ impl Gateway {
             live,
             upstream,
         } = in_flight;
-        if !is_plainly_json(request.headers()) {
+        if !is_plainly_json(request.fields()) {
             return Err(Refusal::NotJson);
         }
         let (request, body) = request.take_body();
@@ -111,16 +112,13 @@ impl Gateway {
 }
 
 /// Whether no server can take the body for anything but JSON in UTF-8.
-fn is_plainly_json(headers: &HeaderMap) -> bool {
-    let mut types = headers.get_all(CONTENT_TYPE).iter();
-    let (Some(content_type), None) = (types.next(), types.next()) else {
-        return false;
-    };
-    !headers.contains_key(CONTENT_ENCODING) && is_json_in_utf8(content_type)
+fn is_plainly_json(fields: &HeaderFields) -> bool {
+    let content_type = fields.only(&CONTENT_TYPE);
+    let content_type = content_type.and_then(|field| field.to_str());
+    !fields.has(&CONTENT_ENCODING) && content_type.is_some_and(is_json_in_utf8)
 }
 
-fn is_json_in_utf8(content_type: &HeaderValue) -> bool {
-    let text = content_type.to_str().unwrap_or_default();
+fn is_json_in_utf8(text: &str) -> bool {
     let mut parts = text.split(';').map(str::trim);
     let essence = parts.next().unwrap_or_default();
     essence.eq_ignore_ascii_case("application/json")
@@ -183,6 +181,8 @@ impl Serialize for RawFields<'_> {
 
 #[cfg(test)]
 mod tests {
+    use http::{HeaderMap, HeaderValue};
+
     use super::*;
 
     #[test]
@@ -192,7 +192,7 @@ mod tests {
             for content_type in types {
                 headers.append(CONTENT_TYPE, HeaderValue::from_static(content_type));
             }
-            is_plainly_json(&headers)
+            is_plainly_json(&HeaderFields::from(&headers))
         };
         for bad in [
             &[][..],

@@ -1,7 +1,8 @@
 //! Which language a client is told no in. Knows no text.
 
-use http::HeaderMap;
 use http::header::ACCEPT_LANGUAGE;
+
+use crate::domain::fields::HeaderFields;
 
 /// What weighs as much as nothing else, in thousandths (RFC 9110 §12.4.2).
 const FULL_WEIGHT: u16 = 1000;
@@ -39,9 +40,9 @@ impl Language {
     /// What `Accept-Language` (RFC 9110 §12.5.4) likes better. Ranges count by their first part, so
     /// `zh-TW` is Chinese and `en-GB` is English; of two that weigh the same the first counts, as
     /// browsers mean it. English when the client names neither.
-    pub(in crate::gateway) fn negotiated(headers: &HeaderMap) -> Self {
-        let fields = headers.get_all(ACCEPT_LANGUAGE).iter();
-        let fields = fields.filter_map(|field| field.to_str().ok());
+    pub(in crate::gateway) fn negotiated(fields: &HeaderFields) -> Self {
+        let fields = fields.all(&ACCEPT_LANGUAGE);
+        let fields = fields.filter_map(|field| field.to_str());
         let elements = fields.flat_map(|field| field.split(',')).take(MAX_RANGES);
         let (mut chinese, mut english, mut any) = (None, None, None);
         for (place, (range, weight)) in elements.filter_map(range).enumerate() {
@@ -125,6 +126,8 @@ fn weight(parameter: &str) -> Option<u16> {
 mod tests {
     use http::HeaderValue;
 
+    use http::HeaderMap;
+
     use super::*;
 
     #[track_caller]
@@ -133,7 +136,11 @@ mod tests {
         for field in fields {
             headers.append(ACCEPT_LANGUAGE, HeaderValue::from_static(field));
         }
-        assert_eq!(Language::negotiated(&headers), expected, "{fields:?}");
+        assert_eq!(
+            Language::negotiated(&HeaderFields::from(&headers)),
+            expected,
+            "{fields:?}"
+        );
     }
 
     #[test]

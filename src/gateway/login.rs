@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::Response;
 use http::header::REFERER;
-use http::{HeaderMap, Response};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::crypto::token;
+use crate::domain::fields::HeaderFields;
 use crate::domain::id::AppId;
 use crate::domain::identity::{Clean, Presented, TokenClaim};
 use crate::domain::limits;
@@ -49,8 +50,8 @@ impl Gateway {
         presented: &Presented,
     ) -> Result<Response<Bytes>, Refusal> {
         require_post(&request)?;
-        let encoding = encoding(request.headers())?;
-        let referer = referer(request.headers());
+        let encoding = encoding(request.fields())?;
+        let referer = referer(request.fields());
         let settings = Arc::clone(&visit.settings);
         let hook = settings.login.hook.clone();
         let hook = hook.map(|path| (path, self.occasion(visit, &request, presented)));
@@ -190,8 +191,8 @@ impl Settings {
     }
 }
 
-fn referer(headers: &HeaderMap) -> Option<AppId> {
-    let referer = headers.get(REFERER)?.to_str().ok()?;
+fn referer(fields: &HeaderFields) -> Option<AppId> {
+    let referer = fields.get(&REFERER)?.to_str()?;
     Referer::parse(referer)
         .ok()
         .map(|referer| referer.app().clone())

@@ -40,12 +40,13 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use http::{Request, Response};
 
 use crate::domain::clock::Clock;
 use crate::domain::forwarded::X_REQUEST_ID;
 use crate::domain::identity::{Clean, Presented};
 use crate::domain::peer::Peer;
+use crate::domain::request::Request;
+use crate::domain::response::Response;
 use crate::gateway::body::AnswerBody;
 use crate::gateway::desk::Desk;
 use crate::gateway::entry::Entry;
@@ -127,9 +128,9 @@ impl Gateway {
         visit: &mut Visit<'_>,
         mut request: Request<RequestBody>,
     ) -> Result<Course, Refusal> {
-        visit.settings.check_size(&request)?;
+        visit.settings.check_size(&request.head)?;
         let max_body_bytes = visit.settings.limits.max_body_bytes;
-        request.body_mut().limit(max_body_bytes);
+        request.body.limit(max_body_bytes);
         let (clean, presented) = Clean::strip(request, &visit.settings.identity, visit.peer)?;
         visit.entry.came_from(presented.origin());
         let overridden = clean.method_overrides()?;
@@ -198,7 +199,7 @@ impl Gateway {
             Endpoint::Push => self.push(visit, request, presented).await,
             Endpoint::Session => self.session(visit, &request, presented),
         };
-        whole.map(|answer| answer.map(AnswerBody::whole))
+        whole.map(|answer| answer.map(AnswerBody::whole).into())
     }
 }
 
@@ -216,11 +217,11 @@ impl Handler for Gateway {
         let id = self.ids.borrow_mut().request_id(now);
         let settings = self.shared.settings.load_full();
         let mut visit = Visit {
-            voice: Voice::of(settings.errors, request.headers()),
+            voice: Voice::of(settings.errors, &request.head.fields),
             settings,
             peer,
-            entry: Entry::begin(&request, peer, (now, id), self.access_log.clone()),
-            progress: request.body().progress(),
+            entry: Entry::begin(&request.head, peer, (now, id), self.access_log.clone()),
+            progress: request.body.progress(),
         };
         let course = self.decide(&mut visit, request);
         self.finish(visit, course)
@@ -244,10 +245,8 @@ impl Gateway {
             progress,
             ..
         } = visit;
-        response
-            .headers_mut()
-            .insert(X_REQUEST_ID, entry.request_id().clone());
-        entry.answered(response.status());
+        response.set(X_REQUEST_ID, entry.request_id().clone());
+        entry.answered(response.status);
         response.map(|body| body.accounted(entry, progress))
     }
 }
@@ -259,6 +258,6 @@ impl Visit<'_> {
         refusal.log(self.entry.request_id());
         let request_id = self.entry.request_id().to_str().unwrap_or_default();
         let response = refusal.into_response(request_id, self.voice);
-        response.map(AnswerBody::whole)
+        response.map(AnswerBody::whole).into()
     }
 }

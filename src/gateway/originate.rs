@@ -4,12 +4,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Response};
+use http::HeaderValue;
 use http_body::Body;
 use http_body_util::{BodyExt, Limited};
 use tokio::time::Instant;
 
-use crate::domain::identity::{Cause, Clean, Identity, Message, Outbound, Presented};
+use crate::domain::identity::{Cause, Clean, Identity, Message, Outbound, Presented, TRACEPARENT};
+use crate::domain::response::Response;
 use crate::gateway::ids::is_traceparent;
 use crate::gateway::refusal::Refusal;
 use crate::gateway::{Gateway, Visit};
@@ -33,11 +34,11 @@ impl Gateway {
         request: &Clean<B>,
         presented: &Presented,
     ) -> Occasion {
-        let mut traces = request.headers().get_all("traceparent").iter();
-        let trace = traces.next().filter(|_| traces.next().is_none());
-        let trace = trace.filter(|it| is_traceparent(it)).cloned();
+        let trace = request.fields().only(&TRACEPARENT);
+        let trace = trace.filter(|trace| is_traceparent(trace.value()));
+        let trace = trace.and_then(|trace| trace.to_value());
         let traceparent = trace.unwrap_or_else(|| self.ids.borrow_mut().traceparent());
-        visit.entry.traced(&traceparent);
+        visit.entry.traced(traceparent.as_bytes());
         Occasion {
             exchange: self.exchange.clone(),
             cause: request.cause(presented),

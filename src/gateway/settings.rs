@@ -4,13 +4,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Method;
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, CONTENT_LENGTH, ORIGIN};
 use http::uri::PathAndQuery;
-use http::{Method, Request};
 use http_body::Body;
 
+use crate::domain::fields::HeaderField;
 use crate::domain::id::AppId;
 use crate::domain::identity::{Clean, IdentityRules, is_method_override};
+use crate::domain::request::RequestHead;
 use crate::domain::secret::AppSecret;
 use crate::domain::session::Lifetimes;
 use crate::gateway::budgets::Rates;
@@ -154,11 +156,12 @@ impl Settings {
         let access = self.routes.access(line);
         let preflight = self.routes.forward_preflight
             && *request.method() == Method::OPTIONS
-            && request.headers().contains_key(ORIGIN)
-            && request
-                .headers()
-                .contains_key(ACCESS_CONTROL_REQUEST_METHOD)
-            && !request.headers().keys().any(is_method_override)
+            && request.fields().has(&ORIGIN)
+            && request.fields().has(&ACCESS_CONTROL_REQUEST_METHOD)
+            && !request
+                .fields()
+                .iter()
+                .any(|field| is_method_override(field.name()))
             && request.is_without_body();
         let require = if preflight {
             Require::Public
@@ -169,26 +172,25 @@ impl Settings {
     }
 
     /// Refuses a request that is larger than allowed, as far as its head tells.
-    pub(in crate::gateway) fn check_size<B>(&self, request: &Request<B>) -> Result<(), Refusal> {
+    pub(in crate::gateway) fn check_size(&self, request: &RequestHead) -> Result<(), Refusal> {
         let limits = &self.limits;
         let target = request
-            .uri()
+            .uri
             .path_and_query()
             .map_or(0, |target| target.as_str().len());
         if target > limits.max_uri_bytes {
             return Err(Refusal::UriTooLong(limits.max_uri_bytes));
         }
-        let headers = request.headers();
-        let size = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
-            name.as_str().len() + value.len() + FIELD_OVERHEAD
-        };
-        let bytes = target + headers.iter().map(size).sum::<usize>();
-        if bytes > limits.max_header_bytes || headers.len() > limits.max_headers {
+        let fields = &request.fields;
+        let size =
+            |field: HeaderField<'_>| field.name().len() + field.value().len() + FIELD_OVERHEAD;
+        let bytes = target + fields.iter().map(size).sum::<usize>();
+        if bytes > limits.max_header_bytes || fields.len() > limits.max_headers {
             return Err(Refusal::HeadersTooLarge);
         }
-        let announced = headers
-            .get(CONTENT_LENGTH)
-            .and_then(|length| length.to_str().ok());
+        let announced = fields
+            .get(&CONTENT_LENGTH)
+            .and_then(|length| length.to_str());
         let announced = announced.and_then(|length| length.parse::<u64>().ok());
         match (announced, limits.max_body_bytes) {
             (Some(announced), Some(max)) if announced > max => Err(Refusal::BodyTooLarge(max)),

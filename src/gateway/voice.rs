@@ -1,7 +1,7 @@
 //! How one client is spoken to when it is told no: what the configuration and its request make of
 //! each other.
 
-use http::HeaderMap;
+use crate::domain::fields::HeaderFields;
 
 use crate::gateway::{Envelope, Errors, Language};
 
@@ -15,9 +15,9 @@ pub(in crate::gateway) struct Voice {
 }
 
 impl Voice {
-    /// For a request with these headers.
-    pub(in crate::gateway) fn of(errors: Errors, headers: &HeaderMap) -> Self {
-        let negotiated = || Language::negotiated(headers);
+    /// For a request with these header fields.
+    pub(in crate::gateway) fn of(errors: Errors, fields: &HeaderFields) -> Self {
+        let negotiated = || Language::negotiated(fields);
         Self {
             language: errors.language.unwrap_or_else(negotiated),
             negotiated: errors.language.is_none(),

@@ -9,12 +9,13 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
 use http_body::Body;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use crate::codec::SpareHeads;
 use crate::domain::peer::Peer;
+use crate::domain::request::Request;
+use crate::domain::response::Response;
 use crate::server::body::RequestBody;
 use crate::server::ending::Ending;
 use crate::server::state::{RequestGuard, State};

@@ -7,7 +7,6 @@ use std::pin::pin;
 use std::rc::Rc;
 
 use futures_util::FutureExt as _;
-use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::http2;
@@ -17,6 +16,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use crate::domain::peer::Address;
+use crate::domain::request::Request;
+use crate::domain::response::Response;
 use crate::server::Limits;
 use crate::server::body::RequestBody;
 use crate::server::connection::{Handler, Shared};
@@ -89,14 +90,27 @@ impl<H: Handler> Multiplexed<H> {
     /// Hands a request over, and then waits with no more than the handler wants to keep.
     fn answer(
         &self,
-        request: Request<Incoming>,
+        request: http::Request<Incoming>,
         guard: RequestGuard,
-    ) -> impl Future<Output = Response<Sent<H::Body>>> {
+    ) -> impl Future<Output = http::Response<Sent<H::Body>>> {
         let timeout = self.shared.limits().body_idle_timeout;
         let request = request.map(|body| RequestBody::multiplexed(body, timeout));
+        let request = Request::from(request);
         let answered = self.shared.handler().answer(request, self.shared.peer());
-        answered.map(move |response| response.map(|body| self.streams.add(body, guard)))
+        answered.map(move |response| as_http2(response.map(|body| self.streams.add(body, guard))))
     }
+}
+
+/// The form in which hyper sends an answer.
+fn as_http2<B>(answer: Response<B>) -> http::Response<B> {
+    let mut headers = answer.passed.to_map();
+    for (name, value) in answer.own {
+        headers.append(name, value);
+    }
+    let mut response = http::Response::new(answer.body);
+    *response.status_mut() = answer.status;
+    *response.headers_mut() = headers;
+    response
 }
 
 /// Something that was no HTTP is worth a line; a client that went away is not.

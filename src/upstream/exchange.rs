@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Response;
 use http_body::Body;
 use tokio::time::Instant;
 
 use crate::domain::identity::Outbound;
+use crate::domain::response::Response;
 use crate::upstream::answer::AnswerBody;
 use crate::upstream::shared::Shared;
 use crate::upstream::tunnel::Tunnel;

@@ -21,8 +21,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::header::HOST;
-use http::{HeaderMap, HeaderValue};
+use http::HeaderValue;
 
 use crate::upstream::fault::Fault;
 use crate::upstream::tls::Tls;
@@ -119,15 +118,13 @@ impl fmt::Display for Target {
 }
 
 impl Settings {
-    /// The `Host` that the app server sees of a request with these headers.
-    fn host_for<'a>(&'a self, headers: &'a HeaderMap) -> &'a HeaderValue {
-        static NAMELESS: HeaderValue = HeaderValue::from_static("localhost");
-        let own = match &self.target {
-            Target::Http { authority, .. } => authority,
-            Target::Unix(_) => &NAMELESS,
+    /// The `Host` that the app server sees of a request to this one.
+    fn host_for<'a>(&'a self, host: Option<&'a [u8]>) -> &'a [u8] {
+        let own: &[u8] = match &self.target {
+            Target::Http { authority, .. } => authority.as_bytes(),
+            Target::Unix(_) => b"localhost",
         };
-        let host = headers.get(HOST).filter(|_| self.preserve_host);
-        host.unwrap_or(own)
+        host.filter(|_| self.preserve_host).unwrap_or(own)
     }
 
     /// The defaults of an app server at this target.

@@ -10,14 +10,16 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use http::HeaderValue;
 use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, UPGRADE};
-use http::{HeaderMap, HeaderValue};
 use sha1::{Digest, Sha1};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
+use crate::domain::fields::HeaderFields;
 use crate::domain::hop;
+use crate::domain::response::Response;
 use crate::domain::websocket::WebSocketRequest;
 use crate::upstream::http1::Wire;
 use crate::upstream::socket::Socket;
@@ -122,18 +124,18 @@ async fn silence(last: &Cell<Instant>, idle_timeout: Option<Duration>) {
 }
 
 /// Whether the app server's answer opens the WebSocket that was asked for, and nothing else.
-pub(in crate::upstream) fn accepts(headers: &HeaderMap, asked: &WebSocketRequest) -> bool {
+pub(in crate::upstream) fn accepts(fields: &HeaderFields, asked: &WebSocketRequest) -> bool {
     let expected = accept_of(asked.key());
-    hop::has_token(headers, &UPGRADE, "websocket")
-        && headers
-            .get(SEC_WEBSOCKET_ACCEPT)
-            .is_some_and(|accept| *accept == expected)
+    hop::has_token(fields, &UPGRADE, "websocket")
+        && fields
+            .get(&SEC_WEBSOCKET_ACCEPT)
+            .is_some_and(|accept| accept.value() == expected.as_bytes())
 }
 
 /// Says to the client that its connection is a WebSocket from now on (RFC 6455 §4.2.2).
-pub(in crate::upstream) fn confirm(headers: &mut HeaderMap) {
-    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+pub(in crate::upstream) fn confirm(response: &mut Response<()>) {
+    response.set(CONNECTION, HeaderValue::from_static("Upgrade"));
+    response.set(UPGRADE, HeaderValue::from_static("websocket"));
 }
 
 fn accept_of(key: &HeaderValue) -> String {

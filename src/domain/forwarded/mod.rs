@@ -5,9 +5,10 @@
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
 
 use crate::domain::field::FieldName;
+use crate::domain::fields::HeaderFields;
 use crate::domain::fold::NameSet;
 use crate::domain::limits;
 use crate::domain::peer::{self, Address, Peer, TrustedProxies};
@@ -37,7 +38,7 @@ static FORWARDING: LazyLock<NameSet> = LazyLock::new(|| {
 });
 
 /// Whether the name says something about a request that only a proxy may say.
-pub fn is_forwarding(name: &HeaderName) -> bool {
+pub fn is_forwarding(name: &[u8]) -> bool {
     FORWARDING.has(name)
 }
 
@@ -72,13 +73,13 @@ struct Client {
 impl Origin {
     /// Reads what a trusted proxy said. What nobody vouches for is left to [`Origin::disbelieves`].
     pub(in crate::domain) fn take(
-        headers: &mut HeaderMap,
+        fields: &mut HeaderFields,
         peer: &Arc<Peer>,
         trusted: &TrustedProxies,
     ) -> Self {
         let told = peer
             .is_trusted()
-            .then(|| Box::new(Told::take(headers, peer, trusted)));
+            .then(|| Box::new(Told::take(fields, peer, trusted)));
         Self {
             peer: Arc::clone(peer),
             told,
@@ -90,9 +91,11 @@ impl Origin {
     /// spellings that only fold onto a forwarding name, and everything outside `X-Forwarded-*`:
     /// proxies pass those on as a client sent them, and some app servers take `X-Original-URL` for
     /// the path.
-    pub(in crate::domain) fn disbelieves(&self, name: &HeaderName) -> bool {
+    pub(in crate::domain) fn disbelieves(&self, name: &[u8]) -> bool {
         is_forwarding(name)
-            && (self.told.is_none() || *name == X_FORWARDED_FOR || !is_plainly_forwarded(name))
+            && (self.told.is_none()
+                || name.eq_ignore_ascii_case(X_FORWARDED_FOR.as_str().as_bytes())
+                || !is_plainly_forwarded(name))
     }
 
     fn named(&self) -> Option<&Client> {
@@ -113,8 +116,8 @@ impl Origin {
     /// Shows the forwarding headers for the app server, each once. `host` is the request's own.
     pub(in crate::domain) fn fields(
         &self,
-        host: Option<&HeaderValue>,
-        write: &mut impl FnMut(&FieldName, &HeaderValue),
+        host: Option<&[u8]>,
+        write: &mut impl FnMut(&FieldName, &[u8]),
     ) {
         let peer = &*self.peer;
         let told = self.told.as_deref();
@@ -122,20 +125,19 @@ impl Origin {
             || (peer.address_header(), peer.address_header()),
             |named| (&named.header, &named.chain),
         );
-        write(&FORWARDED_FOR, chain);
-        write(&REAL_IP, client);
-        write(&ORIGINAL_FORWARDED_FOR, client);
+        write(&FORWARDED_FOR, chain.as_bytes());
+        write(&REAL_IP, client.as_bytes());
+        write(&ORIGINAL_FORWARDED_FOR, client.as_bytes());
         let proto = told.and_then(|told| told.proto.as_ref());
-        write(
-            &FORWARDED_PROTO,
-            proto.unwrap_or_else(|| peer.scheme_header()),
-        );
-        if let Some(host) = told.and_then(|told| told.host.as_ref()).or(host) {
+        let proto = proto.unwrap_or_else(|| peer.scheme_header());
+        write(&FORWARDED_PROTO, proto.as_bytes());
+        let told_host = told.and_then(|told| told.host.as_ref());
+        if let Some(host) = told_host.map(HeaderValue::as_bytes).or(host) {
             write(&FORWARDED_HOST, host);
         }
         let port = told.and_then(|told| told.port.as_ref());
         if let Some(port) = port.or_else(|| peer.local_port()) {
-            write(&FORWARDED_PORT, port);
+            write(&FORWARDED_PORT, port.as_bytes());
         }
     }
 }
@@ -144,15 +146,14 @@ impl Told {
     /// What a trusted proxy says. A proxy that writes `X-Forwarded-For`
     /// may not know of `Forwarded`, and then passes on what a client says there; so one that has
     /// both is believed in the former only.
-    fn take(headers: &mut HeaderMap, peer: &Peer, trusted: &TrustedProxies) -> Self {
-        if headers.contains_key(X_FORWARDED_FOR) {
-            let client = chain(headers).map(|chain| Client::of(&chain, peer, trusted));
-            return Self::take_plain(client, headers);
+    fn take(fields: &mut HeaderFields, peer: &Peer, trusted: &TrustedProxies) -> Self {
+        if fields.has(&X_FORWARDED_FOR) {
+            let client = chain(fields).map(|chain| Client::of(&chain, peer, trusted));
+            return Self::take_plain(client, fields);
         }
-        let said: Vec<_> = rfc7239::from_the_end(headers).collect();
-        let is_silent =
-            [X_FORWARDED_PROTO, X_FORWARDED_HOST].map(|name| !headers.contains_key(name));
-        let mut told = Self::take_plain(None, headers);
+        let said: Vec<_> = rfc7239::from_the_end(fields).collect();
+        let is_silent = [X_FORWARDED_PROTO, X_FORWARDED_HOST].map(|name| !fields.has(&name));
+        let mut told = Self::take_plain(None, fields);
         if let (Some(last), [no_proto, no_host]) = (said.first(), is_silent) {
             let plain = |text: &Option<String>| {
                 let value = HeaderValue::from_str(text.as_ref()?).ok();
@@ -173,13 +174,12 @@ impl Told {
         told
     }
 
-    fn take_plain(client: Option<Client>, headers: &mut HeaderMap) -> Self {
+    fn take_plain(client: Option<Client>, fields: &mut HeaderFields) -> Self {
         // Of two values, one may be the client's own; then neither counts.
         let mut single = |name: &HeaderName| {
-            let twice = headers.get_all(name).iter().nth(1).is_some();
-            headers
-                .remove(name)
-                .filter(|value| !twice && is_plain(value))
+            let value = fields.only(name).and_then(|field| field.to_value());
+            fields.remove(name);
+            value.filter(is_plain)
         };
         Self {
             client,
@@ -211,7 +211,7 @@ fn is_plain(value: &HeaderValue) -> bool {
 
 /// All `X-Forwarded-For` lines as one list (RFC 9110 §5.3). A byte that no address has stays as a
 /// mark, so that it spoils its own entry and not the line.
-fn chain(headers: &HeaderMap) -> Option<String> {
+fn chain(fields: &HeaderFields) -> Option<String> {
     let readable = |byte: &u8| {
         if matches!(byte, b' '..=b'~') {
             char::from(*byte)
@@ -219,16 +219,18 @@ fn chain(headers: &HeaderMap) -> Option<String> {
             '?'
         }
     };
-    let lines = headers.get_all(X_FORWARDED_FOR).iter();
-    let lines = lines.map(|line| line.as_bytes().trim_ascii().iter().map(readable).collect());
+    let name = X_FORWARDED_FOR;
+    let lines = fields.all(&name);
+    let lines = lines.map(|line| line.value().trim_ascii().iter().map(readable).collect());
     let lines: Vec<String> = lines.filter(|line: &String| !line.is_empty()).collect();
     (!lines.is_empty()).then(|| lines.join(", "))
 }
 
-fn is_plainly_forwarded(name: &HeaderName) -> bool {
-    let name = name.as_str();
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-    name.starts_with("x-forwarded-") && name.bytes().all(plain)
+fn is_plainly_forwarded(name: &[u8]) -> bool {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-';
+    let prefix = b"x-forwarded-";
+    let begin = name.get(..prefix.len()).unwrap_or_default();
+    begin.eq_ignore_ascii_case(prefix) && name.iter().all(plain)
 }
 
 /// Walks the list from the right, past trusted proxies, to the first address that is not one. An

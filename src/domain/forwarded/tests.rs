@@ -1,5 +1,7 @@
 //! Promises about what is believed of proxies, and what the app server is told.
 
+use http::HeaderMap;
+
 use super::*;
 use crate::domain::peer::Scheme;
 
@@ -10,7 +12,7 @@ fn trusted() -> TrustedProxies {
 fn pass(peer: &str, request: &[(&'static str, &'static str)]) -> (HeaderMap, Address) {
     let address = Address::from(peer.parse::<IpAddr>().unwrap());
     let peer = Arc::new(Peer::new(address, Scheme::Http, Some(4180), &trusted()));
-    let mut headers: HeaderMap = request
+    let headers: HeaderMap = request
         .iter()
         .map(|&(name, value)| {
             (
@@ -19,16 +21,17 @@ fn pass(peer: &str, request: &[(&'static str, &'static str)]) -> (HeaderMap, Add
             )
         })
         .collect();
-    let origin = Origin::take(&mut headers, &peer, &trusted());
-    let names: Vec<_> = headers.keys().cloned().collect();
-    for name in names.iter().filter(|name| origin.disbelieves(name)) {
-        headers.remove(name);
-    }
+    let mut fields = HeaderFields::from(&headers);
+    let origin = Origin::take(&mut fields, &peer, &trusted());
+    fields.retain(|field| !origin.disbelieves(field.name()));
+    let mut headers = fields.to_map();
     let client = origin.client();
     origin.fields(None, &mut |name, value| {
         assert!(name.spelling().eq_ignore_ascii_case(name.name().as_str()));
         assert!(
-            headers.insert(name.name(), value.clone()).is_none(),
+            headers
+                .insert(name.name(), HeaderValue::from_bytes(value).unwrap())
+                .is_none(),
             "{name}"
         );
     });

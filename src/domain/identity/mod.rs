@@ -23,27 +23,30 @@ pub use trailers::CleanBody;
 
 use std::sync::Arc;
 
-use http::header::{HOST, TE};
+use http::header::{CONNECTION, HOST, TE};
 use http::uri::Authority;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, request};
+use http::{HeaderName, HeaderValue, Method, Uri, Version};
 use http_body::Body;
 
 use crate::domain::field::FieldName;
+use crate::domain::fields::{HeaderField, HeaderFields};
 use crate::domain::forwarded::{Origin, X_REQUEST_ID};
 use crate::domain::hop;
 use crate::domain::id::{AppId, OpenId, UnionId};
 use crate::domain::peer::Peer;
+use crate::domain::request::{Request, RequestHead};
 use crate::domain::session::{Holder, Live};
 use crate::domain::websocket::{BadHandshake, WebSocketRequest};
 
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// The trace that a request is part of (W3C Trace Context).
+pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 static REQUEST_ID_FIELD: FieldName = FieldName::fixed(X_REQUEST_ID, "X-Request-Id");
 static TRACEPARENT_FIELD: FieldName = FieldName::fixed(TRACEPARENT, "traceparent");
 
 /// The value of the source header: a mini program.
-static SOURCE: HeaderValue = HeaderValue::from_static("wx_client");
+const SOURCE: &[u8] = b"wx_client";
 
 /// Why a request cannot be cleaned. Always the client's fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -109,7 +112,7 @@ pub enum Identity {
 /// A request that says nothing about who sent it.
 #[derive(Debug)]
 pub struct Clean<B> {
-    parts: request::Parts,
+    head: RequestHead,
     body: CleanBody<B>,
     websocket: Option<WebSocketRequest>,
     takes_trailers: bool,
@@ -124,18 +127,18 @@ impl<B> Clean<B> {
         rules: &Arc<IdentityRules>,
         peer: &Arc<Peer>,
     ) -> Result<(Self, Presented), Unclean> {
-        let (mut parts, body) = request.into_parts();
-        settle_host(&mut parts)?;
-        let mut websocket = WebSocketRequest::find(&parts)?;
-        let token = tokens::take(&mut parts, websocket.as_mut(), rules.token_places())?;
+        let Request { mut head, body } = request;
+        settle_host(&mut head)?;
+        let mut websocket = WebSocketRequest::find(&head)?;
+        let token = tokens::take(&mut head, websocket.as_mut(), rules.token_places())?;
         // Before the headers of the connection go: a client whose `Connection` line a proxy passes on
         // cannot have the proxy's word removed.
-        let origin = Origin::take(&mut parts.headers, peer, &rules.trusted);
-        let takes_trailers = hop::has_token(&parts.headers, &TE, "trailers");
-        let stripped = strip(&mut parts.headers, rules, &origin);
+        let origin = Origin::take(&mut head.fields, peer, &rules.trusted);
+        let takes_trailers = hop::has_token(&head.fields, &TE, "trailers");
+        let stripped = strip(&mut head.fields, rules, &origin);
         let body = CleanBody::new(body, Arc::clone(rules));
         let clean = Self {
-            parts,
+            head,
             body,
             websocket,
             takes_trailers,
@@ -153,26 +156,26 @@ impl<B> Clean<B> {
 
     /// The method.
     pub fn method(&self) -> &Method {
-        &self.parts.method
+        &self.head.method
     }
 
     /// The target, as it came.
     pub fn uri(&self) -> &Uri {
-        &self.parts.uri
+        &self.head.uri
     }
 
     /// The headers that are left.
-    pub fn headers(&self) -> &HeaderMap {
-        &self.parts.headers
+    pub fn fields(&self) -> &HeaderFields {
+        &self.head.fields
     }
 
     /// The methods that override headers ask for. Each counts: which of several a server takes is
     /// not known here. An error when one names no method.
     pub fn method_overrides(&self) -> Result<Vec<Method>, http::method::InvalidMethod> {
-        let headers = self.parts.headers.iter();
-        headers
-            .filter(|(name, _)| is_method_override(name))
-            .map(|(_, value)| Method::from_bytes(&value.as_bytes().to_ascii_uppercase()))
+        let fields = self.head.fields.iter();
+        fields
+            .filter(|field| is_method_override(field.name()))
+            .map(|field| Method::from_bytes(&field.value().to_ascii_uppercase()))
             .collect()
     }
 
@@ -202,23 +205,28 @@ impl<B> Clean<B> {
     /// Takes out what a client says of the bytes of its body, when they are others now.
     #[must_use]
     pub fn without_digests(mut self) -> Self {
-        for name in ["content-digest", "content-md5", "digest", "repr-digest"] {
-            self.parts.headers.remove(name);
-        }
+        const DIGESTS: [HeaderName; 4] = [
+            HeaderName::from_static("content-digest"),
+            HeaderName::from_static("content-md5"),
+            HeaderName::from_static("digest"),
+            HeaderName::from_static("repr-digest"),
+        ];
+        let fields = &mut self.head.fields;
+        fields.retain(|field| !hop::is_one_of(field.name(), &DIGESTS));
         self
     }
 
     /// Takes the body out, to be read and given back by [`Clean::with_body`].
     pub fn take_body(self) -> (Clean<()>, B) {
         let Self {
-            parts,
+            head,
             body,
             websocket,
             takes_trailers,
             rules,
         } = self;
         let clean = Clean {
-            parts,
+            head,
             body: CleanBody::new((), Arc::clone(&rules)),
             websocket,
             takes_trailers,
@@ -236,7 +244,7 @@ impl<B> Clean<B> {
         request_id: HeaderValue,
     ) -> Outbound<B> {
         Outbound(OutboundParts {
-            head: self.parts,
+            head: self.head,
             body: self.body,
             websocket: self.websocket,
             takes_trailers: self.takes_trailers,
@@ -255,7 +263,7 @@ impl Clean<()> {
     /// The request with a body that has been read.
     pub fn with_body<B>(self, body: B) -> Clean<B> {
         Clean {
-            parts: self.parts,
+            head: self.head,
             body: CleanBody::new(body, Arc::clone(&self.rules)),
             websocket: self.websocket,
             takes_trailers: self.takes_trailers,
@@ -272,7 +280,7 @@ pub struct Outbound<B>(OutboundParts<B>);
 #[derive(Debug)]
 pub struct OutboundParts<B> {
     /// What is left of the head that the client sent.
-    pub head: request::Parts,
+    pub head: RequestHead,
     /// The body.
     pub body: CleanBody<B>,
     /// The WebSocket that it asks for.
@@ -297,16 +305,14 @@ pub struct OwnFields {
 impl<B> Outbound<B> {
     /// Starts a trace (W3C Trace Context), in place of whatever trace the request claimed.
     pub fn start_trace(&mut self, traceparent: HeaderValue) {
-        let headers = &mut self.0.head.headers;
-        headers.remove(TRACEPARENT);
-        headers.remove(TRACESTATE);
+        let fields = &mut self.0.head.fields;
+        fields.retain(|field| !field.is(&TRACEPARENT) && !field.is(&TRACESTATE));
         self.0.own.traceparent = Some(traceparent);
     }
 
     /// The trace that the request came with; none when it claims several.
-    pub fn traceparent(&self) -> Option<&HeaderValue> {
-        let mut traces = self.0.head.headers.get_all(TRACEPARENT).iter();
-        traces.next().filter(|_| traces.next().is_none())
+    pub fn traceparent(&self) -> Option<HeaderField<'_>> {
+        self.0.head.fields.only(&TRACEPARENT)
     }
 
     /// Takes the request apart for sending.
@@ -317,11 +323,7 @@ impl<B> Outbound<B> {
 
 impl OwnFields {
     /// Shows every field, each name once. `host` is the request's own `Host`.
-    pub fn for_each(
-        &self,
-        host: Option<&HeaderValue>,
-        mut write: impl FnMut(&FieldName, &HeaderValue),
-    ) {
+    pub fn for_each(&self, host: Option<&[u8]>, mut write: impl FnMut(&FieldName, &[u8])) {
         match &self.identity {
             Identity::Session(live) => self.holder(live.holder(), &mut write),
             Identity::LoggedIn(redeemed) => self.holder(redeemed.holder(), &mut write),
@@ -331,13 +333,13 @@ impl OwnFields {
             Identity::Anonymous => {}
         }
         self.origin.fields(host, &mut write);
-        write(&REQUEST_ID_FIELD, &self.request_id);
+        write(&REQUEST_ID_FIELD, self.request_id.as_bytes());
         if let Some(traceparent) = &self.traceparent {
-            write(&TRACEPARENT_FIELD, traceparent);
+            write(&TRACEPARENT_FIELD, traceparent.as_bytes());
         }
     }
 
-    fn holder(&self, holder: &Holder, write: &mut impl FnMut(&FieldName, &HeaderValue)) {
+    fn holder(&self, holder: &Holder, write: &mut impl FnMut(&FieldName, &[u8])) {
         let unionid = holder.unionid.as_ref();
         self.user(&holder.app, Some(&holder.openid), unionid, write);
     }
@@ -347,61 +349,66 @@ impl OwnFields {
         app: &AppId,
         openid: Option<&OpenId>,
         unionid: Option<&UnionId>,
-        write: &mut impl FnMut(&FieldName, &HeaderValue),
+        write: &mut impl FnMut(&FieldName, &[u8]),
     ) {
         let names = &self.rules.names;
         if let Some(openid) = openid {
-            write(&names.openid, openid.header());
+            write(&names.openid, openid.header().as_bytes());
         }
-        write(&names.appid, app.header());
-        write(&names.source, &SOURCE);
+        write(&names.appid, app.header().as_bytes());
+        write(&names.source, SOURCE);
         if let Some(unionid) = unionid {
-            write(&names.unionid, unionid.header());
+            write(&names.unionid, unionid.header().as_bytes());
         }
         if let Some(env) = &self.rules.env {
-            write(&names.env, env);
+            write(&names.env, env.as_bytes());
         }
     }
 }
 
 /// Takes out, in one pass, every identity header, what belongs to the connection, and what nobody
 /// vouches for. Gives how many identity headers there were.
-fn strip(headers: &mut HeaderMap, rules: &IdentityRules, origin: &Origin) -> usize {
-    let listed = hop::listed(headers);
+fn strip(fields: &mut HeaderFields, rules: &IdentityRules, origin: &Origin) -> usize {
+    let connections = fields.all(&CONNECTION);
+    let listed: Vec<_> = connections
+        .flat_map(|field| hop::listed_in(field.value()))
+        .collect();
     let mut stripped = 0;
-    let goes = |name: &&HeaderName| {
+    fields.retain(|field| {
+        let name = field.name();
         let protected = rules.protects(name);
         stripped += usize::from(protected);
-        protected || hop::is_hop_by_hop(name) || origin.disbelieves(name) || listed.contains(name)
-    };
-    let gone: Vec<_> = headers.keys().filter(goes).cloned().collect();
-    for name in &gone {
-        headers.remove(name);
-    }
+        !protected
+            && !hop::is_hop_by_hop(name)
+            && !origin.disbelieves(name)
+            && !hop::is_one_of(name, &listed)
+    });
     stripped
 }
 
 /// Makes sure that the request names its host once, and leaves the name in `Host` alone: RFC 9112
 /// §3.2.2 has the target's authority win; here the two may not differ.
-fn settle_host(parts: &mut request::Parts) -> Result<(), Unclean> {
-    let pathless = parts.uri.path_and_query().is_none() || !parts.uri.path().starts_with('/');
-    if pathless || parts.method == Method::CONNECT {
+fn settle_host(head: &mut RequestHead) -> Result<(), Unclean> {
+    let pathless = head.uri.path_and_query().is_none() || !head.uri.path().starts_with('/');
+    if pathless || head.method == Method::CONNECT {
         return Err(Unclean::Target);
     }
-    let authority = parts.uri.authority().cloned();
-    let mut hosts = parts.headers.get_all(HOST).iter();
-    match (hosts.next(), hosts.next(), authority) {
-        (Some(host), None, None) if is_authority(host) => {}
-        (Some(host), None, Some(authority)) if same_host(host, &authority) => {}
+    let host = head.fields.get(&HOST);
+    if host.is_some() && head.fields.only(&HOST).is_none() {
+        return Err(Unclean::Host);
+    }
+    match (host.map(|host| host.value()), head.uri.authority()) {
+        (Some(host), None) if is_authority(host) => {}
+        (Some(host), Some(authority)) if same_host(host, authority) => {}
         // HTTP/1.1 needs the header whatever its target says (RFC 9112 §3.2).
-        (None, None, Some(_)) if parts.version == Version::HTTP_11 => return Err(Unclean::Host),
-        (None, None, Some(authority)) => {
-            let host = HeaderValue::try_from(authority.as_str()).ok();
-            let host = host.filter(is_authority).ok_or(Unclean::Host)?;
-            parts.headers.insert(HOST, host);
+        (None, Some(_)) if head.version == Version::HTTP_11 => return Err(Unclean::Host),
+        (None, Some(authority)) if is_authority(authority.as_str().as_bytes()) => {
+            let host = HeaderValue::try_from(authority.as_str());
+            let host = host.map_err(|_odd| Unclean::Host)?;
+            head.fields.append("Host", &host);
         }
         // HTTP/1.0 has no need of a host (RFC 9112 §3.2).
-        (None, None, None) if parts.version < Version::HTTP_11 => {}
+        (None, None) if head.version < Version::HTTP_11 => {}
         _ => return Err(Unclean::Host),
     }
     Ok(())
@@ -409,8 +416,7 @@ fn settle_host(parts: &mut request::Parts) -> Result<(), Unclean> {
 
 /// `host[:port]`: a name, an IPv4 address, or an IPv6 address in brackets. Narrower than RFC 3986
 /// §3.2.2, which knows names of characters that no host has and that some server misreads.
-fn is_authority(host: &HeaderValue) -> bool {
-    let host = host.as_bytes();
+fn is_authority(host: &[u8]) -> bool {
     let inside = |byte: &u8| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.');
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
     let end_of_name = match host {
@@ -431,11 +437,8 @@ fn is_authority(host: &HeaderValue) -> bool {
     }
 }
 
-fn same_host(host: &HeaderValue, authority: &Authority) -> bool {
-    is_authority(host)
-        && host
-            .as_bytes()
-            .eq_ignore_ascii_case(authority.as_str().as_bytes())
+fn same_host(host: &[u8], authority: &Authority) -> bool {
+    is_authority(host) && host.eq_ignore_ascii_case(authority.as_str().as_bytes())
 }
 
 #[cfg(test)]

@@ -7,16 +7,18 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST};
+use http::header::HOST;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Request, Uri};
+use http::{HeaderValue, Method, Uri, Version};
 use http_body_util::Full;
 
+use crate::domain::fields::HeaderFields;
 use crate::domain::forwarded::Origin;
 use crate::domain::id::{AppId, OpenId};
 use crate::domain::identity::{
     Clean, CleanBody, Identity, IdentityRules, Outbound, OutboundParts, OwnFields, Presented,
 };
+use crate::domain::request::RequestHead;
 use crate::domain::session::Holder;
 
 /// A user whose login WeChat has just accepted, before there is a session. Only
@@ -65,7 +67,7 @@ impl<B> Clean<B> {
     /// What this request is to one that the gate makes on its account.
     pub fn cause(&self, presented: &Presented) -> Cause {
         Cause {
-            host: self.headers().get(HOST).cloned(),
+            host: self.fields().get(&HOST).and_then(|host| host.to_value()),
             origin: presented.origin().clone(),
             rules: Arc::clone(&self.rules),
         }
@@ -102,15 +104,17 @@ impl Outbound<Full<Bytes>> {
         cause: Cause,
         request_id: HeaderValue,
     ) -> Self {
-        let mut request = Request::new(());
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = Uri::from(message.path);
-        let headers = request.headers_mut();
-        headers.insert(CONTENT_TYPE, message.content_type);
-        if let Some(host) = cause.host {
-            headers.insert(HOST, host);
+        let mut fields = HeaderFields::default();
+        fields.append("Content-Type", &message.content_type);
+        if let Some(host) = &cause.host {
+            fields.append("Host", host);
         }
-        let (head, ()) = request.into_parts();
+        let head = RequestHead {
+            method: Method::POST,
+            uri: Uri::from(message.path),
+            version: Version::HTTP_11,
+            fields,
+        };
         Self(OutboundParts {
             head,
             body: CleanBody::new(Full::new(message.body), Arc::clone(&cause.rules)),

@@ -1,5 +1,7 @@
 //! Promises about requests that the gate makes itself.
 
+use http::HeaderMap;
+
 use super::tests::{live, peer, rules};
 use super::*;
 use crate::domain::id::OpenId;
@@ -14,23 +16,24 @@ fn verified(openid: Option<&str>) -> VerifiedSender {
 }
 
 /// Everything the app server would get of a message on account of this request.
-fn sent(headers: &[(&str, &str)], identity: Identity) -> (request::Parts, HeaderMap) {
-    let mut request = Request::builder()
+fn sent(headers: &[(&str, &str)], identity: Identity) -> (RequestHead, HeaderMap) {
+    let mut request = http::Request::builder()
         .method("PUT")
         .uri("/forged?token=x")
         .header(HOST, "gate.example");
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let request = request.body(()).unwrap();
+    let request = request.body(()).unwrap().into();
     let (clean, presented) = Clean::strip(request, &rules(&[]), &peer()).unwrap();
     let message = Message::json("/hooks/login".parse().unwrap(), "{}");
     let id = HeaderValue::from_static("id");
     let outbound = Outbound::originate(message, identity, clean.cause(&presented), id);
     let OutboundParts { head, own, .. } = outbound.into_parts();
-    let mut all = head.headers.clone();
-    own.for_each(head.headers.get(HOST), |name, value| {
-        all.append(name.name(), value.clone());
+    let mut all = head.fields.to_map();
+    let host = head.fields.get(&HOST).map(|host| host.value());
+    own.for_each(host, |name, value| {
+        all.append(name.name(), HeaderValue::from_bytes(value).unwrap());
     });
     (head, all)
 }
@@ -50,7 +53,8 @@ fn nothing_of_a_clients_goes_into_a_request_of_the_gates_own_but_its_host() {
     let (head, all) = sent(&OF_A_CLIENT, Identity::LoggedIn(JustRedeemed::of(holder())));
     assert_eq!(head.method, "POST");
     assert_eq!(head.uri, "/hooks/login");
-    let mut left: Vec<_> = head.headers.keys().map(HeaderName::as_str).collect();
+    let map = head.fields.to_map();
+    let mut left: Vec<_> = map.keys().map(HeaderName::as_str).collect();
     left.sort_unstable();
     assert_eq!(left, ["content-type", "host"]);
     assert_eq!(all["x-forwarded-for"], "203.0.113.9");

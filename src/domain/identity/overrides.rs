@@ -3,8 +3,6 @@
 
 use std::sync::LazyLock;
 
-use http::HeaderName;
-
 use crate::domain::fold::NameSet;
 
 static METHOD_OVERRIDES: LazyLock<NameSet> = LazyLock::new(|| {
@@ -17,6 +15,6 @@ static METHOD_OVERRIDES: LazyLock<NameSet> = LazyLock::new(|| {
 });
 
 /// Whether a header asks for another method than the request's own.
-pub fn is_method_override(name: &HeaderName) -> bool {
+pub fn is_method_override(name: &[u8]) -> bool {
     METHOD_OVERRIDES.has(name)
 }

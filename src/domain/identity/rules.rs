@@ -146,18 +146,19 @@ impl IdentityRules {
             HOST,
             TRANSFER_ENCODING,
         ];
+        let bytes = name.as_str().as_bytes();
         NEVER.contains(name)
-            || hop::is_hop_by_hop(name)
-            || self.protected.has(name)
-            || forwarded::is_forwarding(name)
-            || is_method_override(name)
+            || hop::is_hop_by_hop(bytes)
+            || self.protected.has(bytes)
+            || forwarded::is_forwarding(bytes)
+            || is_method_override(bytes)
             || self
                 .token_places
                 .contains(&TokenPlace::Header(name.clone()))
     }
 
     /// Whether only the gate may write this name, in any spelling.
-    pub(in crate::domain::identity) fn protects(&self, name: &HeaderName) -> bool {
+    pub(in crate::domain::identity) fn protects(&self, name: &[u8]) -> bool {
         self.protected.has(name)
     }
 }

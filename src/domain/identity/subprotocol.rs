@@ -3,9 +3,10 @@
 //! offered, and a token must not come back that way; so whatever begins with `wxgate` is taken out,
 //! and who offers nothing else offers plain `wxgate` too, for the gate to choose.
 
+use http::HeaderValue;
 use http::header::SEC_WEBSOCKET_PROTOCOL;
-use http::{HeaderMap, HeaderValue};
 
+use crate::domain::fields::HeaderFields;
 use crate::domain::identity::tokens::{AmbiguousToken, TokenClaim};
 use crate::domain::token::SessionToken;
 use crate::domain::websocket::{OWN_SUBPROTOCOL, WebSocketRequest};
@@ -42,11 +43,11 @@ impl Offer {
 
 /// Reads what the handshake offers to the gate, and takes it out. Two tokens are one too many.
 pub(in crate::domain::identity) fn take(
-    headers: &mut HeaderMap,
+    fields: &mut HeaderFields,
     websocket: &mut WebSocketRequest,
 ) -> Result<TokenClaim, AmbiguousToken> {
     let mut claims = Vec::new();
-    remove(headers, |offer| {
+    remove(fields, |offer| {
         match offer {
             Offer::Foreign => return false,
             Offer::Plain => websocket.offer_own_subprotocol(),
@@ -62,22 +63,22 @@ pub(in crate::domain::identity) fn take(
 }
 
 /// Takes out tokens where they are not looked for.
-pub(in crate::domain::identity) fn hide(headers: &mut HeaderMap) {
-    remove(headers, |offer| matches!(offer, Offer::Token(_)));
+pub(in crate::domain::identity) fn hide(fields: &mut HeaderFields) {
+    remove(fields, |offer| matches!(offer, Offer::Token(_)));
 }
 
 /// Takes out what `is_ours` names. Lines in which nothing was stay as they came.
-fn remove(headers: &mut HeaderMap, mut is_ours: impl FnMut(Offer) -> bool) {
+fn remove(fields: &mut HeaderFields, mut is_ours: impl FnMut(Offer) -> bool) {
     let mut left = Vec::new();
     let mut changed = false;
-    for line in headers.get_all(SEC_WEBSOCKET_PROTOCOL) {
-        let offered = || line.as_bytes().split(|&byte| byte == b',');
+    for line in fields.all(&SEC_WEBSOCKET_PROTOCOL) {
+        let offered = || line.value().split(|&byte| byte == b',');
         let kept: Vec<_> = offered()
             .map(<[u8]>::trim_ascii)
             .filter(|offered| !is_ours(Offer::of(offered)))
             .collect();
         if kept.len() == offered().count() {
-            left.push(line.clone());
+            left.extend(line.to_value());
             continue;
         }
         changed = true;
@@ -90,16 +91,19 @@ fn remove(headers: &mut HeaderMap, mut is_ours: impl FnMut(Offer) -> bool) {
         );
     }
     if changed {
-        headers.remove(SEC_WEBSOCKET_PROTOCOL);
+        fields.remove(&SEC_WEBSOCKET_PROTOCOL);
         for line in left {
-            headers.append(SEC_WEBSOCKET_PROTOCOL, line);
+            fields.append("Sec-WebSocket-Protocol", &line);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderMap;
+
     use super::*;
+    use crate::domain::request::Request;
 
     const TOKEN: &str = "wxg_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
@@ -109,30 +113,30 @@ mod tests {
             .header("upgrade", "websocket")
             .header("sec-websocket-version", "13")
             .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
-        let (parts, ()) = request.body(()).unwrap().into_parts();
-        WebSocketRequest::find(&parts).unwrap().unwrap()
+        let request = Request::from(request.body(()).unwrap());
+        WebSocketRequest::find(&request.head).unwrap().unwrap()
     }
 
-    fn headers(lines: &[&str]) -> HeaderMap {
+    fn fields(lines: &[&str]) -> HeaderFields {
         let mut headers = HeaderMap::new();
         for line in lines {
             let line = line.replace("TOKEN", TOKEN);
             headers.append(SEC_WEBSOCKET_PROTOCOL, line.parse().unwrap());
         }
-        headers
+        HeaderFields::from(&headers)
     }
 
-    fn left(headers: &HeaderMap) -> Vec<&str> {
-        let lines = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
+    fn left(fields: &HeaderFields) -> Vec<&str> {
+        let lines = fields.all(&SEC_WEBSOCKET_PROTOCOL);
         lines.map(|line| line.to_str().unwrap()).collect()
     }
 
     /// What is found, what can be answered with, and what is left.
     #[track_caller]
     fn check(lines: &[&str], found: Option<&str>, answer: Option<&str>, expected: &[&str]) {
-        let mut headers = headers(lines);
+        let mut fields = fields(lines);
         let mut websocket = websocket();
-        let claim = take(&mut headers, &mut websocket).unwrap();
+        let claim = take(&mut fields, &mut websocket).unwrap();
         let claim = match &claim {
             TokenClaim::None => None,
             TokenClaim::Malformed => Some("malformed"),
@@ -144,7 +148,7 @@ mod tests {
             own.as_ref().map(HeaderValue::as_bytes),
             answer.map(str::as_bytes)
         );
-        assert_eq!(left(&headers), expected, "{lines:?}");
+        assert_eq!(left(&fields), expected, "{lines:?}");
     }
 
     #[test]
@@ -193,7 +197,7 @@ mod tests {
             ["wxgate.TOKEN", "wxgate.x"],
         ] {
             let mut websocket = websocket();
-            let error = take(&mut headers(&lines), &mut websocket).unwrap_err();
+            let error = take(&mut fields(&lines), &mut websocket).unwrap_err();
             assert_eq!(error, AmbiguousToken, "{lines:?}");
         }
     }
@@ -205,9 +209,9 @@ mod tests {
             ("wxgate, wxgate.TOKEN, chat", ["wxgate, chat"].as_slice()),
             ("wxgate,wxgate.x", ["wxgate,wxgate.x"].as_slice()),
         ] {
-            let mut headers = headers(&[line]);
-            hide(&mut headers);
-            assert_eq!(left(&headers), expected);
+            let mut fields = fields(&[line]);
+            hide(&mut fields);
+            assert_eq!(left(&fields), expected);
         }
     }
 }

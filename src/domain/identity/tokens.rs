@@ -1,11 +1,13 @@
 //! Session tokens in a request: read in their places, and taken out wherever they stand. Knows
 //! nothing of the sessions behind them.
 
+use http::HeaderName;
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderName, HeaderValue, request};
 
+use crate::domain::fields::HeaderFields;
 use crate::domain::identity::rules::TokenPlace;
 use crate::domain::identity::{Unclean, query, subprotocol};
+use crate::domain::request::RequestHead;
 use crate::domain::token::SessionToken;
 use crate::domain::websocket::WebSocketRequest;
 
@@ -30,21 +32,21 @@ pub enum TokenClaim {
 
 /// Reads tokens in their places, in order, and takes out every one of them.
 pub(in crate::domain::identity) fn take(
-    parts: &mut request::Parts,
+    head: &mut RequestHead,
     mut websocket: Option<&mut WebSocketRequest>,
     places: &[TokenPlace],
 ) -> Result<TokenClaim, Unclean> {
     let mut claim = TokenClaim::None;
     for place in places {
         let found = match (place, websocket.as_deref_mut()) {
-            (TokenPlace::Authorization, _) => take_bearer(&mut parts.headers)?,
-            (TokenPlace::Header(name), _) => take_header(&mut parts.headers, name)?,
-            (TokenPlace::Query(name), Some(_)) => query::take(&mut parts.uri, name)?,
+            (TokenPlace::Authorization, _) => take_bearer(&mut head.fields)?,
+            (TokenPlace::Header(name), _) => take_header(&mut head.fields, name)?,
+            (TokenPlace::Query(name), Some(_)) => query::take(&mut head.uri, name)?,
             (TokenPlace::WebSocketProtocol, Some(websocket)) => {
-                subprotocol::take(&mut parts.headers, websocket)?
+                subprotocol::take(&mut head.fields, websocket)?
             }
             (TokenPlace::Query(name), None) => {
-                query::hide(&mut parts.uri, name)?;
+                query::hide(&mut head.uri, name)?;
                 TokenClaim::None
             }
             (TokenPlace::WebSocketProtocol, None) => TokenClaim::None,
@@ -54,9 +56,9 @@ pub(in crate::domain::identity) fn take(
     // Not looked for there, so it counts for nothing; but a token is a secret of the client's and
     // the gate's, and goes no further wherever it stands.
     if !places.contains(&TokenPlace::Authorization) {
-        take_bearer(&mut parts.headers)?;
+        take_bearer(&mut head.fields)?;
     }
-    subprotocol::hide(&mut parts.headers);
+    subprotocol::hide(&mut head.fields);
     Ok(claim)
 }
 
@@ -75,34 +77,37 @@ impl TokenClaim {
 }
 
 /// A gate token in `Authorization`. Anything else there is left for the app server.
-fn take_bearer(headers: &mut HeaderMap) -> Result<TokenClaim, AmbiguousToken> {
-    let values = headers.get_all(AUTHORIZATION);
-    let mut tokens = values.iter().filter_map(bearer_token);
-    match (tokens.next(), values.iter().nth(1)) {
-        (None, _) => Ok(TokenClaim::None),
-        (Some(_), Some(_)) => Err(AmbiguousToken),
-        (Some(token), None) => {
-            headers.remove(AUTHORIZATION);
+fn take_bearer(fields: &mut HeaderFields) -> Result<TokenClaim, AmbiguousToken> {
+    let mut count = 0;
+    let mut token = None;
+    for field in fields.iter().filter(|field| field.is(&AUTHORIZATION)) {
+        count += 1;
+        token = token.or_else(|| bearer_token(field.value()));
+    }
+    match token {
+        None => Ok(TokenClaim::None),
+        Some(_) if count > 1 => Err(AmbiguousToken),
+        Some(token) => {
+            fields.remove(&AUTHORIZATION);
             Ok(TokenClaim::Token(token))
         }
     }
 }
 
-fn bearer_token(value: &HeaderValue) -> Option<SessionToken> {
-    let (scheme, token) = value.as_bytes().split_at_checked(SCHEME.len())?;
+fn bearer_token(value: &[u8]) -> Option<SessionToken> {
+    let (scheme, token) = value.split_at_checked(SCHEME.len())?;
     scheme
         .eq_ignore_ascii_case(SCHEME)
         .then(|| SessionToken::from_bytes(token.trim_ascii_start()))
         .flatten()
 }
 
-fn take_header(headers: &mut HeaderMap, name: &HeaderName) -> Result<TokenClaim, AmbiguousToken> {
-    if headers.get_all(name).iter().nth(1).is_some() {
-        return Err(AmbiguousToken);
-    }
-    let Some(value) = headers.remove(name) else {
-        return Ok(TokenClaim::None);
+fn take_header(fields: &mut HeaderFields, name: &HeaderName) -> Result<TokenClaim, AmbiguousToken> {
+    let token = match (fields.get(name), fields.only(name)) {
+        (None, _) => return Ok(TokenClaim::None),
+        (Some(_), None) => return Err(AmbiguousToken),
+        (Some(_), Some(field)) => SessionToken::from_bytes(field.value()),
     };
-    let token = SessionToken::from_bytes(value.as_bytes());
+    fields.remove(name);
     Ok(token.map_or(TokenClaim::Malformed, TokenClaim::Token))
 }

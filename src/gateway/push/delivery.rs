@@ -102,10 +102,10 @@ impl Delivery {
 
     async fn hand_over(self) -> Result<Bytes, NotTaken> {
         let response = self.occasion.post(self.message, self.identity).await?;
-        if !response.status().is_success() {
-            return Err(NotTaken::Status(response.status()));
+        if !response.status.is_success() {
+            return Err(NotTaken::Status(response.status));
         }
-        let body = read_answer(response.into_body(), MAX_ANSWER_BYTES).await;
+        let body = read_answer(response.body, MAX_ANSWER_BYTES).await;
         body.ok_or(NotTaken::Answer)
     }
 

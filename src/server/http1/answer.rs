@@ -6,13 +6,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
-use http::{HeaderMap, Response, StatusCode, response};
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE};
+use http::{HeaderMap, StatusCode};
 use http_body::{Body, Frame};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::codec::Outgoing;
 use crate::codec::outgoing::write_field;
+use crate::domain::response::Response;
 use crate::server::connection::BoxError;
 use crate::server::http1::date;
 use crate::server::http1::wire::Wire;
@@ -44,12 +45,12 @@ enum Framing {
 impl Framing {
     /// RFC 9110 §6.4.1 and RFC 9112 §6.
     fn of<B: Body>(response: &Response<B>, terms: Terms) -> Self {
-        let status = response.status();
-        let exact = response.body().size_hint().exact();
+        let status = response.status;
+        let exact = response.body.size_hint().exact();
         if terms.head_only || status == StatusCode::NOT_MODIFIED {
             // The length of the body that is not sent, as the head says it already; an empty one is
             // as a rule just not there.
-            let said = response.headers().contains_key(CONTENT_LENGTH);
+            let said = response.says(&CONTENT_LENGTH);
             return Self::Nothing(exact.filter(|&length| !said && length > 0));
         }
         if status.is_informational() || status == StatusCode::NO_CONTENT {
@@ -103,9 +104,8 @@ where
     /// Writes the head down.
     pub(in crate::server) fn new(response: Response<B>, terms: Terms, mut space: Vec<u8>) -> Self {
         let framing = Framing::of(&response, terms);
-        let (parts, body) = response.into_parts();
         let persists = terms.persists && framing != Framing::UntilClose;
-        write_head(&mut space, &parts, framing, Terms { persists, ..terms });
+        write_head(&mut space, &response, framing, Terms { persists, ..terms });
         let left = match framing {
             Framing::Length(length) => length,
             Framing::Chunked | Framing::Nothing(_) | Framing::UntilClose => 0,
@@ -117,7 +117,7 @@ where
         };
         Self {
             out: Outgoing::with_head(space),
-            body: has_body.then_some(body),
+            body: has_body.then_some(response.body),
             framing,
             takes_trailers: terms.takes_trailers,
             left,
@@ -217,14 +217,17 @@ where
     }
 }
 
-fn write_head(out: &mut Vec<u8>, parts: &response::Parts, framing: Framing, terms: Terms) {
-    write_status(out, parts.status, terms.old);
+fn write_head<B>(out: &mut Vec<u8>, response: &Response<B>, framing: Framing, terms: Terms) {
+    write_status(out, response.status, terms.old);
     let keeps_length = framing.keeps_length();
-    for (name, value) in &parts.headers {
-        let said_below = *name == TRANSFER_ENCODING || (*name == CONTENT_LENGTH && !keeps_length);
-        if !said_below {
-            write_field(out, name.as_str(), value);
-        }
+    let (mut dated, mut connected) = (false, false);
+    response.passed.write(out, |field| {
+        dated |= field.is(&DATE);
+        field.is(&CONTENT_LENGTH) && !keeps_length
+    });
+    for (name, value) in &response.own {
+        connected |= *name == CONNECTION;
+        write_field(out, name.as_str().as_bytes(), value.as_bytes());
     }
     match framing {
         Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
@@ -235,14 +238,12 @@ fn write_head(out: &mut Vec<u8>, parts: &response::Parts, framing: Framing, term
         }
         Framing::Nothing(None) | Framing::UntilClose => {}
     }
-    if !parts.headers.contains_key(CONNECTION) {
-        if !terms.persists {
-            out.extend_from_slice(b"connection: close\r\n");
-        } else if terms.old {
-            out.extend_from_slice(b"connection: keep-alive\r\n");
-        }
+    if !terms.persists && !connected {
+        out.extend_from_slice(b"connection: close\r\n");
+    } else if terms.old {
+        out.extend_from_slice(b"connection: keep-alive\r\n");
     }
-    if !parts.headers.contains_key(DATE) {
+    if !dated {
         date::write(out);
     }
     out.extend_from_slice(b"\r\n");

@@ -6,20 +6,17 @@ use std::mem::MaybeUninit;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, EXPECT, TE, UPGRADE};
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version, request,
-};
+use http::{Method, StatusCode, Uri, Version};
 use httparse::{ParserConfig, Status};
 
-use crate::codec::head::{Framed, Framing, end_of_head, field};
+use crate::codec::head::{Framed, Framing, end_of_head, fields};
 use crate::codec::{Decoder, Fault};
+use crate::domain::fields::{HeaderField, HeaderFields};
 use crate::domain::hop;
+use crate::domain::request::RequestHead;
 
 /// Fields that are parsed without memory of their own; `max_headers` may allow more.
 const USUAL_FIELDS: usize = 100;
-
-/// Fields that the gate adds to a request while it looks at it.
-const ADDED_FIELDS: usize = 1;
 
 /// An empty line before a request: some clients send one after a body (RFC 9112 §2.2).
 const EMPTY_LINE: &[u8] = b"\r\n";
@@ -31,10 +28,10 @@ pub(in crate::server) struct HeadLimits {
     pub(in crate::server) fields: usize,
 }
 
-/// The head of a request.
+/// The head of a request, and what it says of its body and of the connection.
 #[derive(Debug)]
-pub(in crate::server) struct RequestHead {
-    pub(in crate::server) parts: request::Parts,
+pub(in crate::server) struct Received {
+    pub(in crate::server) head: RequestHead,
     /// How the body is framed.
     pub(in crate::server) body: Decoder,
     pub(in crate::server) said: Said,
@@ -53,7 +50,7 @@ pub(in crate::server) struct Said {
     pub(in crate::server) upgrade: bool,
 }
 
-impl RequestHead {
+impl Received {
     /// Takes a head off the front of `buffer`; `None` while it is not whole. `searched` is how much
     /// of the buffer was looked at before.
     pub(in crate::server) fn take(
@@ -90,22 +87,22 @@ impl RequestHead {
     fn parse(head: &Bytes, max_fields: usize) -> Result<Self, Fault> {
         // One more: whether there are too many is seen by it.
         if max_fields < USUAL_FIELDS {
-            let mut fields = [const { MaybeUninit::uninit() }; USUAL_FIELDS];
-            let room = fields.get_mut(..=max_fields).unwrap_or_default();
+            let mut space = [const { MaybeUninit::uninit() }; USUAL_FIELDS];
+            let room = space.get_mut(..=max_fields).unwrap_or_default();
             return Self::parse_into(head, max_fields, room);
         }
-        let mut fields = vec![MaybeUninit::uninit(); max_fields + 1];
-        Self::parse_into(head, max_fields, &mut fields)
+        let mut space = vec![MaybeUninit::uninit(); max_fields + 1];
+        Self::parse_into(head, max_fields, &mut space)
     }
 
     fn parse_into<'a>(
         head: &'a Bytes,
         max_fields: usize,
-        fields: &mut [MaybeUninit<httparse::Header<'a>>],
+        space: &mut [MaybeUninit<httparse::Header<'a>>],
     ) -> Result<Self, Fault> {
         let mut parsed = httparse::Request::new(&mut []);
         let read =
-            ParserConfig::default().parse_request_with_uninit_headers(&mut parsed, head, fields);
+            ParserConfig::default().parse_request_with_uninit_headers(&mut parsed, head, space);
         match read {
             Ok(Status::Complete(length)) if length == head.len() => {}
             Ok(_) => return Err(Fault::Head(httparse::Error::NewLine)),
@@ -116,26 +113,27 @@ impl RequestHead {
             return Err(Fault::HeadTooLarge);
         }
         let minor = parsed.version.ok_or(Fault::Version)?;
-        let mut gathered = Gathered {
-            headers: HeaderMap::with_capacity(parsed.headers.len() + ADDED_FIELDS),
-            ..Gathered::default()
-        };
-        for said in &*parsed.headers {
-            let (name, value) = field(said, head)?;
-            gathered.add(name, value, minor)?;
-        }
         let method = parsed.method.unwrap_or_default().as_bytes();
         let method =
             Method::from_bytes(method).map_err(|_odd| Fault::Head(httparse::Error::Token))?;
         let target = head.slice_ref(parsed.path.unwrap_or_default().as_bytes());
-        gathered.finish(method, target_of(target)?, minor)
+        let head = RequestHead {
+            method,
+            uri: target_of(target)?,
+            version: if minor == 1 {
+                Version::HTTP_11
+            } else {
+                Version::HTTP_10
+            },
+            fields: fields(head.clone(), parsed.headers)?,
+        };
+        Gathered::of(&head.fields, minor)?.with(head, minor)
     }
 }
 
-/// What the fields of a head say, gathered one by one.
+/// What the fields of a head say that is not for the app server.
 #[derive(Default)]
 struct Gathered {
-    headers: HeaderMap,
     framing: Framing,
     close: bool,
     keep_alive: bool,
@@ -143,25 +141,36 @@ struct Gathered {
 }
 
 impl Gathered {
-    fn add(&mut self, name: HeaderName, value: HeaderValue, minor: u8) -> Result<(), Fault> {
-        self.framing.add(&name, &value, minor)?;
-        if name == CONNECTION {
-            self.close |= hop::lists(&value, "close");
-            self.keep_alive |= hop::lists(&value, "keep-alive");
-        } else if name == TE {
-            self.said.takes_trailers |= hop::lists(&value, "trailers");
-        } else if name == UPGRADE {
-            self.said.upgrade = true;
-        } else if name == EXPECT {
-            // HTTP/1.0 knows no interim answers.
-            self.said.expects |=
-                minor == 1 && value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    fn of(fields: &HeaderFields, minor: u8) -> Result<Self, Fault> {
+        let mut gathered = Self::default();
+        for field in fields.iter() {
+            // Most names are told to be none of these by their first letter.
+            if let Some(b'c' | b't' | b'u' | b'e') =
+                field.name().first().map(u8::to_ascii_lowercase)
+            {
+                gathered.add(field, minor)?;
+            }
         }
-        self.headers.append(name, value);
-        Ok(())
+        Ok(gathered)
     }
 
-    fn finish(self, method: Method, uri: Uri, minor: u8) -> Result<RequestHead, Fault> {
+    fn add(&mut self, field: HeaderField<'_>, minor: u8) -> Result<(), Fault> {
+        let value = field.value();
+        if field.is(&CONNECTION) {
+            self.close |= hop::lists(value, "close");
+            self.keep_alive |= hop::lists(value, "keep-alive");
+        } else if field.is(&TE) {
+            self.said.takes_trailers |= hop::lists(value, "trailers");
+        } else if field.is(&UPGRADE) {
+            self.said.upgrade = true;
+        } else if field.is(&EXPECT) {
+            // HTTP/1.0 knows no interim answers.
+            self.said.expects |= minor == 1 && value.eq_ignore_ascii_case(b"100-continue");
+        }
+        self.framing.add(field, minor)
+    }
+
+    fn with(self, head: RequestHead, minor: u8) -> Result<Received, Fault> {
         let body = match self.framing.framed()? {
             Framed::Chunked => Decoder::chunked(),
             Framed::Length(length) => Decoder::length(length),
@@ -171,16 +180,7 @@ impl Gathered {
         let mut said = self.said;
         said.persists = !self.close && (minor == 1 || self.keep_alive);
         said.expects &= !body.is_done();
-        let (mut parts, ()) = Request::new(()).into_parts();
-        parts.method = method;
-        parts.uri = uri;
-        parts.version = if minor == 1 {
-            Version::HTTP_11
-        } else {
-            Version::HTTP_10
-        };
-        parts.headers = self.headers;
-        Ok(RequestHead { parts, body, said })
+        Ok(Received { head, body, said })
     }
 }
 

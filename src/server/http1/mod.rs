@@ -15,19 +15,22 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, Version};
+use http::{Method, StatusCode, Version};
 use http_body::Body;
 use http_body_util::Empty;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
 use crate::codec::Fault;
+use crate::domain::fields::HeaderFields;
 use crate::domain::limits;
+use crate::domain::request::Request;
+use crate::domain::response::Response;
 use crate::server::body::{Pull, RequestBody};
 use crate::server::connection::{BoxError, Handler, Shared};
 use crate::server::ending::Ending;
 use crate::server::http1::answer::{Answering, Terms, Unanswered};
-use crate::server::http1::head::{HeadLimits, RequestHead, status_for};
+use crate::server::http1::head::{HeadLimits, Received, status_for};
 use crate::server::http1::wire::Wire;
 use crate::server::upgrade::{ClientUpgrade, Upgrading};
 use crate::server::watched::Watched;
@@ -127,7 +130,7 @@ fn next_head<S, H>(
     limits: HeadLimits,
     (shared, ending): (&Shared<H>, &mut Ending),
     context: &mut Context<'_>,
-) -> Poll<Result<Option<RequestHead>, Fault>>
+) -> Poll<Result<Option<Received>, Fault>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
     H: Handler,
@@ -147,7 +150,7 @@ where
 /// Has a request answered.
 async fn answer<S, H>(
     wire: &Shares<S>,
-    head: RequestHead,
+    received: Received,
     shared: &Shared<H>,
 ) -> Result<After, Failed>
 where
@@ -156,10 +159,10 @@ where
 {
     // From here on the connection is busy, until the answer is written.
     let _guard = shared.begin_request();
-    let RequestHead { parts, body, said } = head;
+    let Received { head, body, said } = received;
     let mut terms = Terms {
-        head_only: parts.method == Method::HEAD,
-        old: parts.version == Version::HTTP_10,
+        head_only: head.method == Method::HEAD,
+        old: head.version == Version::HTTP_10,
         takes_trailers: said.takes_trailers,
         persists: said.persists,
     };
@@ -176,11 +179,11 @@ where
         body.set_upgrade(upgrade);
         upgrading
     });
-    let request = Request::from_parts(parts, body);
+    let request = Request { head, body };
     let Some(response) = answer_of(wire, request, shared).await else {
         return Ok(After::Gone);
     };
-    let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    let switches = response.status == StatusCode::SWITCHING_PROTOCOLS;
     if switches {
         shared.state().set_tunnelled();
     }
@@ -258,8 +261,12 @@ where
     if !is_clients_doing(fault) {
         return;
     }
-    let mut response = Response::new(Empty::<Bytes>::new());
-    *response.status_mut() = status_for(fault);
+    let response = Response {
+        status: status_for(fault),
+        passed: HeaderFields::default(),
+        own: Vec::new(),
+        body: Empty::<Bytes>::new(),
+    };
     let terms = Terms {
         head_only: false,
         old: false,

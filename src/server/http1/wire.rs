@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::codec::{Decoder, Fault, Piece};
 use crate::domain::limits;
 use crate::server::body::{Broken, Pull};
-use crate::server::http1::head::{HeadLimits, RequestHead};
+use crate::server::http1::head::{HeadLimits, Received};
 use crate::server::watched::Watched;
 
 /// What is read at once between requests, in bytes: the head of most, and a small body with it.
@@ -182,13 +182,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         &mut self,
         context: &mut Context<'_>,
         limits: HeadLimits,
-    ) -> Poll<Result<Option<RequestHead>, Fault>> {
+    ) -> Poll<Result<Option<Received>, Fault>> {
         if !self.buffer.is_empty() {
             self.socket.head_begins();
         }
         loop {
             if self.searched < self.buffer.len()
-                && let Some(head) = RequestHead::take(&mut self.buffer, &mut self.searched, limits)?
+                && let Some(head) = Received::take(&mut self.buffer, &mut self.searched, limits)?
             {
                 return Poll::Ready(Ok(Some(head)));
             }

@@ -14,6 +14,8 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_util::sync::CancellationToken;
 
+use crate::domain::fields::HeaderFields;
+use crate::domain::request::RequestHead;
 use crate::domain::websocket::WebSocketRequest;
 use crate::server::plain::{self, PlainBody};
 use crate::sim::demo::DemoError;
@@ -32,9 +34,14 @@ pub(super) fn accept(
     request: Request<Incoming>,
     stop: CancellationToken,
 ) -> Result<(Response<PlainBody>, impl Future<Output = ()> + Send), DemoError> {
-    let (head, body) = request.into_parts();
+    let head = RequestHead {
+        method: request.method().clone(),
+        uri: request.uri().clone(),
+        version: request.version(),
+        fields: HeaderFields::from(request.headers()),
+    };
     let handshake = WebSocketRequest::find(&head)?.ok_or(DemoError::Upgrade)?;
-    let upgrade = hyper::upgrade::on(Request::from_parts(head, body));
+    let upgrade = hyper::upgrade::on(request);
     let conversation = async move {
         if let Ok(upgraded) = upgrade.await {
             // However it ends, it ends: there is nobody to tell.

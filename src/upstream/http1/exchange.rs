@@ -11,12 +11,13 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Response, StatusCode};
+use http::{Method, StatusCode};
 use http_body::Body;
 use tokio::time::Instant;
 
 use crate::codec::{Decoder, Fault, Outgoing};
 use crate::domain::identity::OutboundParts;
+use crate::domain::response::Response;
 use crate::domain::websocket::WebSocketRequest;
 use crate::upstream::answer::AnswerBody;
 use crate::upstream::exchange::Answered;
@@ -90,12 +91,12 @@ where
             return Ok(Answered::Answer(answer));
         }
         match (self.websocket, place) {
-            (Some(asked), Some(place)) if tunnel::accepts(&head.headers, &asked) => {
+            (Some(asked), Some(place)) if tunnel::accepts(&head.fields, &asked) => {
                 // From here on it counts as a tunnel and no longer as a connection.
                 let idle_timeout = self.pool.shared().settings().stream_idle_timeout;
                 let tunnel = Tunnel::new(connection.wire, idle_timeout, place);
                 let mut response = response(head, ());
-                tunnel::confirm(response.headers_mut());
+                tunnel::confirm(&mut response);
                 Ok(Answered::Tunnel(response, tunnel))
             }
             _ => Err(Error::UnaskedUpgrade),
@@ -265,8 +266,10 @@ where
 }
 
 fn response<T>(head: AnswerHead, body: T) -> Response<T> {
-    let mut response = Response::new(body);
-    *response.status_mut() = head.status;
-    *response.headers_mut() = head.headers;
-    response
+    Response {
+        status: head.status,
+        passed: head.fields,
+        own: Vec::new(),
+        body,
+    }
 }

@@ -7,18 +7,16 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, UPGRADE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use httparse::{Header, ParserConfig, Status};
+use http::{HeaderName, Method, StatusCode};
+use httparse::{ParserConfig, Status};
 
-use crate::codec::head::{Framed, Framing, end_of_head, field};
+use crate::codec::head::{Framed, Framing, end_of_head, fields};
 use crate::codec::{Decoder, Fault};
+use crate::domain::fields::{HeaderField, HeaderFields};
 use crate::domain::hop;
 
 /// Largest head of an answer, in bytes. Browsers stop at 256 KiB; app servers stay far below.
 pub const MAX_HEAD_BYTES: usize = 64 * 1024;
-
-/// Fields that the gate adds to an answer.
-const ADDED_FIELDS: usize = 2;
 
 /// Fields in the head of an answer.
 const MAX_FIELDS: usize = 128;
@@ -28,8 +26,8 @@ const MAX_FIELDS: usize = 128;
 pub struct AnswerHead {
     /// The status.
     pub status: StatusCode,
-    /// The headers. Those of a `101` still have `Upgrade`.
-    pub headers: HeaderMap,
+    /// The header fields. Those of a `101` still have `Upgrade`.
+    pub fields: HeaderFields,
     /// How the body is framed.
     pub body: Decoder,
     /// Whether the connection may carry another request after this answer.
@@ -52,12 +50,12 @@ impl AnswerHead {
     }
 
     fn parse(head: &Bytes, asked: &Method) -> Result<Self, Fault> {
-        let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+        let mut space = [const { MaybeUninit::uninit() }; MAX_FIELDS];
         let mut parsed = httparse::Response::new(&mut []);
         let read = ParserConfig::default().parse_response_with_uninit_headers(
             &mut parsed,
             head,
-            &mut fields,
+            &mut space,
         );
         match read {
             Ok(Status::Complete(length)) if length == head.len() => {}
@@ -67,21 +65,28 @@ impl AnswerHead {
         }
         let status = StatusCode::from_u16(parsed.code.unwrap_or_default())
             .map_err(|_odd| Fault::Head(httparse::Error::Status))?;
-        let mut gathered = Gathered::new(parsed.headers.len());
         let minor = parsed.version.ok_or(Fault::Version)?;
-        for field in &*parsed.headers {
-            gathered.add(field, head, minor)?;
-        }
-        gathered.finish(status, minor, asked)
+        let mut all = fields(head.clone(), parsed.headers)?;
+        let said = Gathered::of(&all, minor)?;
+        let body = decoder(said.framing.framed()?, status, asked);
+        all.retain(|field| said.is_for_client(field, status));
+        // RFC 9112 §9.3.
+        let persists = !said.close && (minor == 1 || said.keep_alive);
+        Ok(Self {
+            status,
+            fields: all,
+            keep_alive: persists && !matches!(body, Decoder::UntilClose),
+            body,
+            promised: said.promised,
+        })
     }
 }
 
-/// What the fields of a head say, gathered one by one.
+/// What the fields of a head say that is not for the client alone.
+#[derive(Default)]
 struct Gathered {
-    headers: HeaderMap,
     /// What `Connection` lists: other headers that belong to the connection, as a rule none.
     listed: Vec<HeaderName>,
-    upgrade: Option<HeaderValue>,
     close: bool,
     keep_alive: bool,
     promised: Option<Duration>,
@@ -89,70 +94,38 @@ struct Gathered {
 }
 
 impl Gathered {
-    fn new(fields: usize) -> Self {
-        Self {
-            headers: HeaderMap::with_capacity(fields + ADDED_FIELDS),
-            listed: Vec::new(),
-            upgrade: None,
-            close: false,
-            keep_alive: false,
-            promised: None,
-            framing: Framing::default(),
+    fn of(fields: &HeaderFields, minor: u8) -> Result<Self, Fault> {
+        let mut gathered = Self::default();
+        for field in fields.iter() {
+            // Most names are told to be none of these by their first letter.
+            if let Some(b'c' | b'k' | b't') = field.name().first().map(u8::to_ascii_lowercase) {
+                gathered.add(field, minor)?;
+            }
         }
+        Ok(gathered)
     }
 
-    fn add(&mut self, said: &Header<'_>, head: &Bytes, minor: u8) -> Result<(), Fault> {
-        let (name, value) = field(said, head)?;
-        self.framing.add(&name, &value, minor)?;
-        if hop::is_hop_by_hop(&name) {
-            self.of_connection(&name, value);
-        } else {
-            self.headers.append(name, value);
+    fn add(&mut self, field: HeaderField<'_>, minor: u8) -> Result<(), Fault> {
+        let value = field.value();
+        if field.is(&CONNECTION) {
+            self.close |= hop::lists(value, "close");
+            self.keep_alive |= hop::lists(value, "keep-alive");
+            self.listed.extend(hop::listed_in(value));
+        } else if field.is(&hop::KEEP_ALIVE) {
+            self.promised = hop::keep_alive_timeout(value);
         }
-        Ok(())
+        self.framing.add(field, minor)
     }
 
-    fn of_connection(&mut self, name: &HeaderName, value: HeaderValue) {
-        if *name == CONNECTION {
-            self.close |= hop::lists(&value, "close");
-            self.keep_alive |= hop::lists(&value, "keep-alive");
-            self.listed.extend(hop::listed_in(&value));
-        } else if *name == UPGRADE {
-            self.upgrade = Some(value);
-        } else if *name == hop::KEEP_ALIVE {
-            self.promised = hop::keep_alive_timeout(&value);
+    /// Whether the client is to see it.
+    fn is_for_client(&self, field: HeaderField<'_>, status: StatusCode) -> bool {
+        let name = field.name();
+        if hop::is_hop_by_hop(name) {
+            return status == StatusCode::SWITCHING_PROTOCOLS && field.is(&UPGRADE);
         }
-    }
-
-    fn finish(
-        mut self,
-        status: StatusCode,
-        minor: u8,
-        asked: &Method,
-    ) -> Result<AnswerHead, Fault> {
-        let body = decoder(self.framing.framed()?, status, asked);
-        if status == StatusCode::NO_CONTENT {
-            // RFC 9110 §8.6: never there.
-            self.headers.remove(CONTENT_LENGTH);
-        }
-        for name in &self.listed {
-            self.headers.remove(name);
-        }
-        if status == StatusCode::SWITCHING_PROTOCOLS
-            && let Some(protocol) = self.upgrade
-        {
-            self.headers.insert(UPGRADE, protocol);
-        }
-        // RFC 9112 §9.3.
-        let persists = !self.close && (minor == 1 || self.keep_alive);
-        let keep_alive = persists && !matches!(body, Decoder::UntilClose);
-        Ok(AnswerHead {
-            status,
-            headers: self.headers,
-            body,
-            keep_alive,
-            promised: self.promised,
-        })
+        // RFC 9110 §8.6: never beside a 204.
+        let misplaced = status == StatusCode::NO_CONTENT && field.is(&CONTENT_LENGTH);
+        !misplaced && !hop::is_one_of(name, &self.listed)
     }
 }
 

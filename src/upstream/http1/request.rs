@@ -3,10 +3,12 @@
 //! Pure: writes into memory.
 
 use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST};
-use http::{HeaderMap, HeaderName, Method, Uri};
+use http::{Method, Uri};
 
 use crate::codec::outgoing::write_field;
+use crate::domain::fields::{HeaderField, HeaderFields};
 use crate::domain::identity::OwnFields;
+use crate::domain::request::RequestHead;
 use crate::upstream::Settings;
 
 /// How the body of a request is framed. Said by the gate itself, from what it will send: what the
@@ -24,13 +26,13 @@ pub(in crate::upstream) enum Framing {
 impl Framing {
     /// For a body of this length, if that is known. A method that is expected to have a body says
     /// so when it has none (RFC 9110 §8.6).
-    pub(in crate::upstream) fn of(length: Option<u64>, head: &http::request::Parts) -> Self {
+    pub(in crate::upstream) fn of(length: Option<u64>, head: &RequestHead) -> Self {
         let expects_none = matches!(
             head.method,
             Method::GET | Method::HEAD | Method::OPTIONS | Method::DELETE | Method::TRACE
         );
         match length {
-            Some(0) if expects_none && !head.headers.contains_key(CONTENT_LENGTH) => Self::Nothing,
+            Some(0) if expects_none && !head.fields.has(&CONTENT_LENGTH) => Self::Nothing,
             Some(length) => Self::Length(length),
             None => Self::Chunked,
         }
@@ -47,23 +49,24 @@ pub(in crate::upstream) struct Terms {
 /// Writes the head of a request.
 pub(in crate::upstream) fn write_head(
     out: &mut Vec<u8>,
-    head: &http::request::Parts,
+    head: &RequestHead,
     own: &OwnFields,
     terms: Terms,
     settings: &Settings,
 ) {
     write_request_line(out, &head.method, &head.uri);
-    let headers = &head.headers;
-    let host = settings.host_for(headers);
-    write_field(out, "Host", host);
-    for (name, value) in headers {
-        if !is_written_apart(name) {
-            write_field(out, name.as_str(), value);
-        }
+    let fields = &head.fields;
+    let host = fields.get(&HOST).map(|host| host.value());
+    write_field(out, b"Host", settings.host_for(host));
+    let cookies_apart = fields.has(&COOKIE) && fields.only(&COOKIE).is_none();
+    fields.write(out, |field| {
+        is_written_apart(field) || (cookies_apart && field.is(&COOKIE))
+    });
+    if cookies_apart {
+        write_cookies(out, fields);
     }
-    write_cookies(out, headers);
-    own.for_each(headers.get(HOST), |name, value| {
-        write_field(out, name.spelling(), value);
+    own.for_each(host, |name, value| {
+        write_field(out, name.spelling().as_bytes(), value);
     });
     write_terms(out, terms, settings);
     out.extend_from_slice(b"\r\n");
@@ -79,23 +82,22 @@ fn write_request_line(out: &mut Vec<u8>, method: &Method, uri: &Uri) {
     }
 }
 
-/// `Host` and the length are said by the gate; cookies are joined; and the go-ahead that `Expect`
+/// `Host` and the length are said by the gate; and the go-ahead that `Expect`
 /// asks for was given by the gate when it began to read the body.
-fn is_written_apart(name: &HeaderName) -> bool {
-    *name == HOST || *name == CONTENT_LENGTH || *name == COOKIE || *name == EXPECT
+fn is_written_apart(field: HeaderField<'_>) -> bool {
+    // Most names are told to be none of these by their first letter.
+    match field.name().first().map(u8::to_ascii_lowercase) {
+        Some(b'h') => field.is(&HOST),
+        Some(b'c') => field.is(&CONTENT_LENGTH),
+        Some(b'e') => field.is(&EXPECT),
+        _ => false,
+    }
 }
 
 /// HTTP/2 lets a client send its cookies in several fields; HTTP/1.1 knows one (RFC 9113 §8.2.3).
-fn write_cookies(out: &mut Vec<u8>, headers: &HeaderMap) {
-    let mut separator: &[u8] = b"cookie: ";
-    for cookie in headers.get_all(COOKIE) {
-        out.extend_from_slice(separator);
-        out.extend_from_slice(cookie.as_bytes());
-        separator = b"; ";
-    }
-    if separator == b"; " {
-        out.extend_from_slice(b"\r\n");
-    }
+fn write_cookies(out: &mut Vec<u8>, fields: &HeaderFields) {
+    let cookies: Vec<_> = fields.all(&COOKIE).map(|cookie| cookie.value()).collect();
+    write_field(out, b"Cookie", &cookies.join(&b"; "[..]));
 }
 
 fn write_terms(out: &mut Vec<u8>, terms: Terms, settings: &Settings) {

@@ -40,7 +40,7 @@ fn read_in(pieces: &[&[u8]], asked: &Method) -> Result<Read, String> {
     };
     let mut read = Read {
         status: head.status.as_u16(),
-        headers: lines(&head.headers),
+        headers: lines(&head.fields.to_map()),
         body: String::new(),
         trailers: Vec::new(),
         keep_alive: head.keep_alive,

@@ -15,13 +15,15 @@ use bytes::Bytes;
 use h2::client::ResponseFuture;
 use h2::{Reason, RecvStream, SendStream};
 use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode};
 use http_body::Body;
 use tokio::time::{Instant, Sleep};
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::domain::fields::HeaderFields;
 use crate::domain::hop;
 use crate::domain::identity::OutboundParts;
+use crate::domain::response::Response;
 use crate::upstream::answer::AnswerBody;
 use crate::upstream::http1::{Framing, Waiting};
 use crate::upstream::http2::fault::Fault;
@@ -121,7 +123,10 @@ where
     }
 
     /// Sends the request on a connection, and waits for the head of the final answer.
-    async fn attempt(&mut self, place: Place) -> Result<(Response<RecvStream>, Attempt), Failed> {
+    async fn attempt(
+        &mut self,
+        place: Place,
+    ) -> Result<(http::Response<RecvStream>, Attempt), Failed> {
         let sent = place
             .connection
             .send(self.head.clone(), self.sending.is_over());
@@ -142,7 +147,7 @@ where
         &mut self,
         attempt: &mut Attempt,
         context: &mut Context<'_>,
-    ) -> Poll<Result<Response<RecvStream>, Failed>> {
+    ) -> Poll<Result<http::Response<RecvStream>, Failed>> {
         let sent = self.sending.poll_on(&mut attempt.stream, context);
         if let Poll::Ready(Err(error)) = sent {
             return Poll::Ready(Err(attempt.failed(Error::Request(error))));
@@ -220,7 +225,7 @@ impl Failed {
 
 /// The answer to whoever asked; its body goes on by itself.
 fn answer<B>(
-    response: Response<RecvStream>,
+    response: http::Response<RecvStream>,
     attempt: Attempt,
     asking: Asking<B>,
 ) -> Result<Response<AnswerBody>, Error>
@@ -249,10 +254,12 @@ where
         let sending = (!asking.sending.is_over()).then(|| go_on(asking.sending, up));
         Receiving::new(stream, length, sending, place)
     };
-    let mut response = Response::new(AnswerBody::multiplexed(body));
-    *response.status_mut() = parts.status;
-    *response.headers_mut() = headers;
-    Ok(response)
+    Ok(Response {
+        status: parts.status,
+        passed: HeaderFields::from(&headers),
+        own: Vec::new(),
+        body: AnswerBody::multiplexed(body),
+    })
 }
 
 /// Sends the rest of a request whose answer has begun, so that neither waits for the other: an app

@@ -3,9 +3,10 @@
 
 use http::header::{CONTENT_LENGTH, EXPECT, HOST, TE};
 use http::uri::Scheme;
-use http::{HeaderValue, Request, Uri, Version, request};
+use http::{HeaderValue, Request, Uri, Version};
 
 use crate::domain::identity::OwnFields;
+use crate::domain::request::RequestHead;
 use crate::upstream::http1::Framing;
 use crate::upstream::{Settings, Target};
 
@@ -19,7 +20,7 @@ pub(in crate::upstream::http2) struct Terms {
 
 /// Makes the head of a request. What the server attached to the one that came stays behind.
 pub(in crate::upstream::http2) fn head(
-    came: request::Parts,
+    came: RequestHead,
     own: &OwnFields,
     terms: Terms,
     settings: &Settings,
@@ -27,14 +28,15 @@ pub(in crate::upstream::http2) fn head(
     let mut request = Request::new(());
     *request.method_mut() = came.method;
     *request.version_mut() = Version::HTTP_2;
-    let mut headers = came.headers;
+    let mut headers = came.fields.to_map();
+    let host = came.fields.get(&HOST).map(|host| host.value());
     // RFC 9113 §8.3.1: the host is said in the target, and there alone.
     *request.uri_mut() = Uri::builder()
         .scheme(scheme(settings))
-        .authority(settings.host_for(&headers).as_bytes())
+        .authority(settings.host_for(host))
         .path_and_query(came.uri.path_and_query().map_or("/", |path| path.as_str()))
         .build()?;
-    let host = headers.remove(HOST);
+    headers.remove(HOST);
     headers.remove(CONTENT_LENGTH);
     // The go-ahead was given by the gate when it began to read the body.
     headers.remove(EXPECT);
@@ -44,8 +46,11 @@ pub(in crate::upstream::http2) fn head(
     if terms.takes_trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
-    own.for_each(host.as_ref(), |name, value| {
-        headers.insert(name.name().clone(), value.clone());
+    own.for_each(host, |name, value| {
+        // What the gate writes is legal.
+        if let Ok(value) = HeaderValue::from_bytes(value) {
+            headers.insert(name.name().clone(), value);
+        }
     });
     *request.headers_mut() = headers;
     Ok(request)

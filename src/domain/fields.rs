@@ -1,0 +1,299 @@
+//! The header fields of a message, as they came: in their order, in their spelling, in the bytes that
+//! were read. Taking one out costs nothing, passing the others on is copying them, and most are never
+//! looked at. Knows no field by name.
+
+use std::fmt;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+/// What stands between the name and the value of a field, and after it, where the gate writes it.
+const SEPARATOR: &[u8] = b": ";
+const LINE_END: &[u8] = b"\r\n";
+
+/// The header fields of a message. What is in there is legal (RFC 9110 §5), or nothing would be.
+#[derive(Clone, Default)]
+pub struct HeaderFields {
+    /// The head that they came in.
+    bytes: Bytes,
+    places: Vec<Place>,
+}
+
+/// Where a field stands in the head.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    name: Span,
+    value: Span,
+    /// Where the next line begins.
+    end: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    from: u32,
+    to: u32,
+}
+
+/// A field that is not one, or more bytes than a head can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a header field")]
+pub struct NoField;
+
+/// One field.
+#[derive(Clone, Copy)]
+pub struct HeaderField<'a> {
+    fields: &'a HeaderFields,
+    place: &'a Place,
+}
+
+impl HeaderFields {
+    /// None yet, of a head that is these bytes. There is room for `count`.
+    pub fn of(head: Bytes, count: usize) -> Self {
+        Self {
+            bytes: head,
+            places: Vec::with_capacity(count),
+        }
+    }
+
+    /// Notes the next field of the head. Whoever read it knows that name and value are legal; both
+    /// must be parts of the head, and the head ends in an empty line.
+    pub fn note(&mut self, name: &[u8], value: &[u8]) -> Result<(), NoField> {
+        let name = self.span_of(name)?;
+        let value = self.span_of(value)?;
+        if let Some(last) = self.places.last_mut() {
+            last.end = name.from;
+        }
+        let end = self.bytes.len().saturating_sub(LINE_END.len());
+        let end = u32::try_from(end).map_err(|_too_large| NoField)?;
+        self.places.push(Place { name, value, end });
+        Ok(())
+    }
+
+    fn span_of(&self, part: &[u8]) -> Result<Span, NoField> {
+        let head = self.bytes.as_ptr().addr();
+        let from = part.as_ptr().addr().checked_sub(head).ok_or(NoField)?;
+        let to = from + part.len();
+        if to > self.bytes.len() {
+            return Err(NoField);
+        }
+        let narrow = |at| u32::try_from(at).map_err(|_too_large| NoField);
+        Ok(Span {
+            from: narrow(from)?,
+            to: narrow(to)?,
+        })
+    }
+
+    fn part(&self, span: Span) -> &[u8] {
+        let part = self.bytes.get(index(span.from)..index(span.to));
+        part.unwrap_or_default()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// All of them, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = HeaderField<'_>> {
+        self.places.iter().map(|place| HeaderField {
+            fields: self,
+            place,
+        })
+    }
+
+    /// Those of this name.
+    pub fn all<'a>(&'a self, name: &'a HeaderName) -> impl Iterator<Item = HeaderField<'a>> {
+        self.iter().filter(|field| field.is(name))
+    }
+
+    /// The first of this name.
+    pub fn get(&self, name: &HeaderName) -> Option<HeaderField<'_>> {
+        self.iter().find(|field| field.is(name))
+    }
+
+    /// The value of the only one of this name; nothing when there are several.
+    pub fn only(&self, name: &HeaderName) -> Option<HeaderField<'_>> {
+        let mut fields = self.iter().filter(|field| field.is(name));
+        fields.next().filter(|_| fields.next().is_none())
+    }
+
+    /// Whether there is one of this name.
+    pub fn has(&self, name: &HeaderName) -> bool {
+        self.get(name).is_some()
+    }
+
+    /// Keeps those that are to be kept.
+    pub fn retain(&mut self, mut keep: impl FnMut(HeaderField<'_>) -> bool) {
+        let mut places = std::mem::take(&mut self.places);
+        places.retain(|place| {
+            keep(HeaderField {
+                fields: self,
+                place,
+            })
+        });
+        self.places = places;
+    }
+
+    /// Takes out all of this name.
+    pub fn remove(&mut self, name: &HeaderName) {
+        self.retain(|field| !field.is(name));
+    }
+
+    /// Adds one at the end. Seldom: all others are copied.
+    pub fn append(&mut self, name: &str, value: &HeaderValue) {
+        let mut fields = Builder::default();
+        for field in self.iter() {
+            fields.add(field.name(), field.value());
+        }
+        fields.add(name.as_bytes(), value.as_bytes());
+        *self = fields.build();
+    }
+
+    /// Writes them down as they came. What stood together is copied together.
+    pub fn write(&self, out: &mut Vec<u8>, mut written_apart: impl FnMut(HeaderField<'_>) -> bool) {
+        let mut run: Option<Span> = None;
+        for place in &self.places {
+            let field = HeaderField {
+                fields: self,
+                place,
+            };
+            if written_apart(field) {
+                continue;
+            }
+            match &mut run {
+                Some(run) if run.to == place.name.from => run.to = place.end,
+                _ => {
+                    let next = Span {
+                        from: place.name.from,
+                        to: place.end,
+                    };
+                    if let Some(run) = run.replace(next) {
+                        out.extend_from_slice(self.part(run));
+                    }
+                }
+            }
+        }
+        if let Some(run) = run {
+            out.extend_from_slice(self.part(run));
+        }
+    }
+
+    /// The same as a map, for HTTP/2. An illegal one is left out; there is none.
+    pub fn to_map(&self) -> HeaderMap {
+        let mut map = HeaderMap::with_capacity(self.len());
+        for field in self.iter() {
+            if let (Ok(name), Some(value)) =
+                (HeaderName::from_bytes(field.name()), field.to_value())
+            {
+                map.append(name, value);
+            }
+        }
+        map
+    }
+}
+
+/// Writes down fields that did not come as bytes.
+#[derive(Debug, Default)]
+struct Builder {
+    bytes: Vec<u8>,
+    places: Vec<Place>,
+}
+
+impl Builder {
+    fn add(&mut self, name: &[u8], value: &[u8]) {
+        let mut at = |part: &[u8]| {
+            let from = self.bytes.len();
+            self.bytes.extend_from_slice(part);
+            (from, self.bytes.len())
+        };
+        let (name, _, value, (_, end)) = (at(name), at(SEPARATOR), at(value), at(LINE_END));
+        let narrow = |at: usize| u32::try_from(at).ok();
+        let span = |(from, to)| {
+            Some(Span {
+                from: narrow(from)?,
+                to: narrow(to)?,
+            })
+        };
+        // No head is that large.
+        if let (Some(name), Some(value), Some(end)) = (span(name), span(value), narrow(end)) {
+            self.places.push(Place { name, value, end });
+        }
+    }
+
+    fn build(self) -> HeaderFields {
+        HeaderFields {
+            bytes: self.bytes.into(),
+            places: self.places,
+        }
+    }
+}
+
+impl From<&HeaderMap> for HeaderFields {
+    fn from(map: &HeaderMap) -> Self {
+        let mut fields = Builder::default();
+        for (name, value) in map {
+            fields.add(name.as_str().as_bytes(), value.as_bytes());
+        }
+        fields.build()
+    }
+}
+
+impl<'a> HeaderField<'a> {
+    /// The name, as it came.
+    pub fn name(&self) -> &'a [u8] {
+        self.fields.part(self.place.name)
+    }
+
+    /// The value, without the white space around it.
+    pub fn value(&self) -> &'a [u8] {
+        self.fields.part(self.place.value)
+    }
+
+    /// Whether it has this name, in any case.
+    pub fn is(&self, name: &HeaderName) -> bool {
+        self.name().eq_ignore_ascii_case(name.as_str().as_bytes())
+    }
+
+    /// The value as text, where it is visible ASCII.
+    pub fn to_str(&self) -> Option<&'a str> {
+        let visible = |byte: &u8| matches!(byte, b' '..=b'~' | b'\t');
+        let value = self.value();
+        value
+            .iter()
+            .all(visible)
+            .then(|| std::str::from_utf8(value).ok())?
+    }
+
+    /// The value, to be kept. Shares the bytes of the head.
+    pub fn to_value(&self) -> Option<HeaderValue> {
+        let Span { from, to } = self.place.value;
+        let value = self.fields.bytes.slice(index(from)..index(to));
+        HeaderValue::from_maybe_shared(value).ok()
+    }
+}
+
+/// Positions are kept short; a `usize` holds them all.
+fn index(at: u32) -> usize {
+    usize::try_from(at).unwrap_or(usize::MAX)
+}
+
+impl fmt::Debug for HeaderFields {
+    /// Names alone: values may be secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self
+            .iter()
+            .map(|field| String::from_utf8_lossy(field.name()));
+        f.debug_list().entries(names).finish()
+    }
+}
+
+impl fmt::Debug for HeaderField<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(self.name()))
+    }
+}

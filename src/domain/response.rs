@@ -1,0 +1,58 @@
+//! An answer on its way to a client, whichever version of HTTP it goes over.
+
+use http::{HeaderName, HeaderValue, StatusCode};
+
+use crate::domain::fields::HeaderFields;
+
+/// An answer: what the app server says, as it came, and what the gate says itself.
+#[derive(Clone, Debug)]
+pub struct Response<B> {
+    /// The status.
+    pub status: StatusCode,
+    /// What the app server says, without what belongs to the connection that it came over.
+    pub passed: HeaderFields,
+    /// What the gate says. No name of these is in `passed`, except where both may say something.
+    pub own: Vec<(HeaderName, HeaderValue)>,
+    /// The body.
+    pub body: B,
+}
+
+impl<B> Response<B> {
+    /// The same with another body.
+    pub fn map<T>(self, map: impl FnOnce(B) -> T) -> Response<T> {
+        Response {
+            status: self.status,
+            passed: self.passed,
+            own: self.own,
+            body: map(self.body),
+        }
+    }
+
+    /// Says something instead of whatever the app server says.
+    pub fn set(&mut self, name: HeaderName, value: HeaderValue) {
+        self.passed.remove(&name);
+        self.own.retain(|(own, _)| *own != name);
+        self.own.push((name, value));
+    }
+
+    /// Whether either says something under this name.
+    pub fn says(&self, name: &HeaderName) -> bool {
+        self.passed.has(name) || self.own.iter().any(|(own, _)| own == name)
+    }
+}
+
+impl<B> From<http::Response<B>> for Response<B> {
+    /// One that the gate makes itself.
+    fn from(response: http::Response<B>) -> Self {
+        let (parts, body) = response.into_parts();
+        let own = parts.headers.iter();
+        Self {
+            status: parts.status,
+            passed: HeaderFields::default(),
+            own: own
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
+            body,
+        }
+    }
+}
