@@ -34,6 +34,12 @@ struct Span {
     to: u32,
 }
 
+impl Span {
+    fn len(self) -> usize {
+        index(self.to - self.from)
+    }
+}
+
 /// A field that is not one, or more bytes than a head can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a header field")]
@@ -108,18 +114,47 @@ impl HeaderFields {
 
     /// Those of this name.
     pub fn all<'a>(&'a self, name: &'a HeaderName) -> impl Iterator<Item = HeaderField<'a>> {
-        self.iter().filter(|field| field.is(name))
+        let name = name.as_str().as_bytes();
+        let places = self
+            .places
+            .iter()
+            .filter(|place| self.is_called(place, name));
+        places.map(|place| HeaderField {
+            fields: self,
+            place,
+        })
+    }
+
+    fn is_called(&self, place: &Place, name: &[u8]) -> bool {
+        // Most names are told from each other by their length.
+        place.name.len() == name.len() && self.part(place.name).eq_ignore_ascii_case(name)
     }
 
     /// The first of this name.
     pub fn get(&self, name: &HeaderName) -> Option<HeaderField<'_>> {
-        self.iter().find(|field| field.is(name))
+        let name = name.as_str().as_bytes();
+        let place = self
+            .places
+            .iter()
+            .find(|place| self.is_called(place, name))?;
+        Some(HeaderField {
+            fields: self,
+            place,
+        })
     }
 
-    /// The value of the only one of this name; nothing when there are several.
+    /// The only one of this name; nothing when there are several.
     pub fn only(&self, name: &HeaderName) -> Option<HeaderField<'_>> {
-        let mut fields = self.iter().filter(|field| field.is(name));
-        fields.next().filter(|_| fields.next().is_none())
+        let name = name.as_str().as_bytes();
+        let mut places = self
+            .places
+            .iter()
+            .filter(|place| self.is_called(place, name));
+        let place = places.next().filter(|_| places.next().is_none())?;
+        Some(HeaderField {
+            fields: self,
+            place,
+        })
     }
 
     /// Whether there is one of this name.
@@ -141,7 +176,9 @@ impl HeaderFields {
 
     /// Takes out all of this name.
     pub fn remove(&mut self, name: &HeaderName) {
-        self.retain(|field| !field.is(name));
+        if self.has(name) {
+            self.retain(|field| !field.is(name));
+        }
     }
 
     /// Adds one at the end. Seldom: all others are copied.
@@ -256,7 +293,7 @@ impl<'a> HeaderField<'a> {
 
     /// Whether it has this name, in any case.
     pub fn is(&self, name: &HeaderName) -> bool {
-        self.name().eq_ignore_ascii_case(name.as_str().as_bytes())
+        self.fields.is_called(self.place, name.as_str().as_bytes())
     }
 
     /// The value as text, where it is visible ASCII.

@@ -42,9 +42,8 @@ pub fn remove(headers: &mut HeaderMap) {
 
 /// Whether a header of this name is always of one connection.
 pub fn is_hop_by_hop(name: &[u8]) -> bool {
-    // Most names are told to be none by their first letter.
-    let first = name.first().map(u8::to_ascii_lowercase);
-    matches!(first, Some(b'c' | b'k' | b'p' | b't' | b'u')) && is_one_of(name, &HOP_BY_HOP)
+    // Most names are told to be none by their length.
+    matches!(name.len(), 2 | 7 | 10 | 16..=19) && is_one_of(name, &HOP_BY_HOP)
 }
 
 /// Whether the name is one of these, in any case.
@@ -105,6 +104,15 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
+
+    #[test]
+    fn every_name_that_is_of_one_connection_is_known_in_any_case() {
+        for name in &HOP_BY_HOP {
+            assert!(is_hop_by_hop(name.as_str().as_bytes()), "{name}");
+            assert!(is_hop_by_hop(name.as_str().to_ascii_uppercase().as_bytes()));
+        }
+        assert!(!is_hop_by_hop(b"connections") && !is_hop_by_hop(b""));
+    }
 
     #[test]
     fn what_a_connection_header_lists_goes_no_further_but_host_and_length_stay() {

@@ -80,7 +80,7 @@ impl TokenClaim {
 fn take_bearer(fields: &mut HeaderFields) -> Result<TokenClaim, AmbiguousToken> {
     let mut count = 0;
     let mut token = None;
-    for field in fields.iter().filter(|field| field.is(&AUTHORIZATION)) {
+    for field in fields.all(&AUTHORIZATION) {
         count += 1;
         token = token.or_else(|| bearer_token(field.value()));
     }
