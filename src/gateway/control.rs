@@ -13,6 +13,17 @@ use crate::domain::limits;
 #[error("too much is under way already")]
 pub struct Busy;
 
+/// Why there is no outcome of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoOutcome {
+    /// It was not started.
+    #[error(transparent)]
+    Busy(#[from] Busy),
+    /// It ended without one: a bug.
+    #[error("the task ended without an outcome")]
+    Lost,
+}
+
 /// Starts work on the control thread. A cheap handle.
 #[derive(Clone, Debug)]
 pub struct Control {

@@ -21,7 +21,7 @@ use crate::domain::limits;
 use crate::domain::secret::LoginCode;
 use crate::domain::session::{Holder, Lifetimes, Session};
 use crate::domain::token::{SessionToken, TokenDigest};
-use crate::gateway::control::{Busy, Control};
+use crate::gateway::control::{Busy, Control, NoOutcome};
 use crate::gateway::hook::{Hook, HookData};
 use crate::gateway::{App, Settings};
 use crate::store::{Login, Store};
@@ -62,17 +62,6 @@ impl LoginError {
 
 /// What became of a code.
 pub type Outcome = Result<Arc<LoggedIn>, LoginError>;
-
-/// Why there is no outcome.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NoOutcome {
-    /// Too many logins at once.
-    #[error(transparent)]
-    Busy(#[from] Busy),
-    /// The task that redeemed the code ended without one: a bug.
-    #[error("the login task ended without an outcome")]
-    Lost,
-}
 
 /// Where login codes are redeemed. A cheap handle, the same for all workers.
 #[derive(Clone, Debug)]

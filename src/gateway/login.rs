@@ -16,7 +16,8 @@ use crate::domain::limits;
 use crate::domain::peer::Address;
 use crate::domain::referer::Referer;
 use crate::domain::secret::LoginCode;
-use crate::gateway::desk::{Brought, LoggedIn, LoginError, NoOutcome, Outcome};
+use crate::gateway::control::NoOutcome;
+use crate::gateway::desk::{Brought, LoggedIn, LoginError, Outcome};
 use crate::gateway::fields::{Field, Fields, encoding};
 use crate::gateway::hook::{Hook, HookData};
 use crate::gateway::refusal::{Budget, Refusal, UnknownApp};
@@ -195,13 +196,4 @@ fn referer(headers: &HeaderMap) -> Option<AppId> {
     Referer::parse(referer)
         .ok()
         .map(|referer| referer.app().clone())
-}
-
-impl From<NoOutcome> for Refusal {
-    fn from(why: NoOutcome) -> Self {
-        match why {
-            NoOutcome::Busy(_) => Self::Overloaded,
-            NoOutcome::Lost => Self::Internal,
-        }
-    }
 }

@@ -11,7 +11,7 @@ use http::{HeaderValue, Response, StatusCode};
 use crate::domain::id::AppId;
 use crate::domain::identity::Unclean;
 use crate::gateway::budgets::UsedUp;
-use crate::gateway::control::Busy;
+use crate::gateway::control::{Busy, NoOutcome};
 use crate::gateway::problems::{self, Action, Kind};
 use crate::gateway::push::Unproven;
 use crate::gateway::route::Ambiguous;
@@ -290,6 +290,15 @@ impl From<BodyFault> for Refusal {
 impl From<Busy> for Refusal {
     fn from(_busy: Busy) -> Self {
         Self::Overloaded
+    }
+}
+
+impl From<NoOutcome> for Refusal {
+    fn from(why: NoOutcome) -> Self {
+        match why {
+            NoOutcome::Busy(_) => Self::Overloaded,
+            NoOutcome::Lost => Self::Internal,
+        }
     }
 }
 
