@@ -33,7 +33,7 @@ use crate::domain::clock::Clock;
 use crate::gateway::control::Control;
 use crate::gateway::desk::Desk;
 use crate::gateway::push::Inbox;
-use crate::gateway::{App, Budgets, Gateway, Shared};
+use crate::gateway::{App, Budgets, Gateway, Inquiries, Shared};
 use crate::server::capacity::Capacity;
 use crate::server::crew::{Crew, Seat};
 use crate::server::inherited::Inherited;
@@ -252,8 +252,8 @@ fn share(
     let control = Control::new(control.handle().clone());
     let upstreams = config.upstreams.iter().cloned();
     Arc::new(Shared {
-        keepers,
         settings: ArcSwap::from_pointee(config.gateway.clone()),
+        inquiries: Inquiries::new(control.clone(), wechat.clone(), keepers),
         desk: Desk::new(control, wechat, store.clone(), clock.clone()),
         store,
         budgets: Budgets::default(),

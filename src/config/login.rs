@@ -1,4 +1,4 @@
-//! `[login]` and `[decrypt]`: what the gate's own routes do.
+//! `[login]`, `[decrypt]` and `[phone]`: what the gate's own routes do.
 
 use std::time::Duration;
 
@@ -53,7 +53,7 @@ pub(super) fn read_decrypt<'a>(table: &Key<'a>, app_paths: &mut AppPaths<'a>) ->
     }
 }
 
-/// Reads `deliver` and `deliver_to`, which mean the same for everything that is delivered.
+/// Reads `[phone]`: `deliver` and `deliver_to`, which mean the same for everything that is delivered.
 pub(super) fn read_deliver<'a>(table: &Key<'a>, app_paths: &mut AppPaths<'a>) -> Deliver {
     let to_app_server = table
         .key("deliver")

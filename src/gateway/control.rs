@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::domain::limits;
 
@@ -36,7 +36,7 @@ impl Control {
     pub fn new(runtime: Handle) -> Self {
         Self {
             runtime,
-            places: Arc::new(Semaphore::new(limits::MAX_LOGINS_IN_FLIGHT)),
+            places: Arc::new(Semaphore::new(limits::MAX_TASKS_IN_FLIGHT)),
         }
     }
 
@@ -49,6 +49,19 @@ impl Control {
             runtime: self.runtime.clone(),
             permit,
         })
+    }
+
+    /// Has a task run there and waits for what becomes of it. Who stops waiting does not stop it.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, NoOutcome> {
+        let (outcome, landed) = oneshot::channel();
+        self.place()?.start(async move {
+            // Nobody may be waiting any more.
+            drop(outcome.send(task.await));
+        });
+        landed.await.map_err(|_dropped| NoOutcome::Lost)
     }
 }
 

@@ -17,9 +17,11 @@ mod forward;
 mod hook;
 mod ids;
 mod in_flight;
+mod inquiry;
 mod language;
 mod login;
 mod originate;
+mod phone;
 pub mod problems;
 pub mod push;
 mod refusal;
@@ -29,10 +31,12 @@ mod session;
 mod settings;
 mod texts;
 mod voice;
+mod wechat_failure;
 
 pub use budgets::{Budgets, Rates};
 pub use envelope::Envelope;
 pub use fields::{Field, FieldNames};
+pub use inquiry::Inquiries;
 pub use language::Language;
 pub use settings::{App, AppHints, Decrypt, Deliver, Errors, Login, Session, Settings};
 
@@ -61,7 +65,6 @@ use crate::server::connection::Handler;
 use crate::store::Store;
 use crate::telemetry::access::Ring;
 use crate::upstream::{self, Exchange};
-use crate::wechat::access_token::Keepers;
 
 /// What all workers share.
 #[derive(Debug)]
@@ -74,8 +77,8 @@ pub struct Shared {
     pub desk: Desk,
     /// What clients have used up of `[limits]`.
     pub budgets: Budgets,
-    /// The access tokens of the apps. None is asked for before somebody needs it.
-    pub keepers: Keepers,
+    /// Where WeChat is asked about users who are logged in.
+    pub inquiries: Inquiries,
     /// Which pushes were taken already.
     pub pushes: Inbox,
     /// The time of day.
@@ -195,6 +198,7 @@ impl Gateway {
             Endpoint::Decrypt => return self.decrypt(visit, request, presented).await,
             Endpoint::Login => self.login(visit, request, presented).await,
             Endpoint::Logout => self.logout(visit, &request, presented),
+            Endpoint::Phone => return self.phone(visit, request, presented).await,
             Endpoint::Push => self.push(visit, request, presented).await,
             Endpoint::Session => self.session(visit, &request, presented),
         };

@@ -3,6 +3,7 @@
 
 use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_LANGUAGE, RETRY_AFTER, VARY, WWW_AUTHENTICATE};
@@ -12,17 +13,20 @@ use crate::domain::id::AppId;
 use crate::domain::identity::Unclean;
 use crate::gateway::budgets::UsedUp;
 use crate::gateway::control::{Busy, NoOutcome};
+use crate::gateway::phone::BadCode;
 use crate::gateway::problems::{self, Action, Kind};
 use crate::gateway::push::Unproven;
 use crate::gateway::route::Ambiguous;
 use crate::gateway::texts::{self, Text};
 use crate::gateway::voice::Voice;
+use crate::gateway::wechat_failure;
 use crate::server::body::BodyFault;
 use crate::server::problem::Problem;
 use crate::telemetry::access::Flag;
 use crate::telemetry::event;
 use crate::upstream;
 use crate::wechat::error::RedeemError;
+use crate::wechat::open_api::OpenApiError;
 
 /// Seconds after which trying again makes sense when something was too busy.
 const RETRY_SOON: u64 = 2;
@@ -40,15 +44,30 @@ pub(in crate::gateway) enum Refusal {
     DecryptFailed,
     HeadersTooLarge,
     Internal,
-    Login { error: Arc<RedeemError>, app: AppId },
+    Login {
+        error: Arc<RedeemError>,
+        app: AppId,
+    },
     LoginRefused,
-    MethodNotAllowed { allowed: &'static str },
+    MethodNotAllowed {
+        allowed: &'static str,
+    },
     NotFound,
     NotJson,
     Overloaded,
-    RateLimited { budget: Budget, retry_after: u64 },
+    RateLimited {
+        budget: Budget,
+        retry_after: u64,
+    },
+    PhoneCode {
+        why: Box<BadCode>,
+        app: AppId,
+    },
     PushNotTaken(Option<StatusCode>),
-    PushRefused { why: Unproven, app: AppId },
+    PushRefused {
+        why: Unproven,
+        app: AppId,
+    },
     SessionExpired,
     SessionRequired,
     Unclean(Unclean),
@@ -56,6 +75,10 @@ pub(in crate::gateway) enum Refusal {
     UnsupportedMediaType,
     Upstream(upstream::Error),
     UriTooLong(usize),
+    WeChat {
+        error: Box<OpenApiError>,
+        app: AppId,
+    },
 }
 
 /// Which of `[limits]` is used up.
@@ -63,6 +86,7 @@ pub(in crate::gateway) enum Refusal {
 pub(in crate::gateway) enum Budget {
     DecryptFailures,
     LoginsOfApp,
+    PhoneCodes,
     RefusedLogins,
 }
 
@@ -103,6 +127,7 @@ impl Refusal {
             Self::NotFound => problems::NOT_FOUND,
             Self::Overloaded => problems::OVERLOADED,
             Self::RateLimited { .. } => problems::RATE_LIMITED,
+            Self::PhoneCode { .. } => problems::PHONE_CODE_INVALID,
             Self::PushNotTaken(_) => problems::UPSTREAM_FAILED,
             Self::PushRefused { .. } => problems::PUSH_REFUSED,
             Self::SessionExpired => problems::SESSION_EXPIRED,
@@ -111,6 +136,7 @@ impl Refusal {
             Self::NotJson | Self::UnsupportedMediaType => problems::UNSUPPORTED_MEDIA_TYPE,
             Self::Upstream(error) => upstream_kind(error),
             Self::UriTooLong(_) => problems::URI_TOO_LONG,
+            Self::WeChat { error, .. } => wechat_failure::kind(error),
         }
     }
 
@@ -163,10 +189,8 @@ impl Refusal {
         if let Self::RateLimited { retry_after, .. } = self {
             return Some(*retry_after);
         }
-        if let Self::Login { error, .. } = self
-            && let RedeemError::Paused { retry_after } = **error
-        {
-            let begun = retry_after.as_millis().div_ceil(1000).max(1);
+        if let Some(pause) = self.pause() {
+            let begun = pause.as_millis().div_ceil(1000).max(1);
             return Some(u64::try_from(begun).unwrap_or(u64::MAX));
         }
         match self.kind() {
@@ -175,6 +199,18 @@ impl Refusal {
                 action: Action::Retry,
                 ..
             } => Some(RETRY_SOON),
+            _ => None,
+        }
+    }
+
+    /// For how long WeChat is not asked, if that is why.
+    fn pause(&self) -> Option<Duration> {
+        match self {
+            Self::Login { error, .. } => match **error {
+                RedeemError::Paused { retry_after } => Some(retry_after),
+                _ => None,
+            },
+            Self::WeChat { error, .. } => wechat_failure::pause(error),
             _ => None,
         }
     }
@@ -203,6 +239,7 @@ impl Refusal {
                 tracing::warn!(message = event::UPSTREAM_FAILED, %error, cause, request_id);
             }
             Self::Login { error, app } => log_login(error, app, request_id),
+            Self::PhoneCode { why, app } => log_phone_code(why, app, request_id),
             Self::PushNotTaken(status) => {
                 let status = status.map(|status| status.as_u16());
                 tracing::warn!(message = event::PUSH_NOT_TAKEN, status, request_id);
@@ -211,6 +248,7 @@ impl Refusal {
                 tracing::info!(message = event::PUSH_REFUSED, %why, appid = %app, request_id);
             }
             Self::Internal => tracing::error!(message = event::INTERNAL, request_id),
+            Self::WeChat { error, app } => wechat_failure::log(error, app, request_id),
             _ => {}
         }
     }
@@ -252,6 +290,14 @@ fn log_login(error: &RedeemError, app: &AppId, request_id: &str) {
             tracing::warn!(message = event::WECHAT_FAILED, %error, cause, errcode, rid, appid = %app, request_id);
         }
     }
+}
+
+fn log_phone_code(why: &BadCode, app: &AppId, request_id: &str) {
+    let rid = match why {
+        BadCode::Refused(refused) => refused.rid.as_deref(),
+        BadCode::Age(_) => None,
+    };
+    tracing::info!(message = event::PHONE_CODE_REFUSED, %why, rid, appid = %app, request_id);
 }
 
 fn upstream_kind(error: &upstream::Error) -> Kind {
@@ -310,7 +356,7 @@ impl From<http::method::InvalidMethod> for Refusal {
 
 /// Everything behind an error, from the nearest cause to the last: the last is what helps, such as
 /// "connection refused".
-fn causes(error: &dyn Error) -> Option<String> {
+pub(in crate::gateway) fn causes(error: &dyn Error) -> Option<String> {
     let causes = std::iter::successors(error.source(), |&cause| cause.source());
     let told: Vec<_> = causes.map(ToString::to_string).collect();
     (!told.is_empty()).then(|| told.join(": "))

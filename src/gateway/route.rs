@@ -16,6 +16,8 @@ pub enum Endpoint {
     Login,
     /// `POST {paths.logout}`
     Logout,
+    /// `POST {paths.phone}`
+    Phone,
     /// `GET` and `POST {paths.push}`, for WeChat
     Push,
     /// `GET` and `DELETE {paths.session}`
@@ -29,6 +31,7 @@ impl Endpoint {
             Self::Decrypt => "decrypt",
             Self::Login => "login",
             Self::Logout => "logout",
+            Self::Phone => "phone",
             Self::Push => "push",
             Self::Session => "session",
         }

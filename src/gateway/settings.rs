@@ -37,6 +37,8 @@ pub struct Settings {
     pub login: Login,
     /// `[decrypt]`.
     pub decrypt: Decrypt,
+    /// `[phone]`: who gets phone numbers.
+    pub phone: Deliver,
     /// `[push]`, where any app has pushes.
     pub push: Option<Push>,
     /// `[session]`.

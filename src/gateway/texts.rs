@@ -8,11 +8,14 @@ use crate::domain::identity::Unclean;
 use crate::domain::readings::Unreadable;
 use crate::domain::websocket::BadHandshake;
 use crate::gateway::language::Language;
+use crate::gateway::problems;
 use crate::gateway::refusal::{Budget, Refusal, UnknownApp};
 use crate::gateway::route::Ambiguous;
+use crate::gateway::wechat_failure;
 use crate::server::body::BodyFault;
 use crate::upstream;
 use crate::wechat::error::RedeemError;
+use crate::wechat::open_api::OpenApiError;
 
 /// A text that is always the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +83,26 @@ pub(in crate::gateway) const OVERRIDE_MALFORMED: Text = Text::new(
     "the method override header has no method in it",
     "方法覆盖请求头（如 X-HTTP-Method-Override）里不是有效的请求方法，请改正或去掉它",
 );
+pub(in crate::gateway) const PHONE_CODE_MALFORMED: Text = Text::new(
+    "the field code is not a code of the phone button",
+    "字段 code 不是手机号按钮返回的 code，请原样发送 bindgetphonenumber 事件的 e.detail.code",
+);
+pub(in crate::gateway) const PHONE_CODE_MISSING: Text = Text::new(
+    "send the code of the phone button (e.detail.code of bindgetphonenumber) as the field code",
+    "请把手机号按钮 bindgetphonenumber 事件的 e.detail.code 作为字段 code（字符串）发送",
+);
 
+const DECRYPT_FAILED: Text = Text::new(
+    "the data could not be decrypted; call wx.login, log in, and obtain the data from \
+     WeChat again; do not send the same data again",
+    "数据无法解密；请先调用 wx.login 并重新登录，再重新向微信获取数据；不要重发同一份数据",
+);
+const PHONE_CODE_INVALID: Text = Text::new(
+    "this code of the phone button is not good: it works once, for five minutes, for the user \
+     of this session, and is not the code of wx.login; let the user tap the button again",
+    "手机号按钮的 code 无效：有效期 5 分钟，只能使用一次，且须属于当前登录的用户，\
+     也不能用 wx.login 的 code 代替；请让用户重新点击按钮",
+);
 const SESSION_EXPIRED: Text = Text::new(
     "the session is unknown, has ended or has run out; call wx.login, log in, and retry once with \
      the new token in Authorization: Bearer",
@@ -106,11 +128,7 @@ pub(in crate::gateway) fn detail(refusal: &Refusal, language: Language) -> Cow<'
             format!("the body may have at most {max} bytes; send less, or in parts"),
             format!("请求体最多 {max} 字节，请压缩或分次发送"),
         ),
-        Refusal::DecryptFailed => fixed(
-            "the data could not be decrypted; call wx.login, log in, and obtain the data from \
-             WeChat again; do not send the same data again",
-            "数据无法解密；请先调用 wx.login 并重新登录，再重新向微信获取数据；不要重发同一份数据",
-        ),
+        Refusal::DecryptFailed => DECRYPT_FAILED.told(language),
         Refusal::HeadersTooLarge => fixed(
             "the request head is larger than allowed; send fewer or shorter headers, most often it is \
              the cookies",
@@ -141,6 +159,7 @@ pub(in crate::gateway) fn detail(refusal: &Refusal, language: Language) -> Cow<'
             "send application/json, in UTF-8 and without content coding",
             "请求体须为 UTF-8 编码且未压缩的 JSON；请把 Content-Type 设为 application/json",
         ),
+        Refusal::PhoneCode { .. } => PHONE_CODE_INVALID.told(language),
         Refusal::PushNotTaken(_) => fixed(
             "the app server did not take the message",
             "业务服务没有接收该消息",
@@ -164,6 +183,7 @@ pub(in crate::gateway) fn detail(refusal: &Refusal, language: Language) -> Cow<'
             format!("the target may have at most {max} bytes; send data in the body"),
             format!("请求地址（含查询参数）最多 {max} 字节，请把数据放进请求体"),
         ),
+        Refusal::WeChat { error, .. } => wechat(error).told(language),
     }
 }
 
@@ -241,6 +261,36 @@ fn login(error: &RedeemError, app: &AppId, language: Language) -> Cow<'static, s
     }
 }
 
+/// Of a call that was no login.
+fn wechat(error: &OpenApiError) -> Text {
+    match wechat_failure::kind(error) {
+        _ if wechat_failure::pause(error).is_some() => Text::new(
+            "WeChat has not answered for a while and is not asked for a moment; wait as long as \
+             Retry-After says, then try again",
+            "微信接口暂时没有响应，网关正在等待其恢复；请等待 Retry-After 所示的秒数后再试",
+        ),
+        problems::OVERLOADED => Text::new(
+            "too many calls to WeChat at once; try again shortly",
+            "同时调用微信接口的请求过多，请稍后重试",
+        ),
+        problems::RATE_LIMITED => Text::new(
+            "WeChat allows only so many of these calls a minute; wait as long as Retry-After says, then \
+             obtain the data from WeChat again",
+            "微信限制每分钟的调用次数；请等待 Retry-After 所示的秒数，再向微信重新获取数据",
+        ),
+        problems::WECHAT_MISCONFIGURED => Text::new(
+            "WeChat refuses this gate's configuration; its operator finds the reason in the log",
+            "微信拒绝了网关的配置（如 AppSecret、IP 白名单或接口权限）；小程序端无需处理，\
+             请运维查看网关日志",
+        ),
+        _ => Text::new(
+            "no usable answer from WeChat; try again shortly; a code of the phone button may be used up, \
+             so let the user tap it again",
+            "微信没有给出可用的答复，请稍后重试；手机号按钮的 code 可能已被用掉，请让用户重新点击按钮",
+        ),
+    }
+}
+
 fn used_up(budget: Budget) -> Text {
     match budget {
         Budget::DecryptFailures => Text::new(
@@ -252,6 +302,11 @@ fn used_up(budget: Budget) -> Text {
             "this mini program has more logins than its gate is set to allow; wait, then log in with \
              a new code",
             "该小程序的登录次数超过网关设定的上限；请稍后用新的 code 登录",
+        ),
+        Budget::PhoneCodes => Text::new(
+            "too many phone codes of this session were not good, or too much of its data could not be \
+             decrypted; wait, then let the user tap the button again",
+            "该会话的手机号 code 无效或解密失败次数过多；请稍后让用户重新点击按钮",
         ),
         Budget::RefusedLogins => Text::new(
             "WeChat refused too many login codes from this address; wait, then log in with a new code",
@@ -340,8 +395,12 @@ fn app_server(error: &upstream::Error, language: Language) -> Cow<'static, str> 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use super::*;
+    use crate::gateway::phone::BadCode;
+    use crate::wechat::errcode::Errcode;
+    use crate::wechat::error::{CallError, Refused};
 
     fn limited(budget: Budget) -> Refusal {
         Refusal::RateLimited {
@@ -378,6 +437,8 @@ mod tests {
             &OPEN_DATA_FORGED,
             &NOT_AN_OBJECT,
             &OVERRIDE_MALFORMED,
+            &PHONE_CODE_MALFORMED,
+            &PHONE_CODE_MISSING,
         ] {
             check(&Refusal::BadRequest(wrong));
         }
@@ -411,6 +472,7 @@ mod tests {
             Refusal::NotJson,
             limited(Budget::DecryptFailures),
             limited(Budget::LoginsOfApp),
+            limited(Budget::PhoneCodes),
             limited(Budget::RefusedLogins),
             Refusal::SessionExpired,
             Refusal::SessionRequired,
@@ -427,6 +489,33 @@ mod tests {
             Refusal::UriTooLong(1),
         ] {
             check(&refusal);
+        }
+    }
+
+    #[test]
+    fn what_wechat_said_of_a_phone_code_is_told_in_both_languages() {
+        let app = AppId::parse("wx0123456789abcdef").unwrap();
+        let refused = |errcode| Refused {
+            errcode: Errcode::from_number(errcode),
+            rid: None,
+            seen_ip: None,
+        };
+        check(&Refusal::PhoneCode {
+            why: Box::new(BadCode::Refused(refused(40_029))),
+            app: app.clone(),
+        });
+        let paused = CallError::Paused {
+            retry_after: Duration::from_secs(5),
+        };
+        for error in [
+            refused(40_125).into(),
+            refused(45_011).into(),
+            refused(-1).into(),
+            CallError::TooManyCalls.into(),
+            paused.into(),
+        ] {
+            let (error, app) = (Box::<OpenApiError>::new(error), app.clone());
+            check(&Refusal::WeChat { error, app });
         }
     }
 

@@ -48,6 +48,8 @@ pub const NO_TRUSTED_PROXY: &str = "closed a connection from outside trusted_pro
 pub const NOT_TLS: &str = "not tls";
 /// A connection did not become an encrypted one.
 pub const TLS_HANDSHAKE_FAILED: &str = "tls handshake failed";
+/// A code of the phone button came to nothing; says why, which no client is told.
+pub const PHONE_CODE_REFUSED: &str = "phone code refused";
 /// A push came that nothing shows to be from WeChat; says why, which its sender is not told.
 pub const PUSH_REFUSED: &str = "push refused";
 /// The app server did not take a push; WeChat will repeat it.

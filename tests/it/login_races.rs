@@ -197,7 +197,7 @@ fn redeem_at_a_full_desk(answer: &mpsc::Sender<Option<NoOutcome>>) {
     let config = wxgate::config::parse(&text, std::path::Path::new("test.toml"), []);
     let config = config.unwrap().config;
     let control = Control::new(runtime.handle().clone());
-    for _ in 0..limits::MAX_LOGINS_IN_FLIGHT {
+    for _ in 0..limits::MAX_TASKS_IN_FLIGHT {
         control.place().unwrap().start(std::future::pending());
     }
     let client = Client::new(&config.wechat).unwrap();

@@ -36,6 +36,7 @@ mod login_races;
 mod login_wechat;
 mod memory;
 mod paths;
+mod phone;
 mod pool;
 mod process;
 mod proxies;

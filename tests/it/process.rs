@@ -261,6 +261,11 @@ async fn routes_are_explained_by_what_decides_on_them() {
             "/wx/login",
             "decision  answered by the gate itself (login)",
         ),
+        (
+            "POST",
+            "/wx/phone",
+            "decision  answered by the gate itself (phone)",
+        ),
     ] {
         let explain = ["routes", "explain", method, target, "-c", &path];
         let (code, said) = Program::run(&explain).await;

@@ -84,6 +84,12 @@ fn a_path_that_belongs_to_the_gate_is_one_plain_path() {
                 .to_owned(),
         ),
         (
+            "[phone]\ndeliver = \"upstream\"\ndeliver_to = \"/wx/login/\"",
+            "3: phone.deliver_to: differs from the gate's own route /wx/login in letter case or a \
+             slash at the end alone, expected the same path or another one"
+                .to_owned(),
+        ),
+        (
             "[decrypt]\ndeliver = \"server\"",
             "2: decrypt.deliver: is \"server\", expected one of \"client\", \"upstream\"".to_owned(),
         ),

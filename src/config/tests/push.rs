@@ -62,14 +62,14 @@ fn everything_can_be_said() {
     let push = config.push.unwrap();
     assert_eq!(push.ack, Ack::Immediate);
     assert_eq!(push.dedupe_window, Duration::from_hours(1));
-    assert_eq!(config.routes.endpoints[4].0.as_str(), "/from/*/wechat");
+    assert_eq!(config.routes.endpoints[5].0.as_str(), "/from/*/wechat");
 }
 
 #[test]
 fn without_an_app_that_has_pushes_there_is_no_route() {
     let config = shortest_with(FORWARD).gateway;
     assert!(config.push.is_none());
-    assert_eq!(config.routes.endpoints.len(), 4);
+    assert_eq!(config.routes.endpoints.len(), 5);
 }
 
 #[test]
