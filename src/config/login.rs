@@ -49,6 +49,7 @@ pub(super) fn read_decrypt<'a>(table: &Key<'a>, app_paths: &mut AppPaths<'a>) ->
     Decrypt {
         max_age: table.key("max_age").duration_or_off(Some(MAX_AGE)),
         key_grace: grace.duration_or_off(Some(KEY_GRACE)).unwrap_or_default(),
+        authenticate_phone: table.key("authenticate_phone").flag(false),
         deliver: read_deliver(table, app_paths),
     }
 }

@@ -7,7 +7,6 @@ const PLANNED: &[&str] = &[
     "admin.token_env",
     "admin.token_file",
     "cors",
-    "decrypt.authenticate_phone",
     "identity.hmac",
     "identity.jwt",
     "paths.auth",

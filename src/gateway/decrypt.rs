@@ -20,7 +20,7 @@ use crate::gateway::body::AnswerBody;
 use crate::gateway::fields::{Field, Fields, encoding};
 use crate::gateway::refusal::{Budget, Refusal};
 use crate::gateway::reply::require_post;
-use crate::gateway::{Gateway, Visit, texts};
+use crate::gateway::{Decrypt, Gateway, Visit, texts};
 use crate::server::body::RequestBody;
 use crate::telemetry::event;
 
@@ -56,26 +56,66 @@ impl Gateway {
             tracing::debug!(message = event::CLIENT_HOLDS_SESSION_KEY, appid);
         }
         let sealed = Sealed::read(&fields)?;
-        let opened = self.open(visit, &live, &sealed)?;
+        let opened = self.open(visit, &live, &sealed).await?;
         self.hand_over(visit, recipient, live, opened).await
     }
 
-    /// Tries all of the user's keys, newest first, each in full; gives what the first that fits
-    /// opens.
-    pub(in crate::gateway) fn open(
+    /// Opens data within what the session may use up, and looks whether it is what it seems to be.
+    /// A WeChat that cannot be asked about that is no failure of the client's.
+    pub(in crate::gateway) async fn open(
         &self,
         visit: &Visit<'_>,
         live: &Live,
         sealed: &Sealed<'_>,
     ) -> Result<String, Refusal> {
-        let holder = live.holder();
-        let settings = &visit.settings.decrypt;
-        let now = self.shared.clock.now();
         let (budgets, session) = (&self.shared.budgets, live.session().digest());
         let rate = visit.settings.rates.decrypt_failures_per_session;
         budgets
-            .decrypt(session, rate, now)
+            .decrypt(session, rate, self.shared.clock.now())
             .map_err(|used_up| Budget::DecryptFailures.refusal(used_up))?;
+        let opened = self.open_and_check(visit, live, sealed).await;
+        if !matches!(opened, Ok(Err(_))) {
+            budgets.decrypted(session, rate);
+        }
+        opened?.map_err(|why| {
+            let request_id = visit.entry.request_id().to_str().unwrap_or_default();
+            let appid = live.holder().app.as_str();
+            tracing::info!(message = event::DECRYPT_FAILED, why, appid, request_id);
+            Refusal::DecryptFailed
+        })
+    }
+
+    /// The data, or why it is not taken.
+    async fn open_and_check(
+        &self,
+        visit: &Visit<'_>,
+        live: &Live,
+        sealed: &Sealed<'_>,
+    ) -> Result<Result<String, &'static str>, Refusal> {
+        let settings = &visit.settings.decrypt;
+        let text = match self.try_keys(settings, live, sealed) {
+            Ok(text) => text,
+            Err(why) => return Ok(Err(why)),
+        };
+        if settings.authenticate_phone {
+            let looked = self.authenticate_phone(live, sealed.encrypted_data, &text);
+            if let Err(why) = looked.await? {
+                return Ok(Err(why));
+            }
+        }
+        Ok(Ok(text))
+    }
+
+    /// Tries all of the user's keys, newest first, each in full; gives what the first that fits
+    /// opens.
+    fn try_keys(
+        &self,
+        settings: &Decrypt,
+        live: &Live,
+        sealed: &Sealed<'_>,
+    ) -> Result<String, &'static str> {
+        let holder = live.holder();
+        let now = self.shared.clock.now();
         let user = UserKey::new(&holder.app, &holder.openid);
         let expected = Expected {
             app: &holder.app,
@@ -83,23 +123,14 @@ impl Gateway {
             now,
             max_age: settings.max_age,
         };
-        let mut opened = None;
-        let mut why = "no session key is known";
+        let mut opened = Err("no session key is known");
         for key in self.shared.store.keys(&user, now, settings.key_grace) {
-            match (sealed.open_with(&key, &expected), &opened) {
-                (Ok(text), None) => opened = Some(text),
-                (Err(error), _) => why = error,
-                (Ok(_), Some(_)) => {}
+            let tried = sealed.open_with(&key, &expected);
+            if opened.is_err() {
+                opened = tried;
             }
         }
-        if opened.is_none() {
-            let request_id = visit.entry.request_id().to_str().unwrap_or_default();
-            let appid = holder.app.as_str();
-            tracing::info!(message = event::DECRYPT_FAILED, why, appid, request_id);
-        }
-        let opened = opened.ok_or(Refusal::DecryptFailed)?;
-        budgets.decrypted(session, rate);
-        Ok(opened)
+        opened
     }
 }
 

@@ -57,7 +57,7 @@ impl Gateway {
         }
         let (request, body) = request.take_body();
         let body = body.read_all(limits::MAX_DECRYPT_BODY_BYTES).await?;
-        let request = match self.opened(visit, &live, &body)? {
+        let request = match self.opened(visit, &live, &body).await? {
             Some(opened) => request.with_body(Full::new(opened)).without_digests(),
             None => request.with_body(Full::new(body)),
         };
@@ -70,7 +70,7 @@ impl Gateway {
     }
 
     /// The body with its data open; nothing when it has none.
-    fn opened(
+    async fn opened(
         &self,
         visit: &Visit<'_>,
         live: &Live,
@@ -98,11 +98,8 @@ impl Gateway {
         let (Ok(encrypted_data), Ok(iv)) = (text(encrypted_data), text(iv)) else {
             return Err(Refusal::BadRequest(&texts::IN_FLIGHT_FIELDS));
         };
-        let opened = self.open(
-            visit,
-            live,
-            &Sealed::without_signature(&encrypted_data, &iv),
-        )?;
+        let sealed = Sealed::without_signature(&encrypted_data, &iv);
+        let opened = self.open(visit, live, &sealed).await?;
         let opened = RawValue::from_string(opened).map_err(|_no_json| Refusal::Internal)?;
         fields.0.push((OPEN_DATA.to_owned(), &opened));
         let body = serde_json::to_vec(&fields).map_err(|_never| Refusal::Internal)?;

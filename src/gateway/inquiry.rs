@@ -2,13 +2,27 @@
 //! the connections to WeChat are; each question in a place of its own, and none longer than a call
 //! to WeChat may take. Knows nothing of what is done with the answers.
 
+use std::time::Duration;
+
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache;
+use sha2::{Digest as _, Sha256};
+
 use crate::domain::id::AppId;
 use crate::domain::secret::PhoneCode;
 use crate::domain::session::Holder;
 use crate::gateway::control::{Control, NoOutcome};
 use crate::wechat::access_token::{Keeper, Keepers};
 use crate::wechat::client::Client;
+use crate::wechat::open_api::OpenApiError;
 use crate::wechat::phone::{Phone, PhoneError};
+use crate::wechat::session_key::Authenticity;
+
+/// Data of which it is remembered that WeChat encrypted it, per gate: a megabyte or two.
+const MAX_AUTHENTIC: u64 = 16_384;
+
+/// For how long. It stays true, but fresh data is hardly sent for longer than that.
+const AUTHENTIC_FOR: Duration = Duration::from_hours(1);
 
 /// Where WeChat is asked. A cheap handle, the same for all workers.
 #[derive(Clone, Debug)]
@@ -16,6 +30,24 @@ pub struct Inquiries {
     control: Control,
     wechat: Client,
     keepers: Keepers,
+    /// Data that WeChat encrypted.
+    authentic: Cache<DataDigest, Authenticity>,
+}
+
+/// The hash of data of one mini program: a key for maps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct DataDigest([u8; 32]);
+
+impl DataDigest {
+    fn of(app: &AppId, encrypted_data: &str) -> Self {
+        let app = app.as_str();
+        let mut sha256 = Sha256::new();
+        // Its length goes first, so that no other app and data are hashed as the same bytes.
+        sha256.update(app.len().to_be_bytes());
+        sha256.update(app);
+        sha256.update(encrypted_data);
+        Self(sha256.finalize().into())
+    }
 }
 
 impl Inquiries {
@@ -25,6 +57,11 @@ impl Inquiries {
             control,
             wechat,
             keepers,
+            authentic: Cache::builder()
+                .max_capacity(MAX_AUTHENTIC)
+                .eviction_policy(EvictionPolicy::lru())
+                .time_to_live(AUTHENTIC_FOR)
+                .build(),
         }
     }
 
@@ -39,6 +76,27 @@ impl Inquiries {
         let openid = holder.openid.clone();
         let asked = async move { wechat.phone_number(&keeper, &openid, &code).await };
         self.control.run(asked).await
+    }
+
+    /// Whether WeChat itself encrypted this `encryptedData` for this mini program. What it did is
+    /// remembered: who sends the same again and again costs one call.
+    pub(in crate::gateway) async fn is_encrypted_by_wechat(
+        &self,
+        app: &AppId,
+        encrypted_data: &str,
+    ) -> Result<Result<Authenticity, OpenApiError>, NoOutcome> {
+        let digest = DataDigest::of(app, encrypted_data);
+        if let Some(known) = self.authentic.get(&digest) {
+            return Ok(Ok(known));
+        }
+        let (wechat, keeper) = (self.wechat.clone(), self.keeper(app)?);
+        let encrypted_data = encrypted_data.to_owned();
+        let asked = async move { wechat.check_encrypted(&keeper, &encrypted_data).await };
+        let answered = self.control.run(asked).await?;
+        if let Ok(authentic @ Authenticity::Authentic { .. }) = answered {
+            self.authentic.insert(digest, authentic);
+        }
+        Ok(answered)
     }
 
     /// Every mini program that is configured has one.

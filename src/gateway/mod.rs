@@ -4,6 +4,7 @@
 //! accounts for a request; `Gateway::decide` is the path itself, from top to bottom.
 
 mod authenticate;
+mod authenticity;
 pub mod body;
 mod budgets;
 pub mod control;

@@ -109,6 +109,8 @@ pub struct Decrypt {
     pub max_age: Option<Duration>,
     /// How long a replaced session key is still tried.
     pub key_grace: Duration,
+    /// Whether a phone number must be one that WeChat itself encrypted.
+    pub authenticate_phone: bool,
     /// Who gets what was decrypted.
     pub deliver: Deliver,
 }

@@ -1,5 +1,6 @@
 //! `POST /wx/decrypt`: what opens, with which keys, and that every failure looks the same.
 
+mod authenticity;
 mod failures;
 
 use std::time::Duration;
