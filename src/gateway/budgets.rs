@@ -20,7 +20,8 @@ use crate::domain::rate::{Rate, Spent};
 use crate::domain::token::TokenDigest;
 use crate::telemetry::event;
 
-/// Addresses that are remembered, and sessions whose data could not be decrypted: some megabytes.
+/// Addresses that are remembered, and sessions whose data could not be decrypted: some megabytes for
+/// each use.
 const MAX_REMEMBERED: u64 = 65_536;
 
 /// How long what was used up is remembered at most, without new use. Longer rates are forgotten a
@@ -30,6 +31,10 @@ const REMEMBERED_FOR: Duration = Duration::from_hours(24);
 /// How long a login waits for others from its address, whose outcome decides whether it may be tried:
 /// a call to WeChat takes no longer, as a rule.
 const WAIT_FOR_OTHERS: Duration = Duration::from_secs(6);
+
+/// Between two looks at the key of one session: they are calls to WeChat, and a client can bring them
+/// about.
+const KEY_CHECK_EVERY: Duration = Duration::from_mins(1);
 
 /// The network of one subscriber, in bits of an IPv6 address (RFC 6177).
 const SUBSCRIBER_BITS: u32 = 64;
@@ -58,6 +63,7 @@ pub struct Budgets {
     addresses: Cache<IpAddr, Arc<Account>>,
     apps: Cache<AppId, Arc<Mutex<Spent>>>,
     sessions: Cache<TokenDigest, Arc<Mutex<Spent>>>,
+    key_checks: Cache<TokenDigest, Arc<Mutex<Spent>>>,
     warned: AtomicBool,
 }
 
@@ -82,6 +88,7 @@ impl Default for Budgets {
             addresses: bounded(),
             apps: bounded(),
             sessions: bounded(),
+            key_checks: bounded(),
             warned: AtomicBool::new(false),
         }
     }
@@ -181,6 +188,16 @@ impl Budgets {
         let Some(rate) = rate else { return Ok(()) };
         let spent = self.sessions.get_with(*session, Arc::default);
         take(&mut spent.lock(), rate, now)
+    }
+
+    /// Whether WeChat may be asked about the key of this session now: once within a while, however
+    /// much fails meanwhile.
+    pub(in crate::gateway) fn check_key(&self, session: &TokenDigest, now: Timestamp) -> bool {
+        let Some(rate) = Rate::new(1, KEY_CHECK_EVERY) else {
+            return false;
+        };
+        let spent = self.key_checks.get_with(*session, Arc::default);
+        take(&mut spent.lock(), rate, now).is_ok()
     }
 
     /// It was none.

@@ -40,6 +40,16 @@ impl Control {
         }
     }
 
+    /// To the same thread, with this many places of their own: for work that must take none from
+    /// what clients wait for.
+    #[must_use]
+    pub fn apart(&self, places: usize) -> Self {
+        Self {
+            runtime: self.runtime.clone(),
+            places: Arc::new(Semaphore::new(places)),
+        }
+    }
+
     /// A place there for one task.
     pub fn place(&self) -> Result<Place, Busy> {
         let permit = Arc::clone(&self.places)

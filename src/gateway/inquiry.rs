@@ -4,19 +4,24 @@
 
 use std::time::Duration;
 
+use http::HeaderValue;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use sha2::{Digest as _, Sha256};
 
 use crate::domain::id::AppId;
-use crate::domain::secret::PhoneCode;
+use crate::domain::secret::{PhoneCode, SessionKey};
 use crate::domain::session::Holder;
 use crate::gateway::control::{Control, NoOutcome};
+use crate::telemetry::event;
 use crate::wechat::access_token::{Keeper, Keepers};
 use crate::wechat::client::Client;
 use crate::wechat::open_api::OpenApiError;
 use crate::wechat::phone::{Phone, PhoneError};
-use crate::wechat::session_key::Authenticity;
+use crate::wechat::session_key::{Authenticity, KeyState};
+
+/// Looks at keys at once. They are for the log alone, and take no place from logins.
+const MAX_KEY_CHECKS: usize = 4;
 
 /// Data of which it is remembered that WeChat encrypted it, per gate: a megabyte or two.
 const MAX_AUTHENTIC: u64 = 16_384;
@@ -28,6 +33,8 @@ const AUTHENTIC_FOR: Duration = Duration::from_hours(1);
 #[derive(Clone, Debug)]
 pub struct Inquiries {
     control: Control,
+    /// For looks at keys.
+    aside: Control,
     wechat: Client,
     keepers: Keepers,
     /// Data that WeChat encrypted.
@@ -54,6 +61,7 @@ impl Inquiries {
     /// On the control thread.
     pub fn new(control: Control, wechat: Client, keepers: Keepers) -> Self {
         Self {
+            aside: control.apart(MAX_KEY_CHECKS),
             control,
             wechat,
             keepers,
@@ -99,8 +107,46 @@ impl Inquiries {
         Ok(answered)
     }
 
+    /// Finds out for the log whether a key that did not open something is the user's of this moment.
+    /// Returns at once, and does nothing when many such looks are under way.
+    pub(in crate::gateway) fn check_key(
+        &self,
+        holder: &Holder,
+        key: SessionKey,
+        request_id: &HeaderValue,
+    ) {
+        let (Ok(keeper), Ok(place)) = (self.keeper(&holder.app), self.aside.place()) else {
+            return;
+        };
+        let (wechat, holder, request_id) =
+            (self.wechat.clone(), holder.clone(), request_id.clone());
+        place.start(async move {
+            let checked = wechat.check_session(&keeper, &holder.openid, &key).await;
+            tell_key(&checked, &holder.app, &request_id);
+        });
+    }
+
     /// Every mini program that is configured has one.
     fn keeper(&self, app: &AppId) -> Result<Keeper, NoOutcome> {
         self.keepers.of(app).cloned().ok_or(NoOutcome::Lost)
     }
+}
+
+/// Writes down what a failed decryption was due to, as far as WeChat can say.
+fn tell_key(checked: &Result<KeyState, OpenApiError>, app: &AppId, request_id: &HeaderValue) {
+    let (key, means) = match checked {
+        Ok(KeyState::Stale) => (
+            "stale",
+            "wx.login was called meanwhile, or the user is on another phone: log in first, then \
+             obtain the data",
+        ),
+        Ok(KeyState::Current) => (
+            "current",
+            "the data was changed, is old, or is not this user's",
+        ),
+        Err(_) => ("unknown", "wechat did not say"),
+    };
+    let error = checked.as_ref().err().map(ToString::to_string);
+    let request_id = request_id.to_str().unwrap_or_default();
+    tracing::info!(message = event::SESSION_KEY_CHECKED, key, means, error, appid = %app, request_id);
 }

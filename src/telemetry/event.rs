@@ -32,6 +32,8 @@ pub const NEARBY_PEER_NOT_LIMITED: &str = "logins through this private address a
 pub const LISTENING: &str = "listening";
 /// A decryption did not succeed; says why, which no client is told.
 pub const DECRYPT_FAILED: &str = "decryption failed";
+/// After a failed decryption WeChat was asked whether the key is still the user's.
+pub const SESSION_KEY_CHECKED: &str = "session key checked after a failed decryption";
 /// WeChat did not accept a login code.
 pub const LOGIN_REFUSED: &str = "login refused by wechat";
 /// The app server did not agree to a login that WeChat accepted, or could not be asked.

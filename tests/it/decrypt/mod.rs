@@ -2,6 +2,7 @@
 
 mod authenticity;
 mod failures;
+mod freshness;
 
 use std::time::Duration;
 
