@@ -3,8 +3,8 @@
 //! make data that opens (AES-CBC without a MAC).
 //!
 //! WeChat knows data by a hash of `encryptedData`, which leaves the iv out: who sends another iv can
-//! change the first block of the text, 16 bytes, as he likes. Of two numbers he reaches one at most, so both
-//! must be there and agree.
+//! change the first block of the text, 16 bytes, as he likes. Of two numbers he reaches one at most,
+//! so both must be there and agree.
 
 use serde_json::{Map, Value};
 

@@ -1,6 +1,7 @@
 //! What is used up of `[limits]`, by whom. Bounds what one address, or one session, can cost the
-//! operator at WeChat, and how often one session can try to have something decrypted. Memory is
-//! bounded as well: of too many addresses those that were not seen for longest are forgotten.
+//! operator at WeChat, and how often one session can fail to have something decrypted or a phone code
+//! answered. Memory is bounded as well: of too many addresses those that were not seen for longest are
+//! forgotten.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
@@ -46,7 +47,7 @@ pub struct Rates {
     pub refused_logins_per_ip: Option<Rate>,
     /// Logins at one mini program.
     pub logins_per_app: Option<Rate>,
-    /// Data that cannot be decrypted, of one session.
+    /// Data that cannot be decrypted and phone codes that are not good, of one session.
     pub decrypt_failures_per_session: Option<Rate>,
 }
 
@@ -178,7 +179,8 @@ impl Budgets {
         }
     }
 
-    /// Counts a try to have something decrypted as a failure, until it is known to be none.
+    /// Counts a try to have something decrypted, or a phone code answered, as a failure until it is
+    /// known to be none.
     pub(in crate::gateway) fn decrypt(
         &self,
         session: &TokenDigest,
