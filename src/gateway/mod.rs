@@ -30,7 +30,7 @@ mod settings;
 mod texts;
 mod voice;
 
-pub use budgets::{Budgets, Rates};
+pub use budgets::{Budgets, Rates, Toll};
 pub use envelope::Envelope;
 pub use fields::{Field, FieldNames};
 pub use language::Language;

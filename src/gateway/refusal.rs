@@ -60,9 +60,12 @@ pub(in crate::gateway) enum Refusal {
 
 /// Which of `[limits]` is used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::gateway) enum Budget {
+pub enum Budget {
+    /// `decrypt_failures_per_session`.
     DecryptFailures,
+    /// `logins_per_app`.
     LoginsOfApp,
+    /// `refused_logins_per_ip`.
     RefusedLogins,
 }
 

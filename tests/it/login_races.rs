@@ -7,6 +7,7 @@ use serde_json::json;
 use wxgate::domain::clock::Clock;
 use wxgate::domain::limits;
 use wxgate::domain::secret::LoginCode;
+use wxgate::gateway::Toll;
 use wxgate::gateway::control::Control;
 use wxgate::gateway::desk::{Brought, Desk, NoOutcome};
 use wxgate::sim::wechat::Misbehaviour;
@@ -210,6 +211,7 @@ fn redeem_at_a_full_desk(answer: &mpsc::Sender<Option<NoOutcome>>) {
             code,
             replaces: None,
             hook: None,
+            toll: Toll::default(),
         };
         let redeemed = desk.redeem(&settings.apps[0], brought, settings);
         let refused = runtime.block_on(redeemed).err();
