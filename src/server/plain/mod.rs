@@ -1,11 +1,12 @@
 //! The smallest honest HTTP/1.1 server, for what is off the data path: administration, calls of the
 //! app server to WeChat, the simulated WeChat, the demo app. It bounds what a client can make it
-//! hold and stops when told.
+//! hold, and for how long, and stops when told.
 //!
 //! It refuses to know routes or identities, and it is not fast: requests on their way to the app
 //! server go through the listener that was made for them.
 
 mod body;
+mod patience;
 
 pub use body::{BodySender, BrokenOff, ClientGone, PlainBody};
 
@@ -30,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::limits;
 use crate::domain::peer::Address;
+use crate::server::plain::patience::Patient;
 use crate::server::tls::Tls;
 
 /// Connections served at once; further ones wait in the listener's queue. A scraper, a developer
@@ -147,7 +149,7 @@ impl<H: Handler> Served<H> {
             .header_read_timeout(HEAD_TIMEOUT)
             .max_header_size(MAX_HEAD_BYTES)
             .max_buf_size(MAX_HEAD_BYTES)
-            .serve_connection(TokioIo::new(stream), service)
+            .serve_connection(TokioIo::new(Patient::new(stream)), service)
             .with_upgrades();
         let mut connection = pin!(connection);
         let ended = tokio::select! {

@@ -4,6 +4,8 @@ use super::*;
 
 use std::net::SocketAddr;
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 #[derive(Clone, Copy, PartialEq)]
@@ -120,4 +122,40 @@ async fn the_order_to_stop_ends_idle_connections_and_then_endless_answers() {
     assert!(endless.chunk().await.is_err());
     let after = client.get(format!("http://{address}/json")).send().await;
     assert!(after.unwrap_err().is_connect());
+}
+
+/// Answers without end, and says when nobody takes the answer any more.
+#[derive(Clone)]
+struct Endless(mpsc::Sender<ClientGone>);
+
+impl Handler for Endless {
+    async fn handle(&self, _request: Request<Incoming>) -> Response<PlainBody> {
+        let (sender, body) = PlainBody::stream();
+        let told = self.0.clone();
+        tokio::spawn(async move {
+            while sender.send(vec![0; 64 * 1024]).await.is_ok() {}
+            told.send(ClientGone).await.unwrap();
+        });
+        Response::new(body)
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_take_its_answer_loses_its_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (told, mut gone) = mpsc::channel(1);
+    tokio::spawn(serve(listener, Endless(told), CancellationToken::new()));
+    let mut client = TcpStream::connect(address).await.unwrap();
+    client
+        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await
+        .unwrap();
+    client.read_exact(&mut [0; 1024]).await.unwrap();
+
+    // From here on a wait is over as soon as nothing else is left to do.
+    time::pause();
+    let told = time::timeout(2 * patience::WRITE_TIMEOUT, gone.recv()).await;
+    assert_eq!(told, Ok(Some(ClientGone)));
+    drop(client);
 }
