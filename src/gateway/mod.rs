@@ -258,7 +258,7 @@ impl Visit<'_> {
         self.entry.flag(refusal.flag());
         refusal.log(self.entry.request_id());
         let request_id = self.entry.request_id().to_str().unwrap_or_default();
-        let response = refusal.into_response(request_id, self.voice);
+        let response = refusal.into_response(request_id, &self.voice);
         response.map(AnswerBody::whole)
     }
 }
