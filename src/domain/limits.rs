@@ -28,6 +28,10 @@ pub const MAX_ACCESS_TOKEN_BYTES: usize = 1024;
 /// Largest body of a push, in bytes. WeChat promises no size; real messages have a few kilobytes.
 pub const MAX_PUSH_BODY_BYTES: usize = 256 * 1024;
 
+/// How old the stamp of a push may be. WeChat names no bound, and does not say that a repeat has a new
+/// stamp: three tries in fifteen seconds, and minutes for clocks that differ.
+pub const MAX_PUSH_AGE: Duration = Duration::from_mins(5);
+
 /// How soon a repeated push may be taken for a new one, at the earliest: WeChat tries three times,
 /// five seconds apart.
 pub const MIN_PUSH_DEDUPE_WINDOW: Duration = Duration::from_mins(1);

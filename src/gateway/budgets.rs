@@ -12,13 +12,14 @@ use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::sync::futures::OwnedNotified;
 
-use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::clock::Timestamp;
 use crate::domain::id::AppId;
 use crate::domain::peer::{Address, Peer};
 use crate::domain::rate::{Rate, Spent};
 use crate::domain::token::TokenDigest;
+use crate::gateway::refusal::Budget;
 use crate::telemetry::event;
 
 /// Addresses that are remembered, and sessions whose data could not be decrypted: some megabytes for
@@ -28,10 +29,6 @@ const MAX_REMEMBERED: u64 = 65_536;
 /// How long what was used up is remembered at most, without new use. Longer rates are forgotten a
 /// little early by those who wait that long.
 const REMEMBERED_FOR: Duration = Duration::from_hours(24);
-
-/// How long a login waits for others from its address, whose outcome decides whether it may be tried:
-/// a call to WeChat takes no longer, as a rule.
-const WAIT_FOR_OTHERS: Duration = Duration::from_secs(6);
 
 /// Between two looks at the key of one session: they are calls to WeChat, and a client can bring them
 /// about.
@@ -53,9 +50,9 @@ pub struct Rates {
 
 /// Nothing is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::gateway) struct UsedUp {
+pub struct UsedUp {
     /// Seconds until there is something again.
-    pub(in crate::gateway) retry_after: u64,
+    pub retry_after: u64,
 }
 
 /// What is used up, by everybody.
@@ -72,14 +69,14 @@ pub struct Budgets {
 #[derive(Debug, Default)]
 struct Account {
     state: Mutex<State>,
-    /// A login has ended.
-    ended: Notify,
+    /// WeChat has said what it thinks of one of its codes.
+    heard: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     spent: Spent,
-    /// Logins whose outcome is not known yet. Each may use one up.
+    /// Codes that WeChat is being asked about. Each may use one up.
     under_way: u32,
 }
 
@@ -108,54 +105,40 @@ where
         .build()
 }
 
-/// A login that is being tried. Counts as not refused unless said otherwise.
-#[derive(Debug)]
-pub(in crate::gateway) struct Attempt {
-    account: Option<(Arc<Account>, Rate)>,
+/// What a call to WeChat about a code is paid from. Nothing by default.
+#[derive(Debug, Default)]
+pub struct Toll {
+    address: Option<(Arc<Account>, Rate)>,
+    app: Option<(Arc<Mutex<Spent>>, Rate)>,
 }
 
+/// Why a code is not asked about.
+pub(in crate::gateway) enum Unpaid {
+    /// Calls under way may use up what the address has left. Ends when WeChat has answered one.
+    NotYet(OwnedNotified),
+    UsedUp(Budget, UsedUp),
+}
+
+/// A code that WeChat is being asked about. Counts as not refused unless said otherwise.
+#[derive(Debug)]
+pub(in crate::gateway) struct Attempt(Option<(Arc<Account>, Rate)>);
+
 impl Budgets {
-    /// Counts a login at this mini program.
-    pub(in crate::gateway) fn log_in(
+    /// What a login of this mini program is paid from, if WeChat has to be asked.
+    pub(in crate::gateway) fn toll(
         &self,
         app: &AppId,
-        rate: Option<Rate>,
-        now: Timestamp,
-    ) -> Result<(), UsedUp> {
-        let Some(rate) = rate else { return Ok(()) };
-        let spent = self.apps.get_with_by_ref(app, Arc::default);
-        take(&mut spent.lock(), rate, now)
-    }
-
-    /// Asks whether a login from this address may be tried. When others from there are being tried
-    /// and might use up what is left, it waits for them: so no flood of parallel logins gets past the
-    /// limit, and honest people behind one address are not refused for being many.
-    pub(in crate::gateway) async fn attempt(
-        &self,
         (client, peer): (Address, &Peer),
-        rate: Option<Rate>,
-        clock: &Clock,
-    ) -> Result<Attempt, UsedUp> {
-        let (Some(rate), Some(network)) = (rate, self.limited(client, peer)) else {
-            return Ok(Attempt { account: None });
-        };
-        let account = self.addresses.get_with(network, Arc::default);
-        let deadline = Instant::now() + WAIT_FOR_OTHERS;
-        loop {
-            // Enlisted before the look, so that nobody ends unnoticed in between.
-            let mut ended = std::pin::pin!(account.ended.notified());
-            ended.as_mut().enable();
-            match account.begin(rate, clock.now()) {
-                Begun::Yes => {
-                    let account = Some((Arc::clone(&account), rate));
-                    return Ok(Attempt { account });
-                }
-                Begun::No(used_up) => return Err(used_up),
-                Begun::NotYet => {}
-            }
-            if tokio::time::timeout_at(deadline, ended).await.is_err() {
-                return Err(UsedUp { retry_after: 1 });
-            }
+        rates: &Rates,
+    ) -> Toll {
+        let address = rates.refused_logins_per_ip.and_then(|rate| {
+            let network = self.limited(client, peer)?;
+            Some((self.addresses.get_with(network, Arc::default), rate))
+        });
+        let of_app = |rate| (self.apps.get_with_by_ref(app, Arc::default), rate);
+        Toll {
+            address,
+            app: rates.logins_per_app.map(of_app),
         }
     }
 
@@ -219,24 +202,41 @@ fn take(spent: &mut Spent, rate: Rate, now: Timestamp) -> Result<(), UsedUp> {
     Ok(())
 }
 
-enum Begun {
-    Yes,
-    /// Logins under way may use up what is left.
-    NotYet,
-    No(UsedUp),
+impl Toll {
+    /// Pays for one call, or says why not. A call that may be refused holds a place of its address: so
+    /// no flood of parallel logins gets past the limit, and honest people behind one address are not
+    /// refused for being many; they wait.
+    pub(in crate::gateway) fn pay(&self, now: Timestamp) -> Result<Attempt, Unpaid> {
+        let attempt = match &self.address {
+            Some((account, rate)) => Account::begin(account, *rate, now)?,
+            None => Attempt(None),
+        };
+        if let Some((spent, rate)) = &self.app {
+            take(&mut spent.lock(), *rate, now)
+                .map_err(|used_up| Unpaid::UsedUp(Budget::LoginsOfApp, used_up))?;
+        }
+        Ok(attempt)
+    }
 }
 
 impl Account {
-    fn begin(&self, rate: Rate, now: Timestamp) -> Begun {
-        let mut state = self.state.lock();
+    fn begin(account: &Arc<Self>, rate: Rate, now: Timestamp) -> Result<Attempt, Unpaid> {
+        let mut state = account.state.lock();
         match state.spent.left(rate, now) {
-            0 => Begun::No(UsedUp {
-                retry_after: state.spent.seconds_to_wait(rate, now),
-            }),
-            left if left <= state.under_way => Begun::NotYet,
+            0 => {
+                let retry_after = state.spent.seconds_to_wait(rate, now);
+                Err(Unpaid::UsedUp(
+                    Budget::RefusedLogins,
+                    UsedUp { retry_after },
+                ))
+            }
+            // Enlisted under the lock, so that nothing is heard unnoticed in between.
+            left if left <= state.under_way => {
+                Err(Unpaid::NotYet(Arc::clone(&account.heard).notified_owned()))
+            }
             _ => {
                 state.under_way += 1;
-                Begun::Yes
+                Ok(Attempt(Some((Arc::clone(account), rate))))
             }
         }
     }
@@ -244,8 +244,8 @@ impl Account {
 
 impl Attempt {
     /// WeChat refused the code.
-    pub(in crate::gateway) fn refused(&self, now: Timestamp) {
-        if let Some((account, rate)) = &self.account {
+    pub(in crate::gateway) fn refused(self, now: Timestamp) {
+        if let Some((account, rate)) = &self.0 {
             account.state.lock().spent.spend(*rate, now);
         }
     }
@@ -253,11 +253,11 @@ impl Attempt {
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        if let Some((account, _)) = &self.account {
+        if let Some((account, _)) = &self.0 {
             let mut state = account.state.lock();
             state.under_way = state.under_way.saturating_sub(1);
             drop(state);
-            account.ended.notify_waiters();
+            account.heard.notify_waiters();
         }
     }
 }

@@ -1,8 +1,5 @@
 //! Which language a client is told no in. Knows no text.
 
-use http::HeaderMap;
-use http::header::ACCEPT_LANGUAGE;
-
 /// What weighs as much as nothing else, in thousandths (RFC 9110 §12.4.2).
 const FULL_WEIGHT: u16 = 1000;
 
@@ -36,13 +33,14 @@ impl Language {
         }
     }
 
-    /// What `Accept-Language` (RFC 9110 §12.5.4) likes better. Ranges count by their first part, so
+    /// What these fields of `Accept-Language` (RFC 9110 §12.5.4) like better. Ranges count by their first part, so
     /// `zh-TW` is Chinese and `en-GB` is English; of two that weigh the same the first counts, as
     /// browsers mean it. English when the client names neither.
-    pub(in crate::gateway) fn negotiated(headers: &HeaderMap) -> Self {
-        let fields = headers.get_all(ACCEPT_LANGUAGE).iter();
-        let fields = fields.filter_map(|field| field.to_str().ok());
-        let elements = fields.flat_map(|field| field.split(',')).take(MAX_RANGES);
+    pub(in crate::gateway) fn negotiated<'a>(fields: impl IntoIterator<Item = &'a str>) -> Self {
+        let elements = fields
+            .into_iter()
+            .flat_map(|field| field.split(','))
+            .take(MAX_RANGES);
         let (mut chinese, mut english, mut any) = (None, None, None);
         for (place, (range, weight)) in elements.filter_map(range).enumerate() {
             let primary = range.split('-').next().unwrap_or_default();
@@ -123,17 +121,12 @@ fn weight(parameter: &str) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     #[track_caller]
     fn check(fields: &[&'static str], expected: Language) {
-        let mut headers = HeaderMap::new();
-        for field in fields {
-            headers.append(ACCEPT_LANGUAGE, HeaderValue::from_static(field));
-        }
-        assert_eq!(Language::negotiated(&headers), expected, "{fields:?}");
+        let negotiated = Language::negotiated(fields.iter().copied());
+        assert_eq!(negotiated, expected, "{fields:?}");
     }
 
     #[test]

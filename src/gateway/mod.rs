@@ -34,7 +34,7 @@ mod texts;
 mod voice;
 mod wechat_failure;
 
-pub use budgets::{Budgets, Rates};
+pub use budgets::{Budgets, Rates, Toll};
 pub use envelope::Envelope;
 pub use fields::{Field, FieldNames};
 pub use inquiry::Inquiries;
@@ -263,7 +263,7 @@ impl Visit<'_> {
         self.entry.flag(refusal.flag());
         refusal.log(self.entry.request_id());
         let request_id = self.entry.request_id().to_str().unwrap_or_default();
-        let response = refusal.into_response(request_id, self.voice);
+        let response = refusal.into_response(request_id, &self.voice);
         response.map(AnswerBody::whole)
     }
 }

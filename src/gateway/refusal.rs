@@ -83,10 +83,14 @@ pub(in crate::gateway) enum Refusal {
 
 /// Which of `[limits]` is used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::gateway) enum Budget {
+pub enum Budget {
+    /// `decrypt_failures_per_session`.
     DecryptFailures,
+    /// `logins_per_app`.
     LoginsOfApp,
+    /// `decrypt_failures_per_session`, used up by codes of the phone button.
     PhoneCodes,
+    /// `refused_logins_per_ip`.
     RefusedLogins,
 }
 
@@ -144,23 +148,22 @@ impl Refusal {
     pub(in crate::gateway) fn into_response(
         self,
         request_id: &str,
-        voice: Voice,
+        voice: &Voice,
     ) -> Response<Bytes> {
-        let kind = self.kind();
+        let (kind, language) = (self.kind(), voice.language());
         let problem = Problem {
             r#type: format!("urn:wxgate:problem:{}", kind.code),
-            title: voice.language.pick(kind.title, kind.title_zh),
+            title: language.pick(kind.title, kind.title_zh),
             status: kind.status,
             code: kind.code,
-            detail: &texts::detail(&self, voice.language),
+            detail: &texts::detail(&self, language),
             action: kind.action.name(),
             request_id,
         };
         let mut response = voice.envelope.refusal(&problem);
         let headers = response.headers_mut();
-        let language = HeaderValue::from_static(voice.language.tag());
-        headers.insert(CONTENT_LANGUAGE, language);
-        if voice.negotiated {
+        headers.insert(CONTENT_LANGUAGE, HeaderValue::from_static(language.tag()));
+        if voice.is_negotiated() {
             headers.append(VARY, HeaderValue::from_static("Accept-Language"));
         }
         if let Some(challenge) = self.challenge() {

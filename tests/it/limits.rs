@@ -4,6 +4,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 use std::time::Duration;
 
+use crate::support::app::until;
 use crate::support::raw::{Answer, Connection, Request};
 use crate::support::{Setup, World};
 
@@ -125,10 +126,58 @@ async fn who_hangs_up_before_the_answer_is_counted_all_the_same() {
     let setup = behind_a_proxy("[limits]\nrefused_logins_per_ip = \"1/1m\"");
     let world = setup.start().await;
     let hung_up = login_from(&world, "203.0.113.1", "junk").begin().await;
-    crate::support::app::until("WeChat is asked", || world.wechat.calls() == 1).await;
+    until("WeChat is asked", || world.wechat.calls() == 1).await;
     drop(hung_up);
     let answer = try_from(&world, "203.0.113.1", "other-junk").await;
     answer.is_refused(429, "rate_limited", "retry");
+    assert_eq!(world.wechat.calls(), 1);
+}
+
+#[tokio::test]
+async fn a_slow_app_server_holds_up_nobody_who_shares_the_address() {
+    let setup =
+        behind_a_proxy("[login]\nhook = \"/slow\"\n[limits]\nrefused_logins_per_ip = \"1/1m\"");
+    let world = setup.start().await;
+    let login = login_from(&world, "203.0.113.1", &world.code("alice"));
+    let waiting = login.begin().await;
+    until("the app server is asked", || world.app.count() == 1).await;
+    let answer = try_from(&world, "203.0.113.1", "junk").await;
+    answer.is_refused(400, "login_code_invalid", "relogin");
+    assert_eq!(world.wechat.calls(), 2);
+    drop(waiting);
+}
+
+#[tokio::test]
+async fn what_is_known_of_a_code_is_told_for_nothing() {
+    let limits = "[limits]\nrefused_logins_per_ip = \"2/1m\"\nlogins_per_app = \"3/1m\"";
+    let world = behind_a_proxy(limits).start().await;
+    let code = world.code("alice");
+    let token = try_from(&world, "203.0.113.1", &code).await.token();
+    for junk in ["junk", "other-junk"] {
+        for _ in 0..5 {
+            let answer = try_from(&world, "203.0.113.1", junk).await;
+            answer.is_refused(400, "login_code_invalid", "relogin");
+        }
+    }
+    // Nothing is left, neither of the address nor of the mini program.
+    for address in ["203.0.113.1", "203.0.113.2"] {
+        let answer = try_from(&world, address, &world.code("bob")).await;
+        answer.is_refused(429, "rate_limited", "retry");
+    }
+    assert_eq!(try_from(&world, "203.0.113.1", &code).await.token(), token);
+    let answer = try_from(&world, "203.0.113.1", "junk").await;
+    answer.is_refused(400, "login_code_invalid", "relogin");
+    assert_eq!(world.wechat.calls(), 3);
+}
+
+#[tokio::test]
+async fn who_brings_a_code_that_is_being_asked_about_pays_nothing() {
+    let setup = behind_a_proxy("[limits]\nrefused_logins_per_ip = \"1/1m\"");
+    let world = setup.start().await;
+    let tries = (0..8).map(|_| try_from(&world, "203.0.113.1", "junk"));
+    for answer in join_all(tries).await {
+        answer.is_refused(400, "login_code_invalid", "relogin");
+    }
     assert_eq!(world.wechat.calls(), 1);
 }
 

@@ -35,7 +35,7 @@ fn an_app_with_pushes_gets_all_defaults_and_a_route() {
     let push = config.push.unwrap();
     assert_eq!(push.forward_to, "/push");
     assert_eq!(push.ack, Ack::Upstream);
-    assert_eq!(push.dedupe_window, Duration::from_mins(5));
+    assert_eq!(push.dedupe_window, Duration::from_mins(1));
     let route = config.routes.endpoints.iter();
     let route: Vec<_> = route
         .filter(|(_, endpoint)| *endpoint == Endpoint::Push)

@@ -64,7 +64,8 @@ pub struct Inbox {
 
 impl Default for Inbox {
     fn default() -> Self {
-        let longest = limits::MAX_PUSH_DEDUPE_WINDOW + limits::WATERMARK_SKEW;
+        let passes = limits::MAX_PUSH_AGE + limits::WATERMARK_SKEW;
+        let longest = limits::MAX_PUSH_DEDUPE_WINDOW.max(passes);
         Self {
             known: Cache::builder()
                 .max_capacity(MAX_REMEMBERED)

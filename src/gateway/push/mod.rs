@@ -62,7 +62,7 @@ impl Gateway {
             .await?;
         let freshness = Freshness {
             now: self.shared.clock.now(),
-            max_age: push.dedupe_window,
+            dedupe_window: push.dedupe_window,
         };
         let proven = proof::prove((id, app), &query, &body, freshness).map_err(unproven)?;
         let digest = PushDigest::of(id, &proven.text);

@@ -87,13 +87,13 @@ impl Query {
     }
 }
 
-/// How old a push may be.
+/// Whether a push is of today, and for how long it will be.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::gateway) struct Freshness {
     /// The present moment.
     pub(in crate::gateway) now: Timestamp,
-    /// The age.
-    pub(in crate::gateway) max_age: Duration,
+    /// How long a repeat is known as one, at least.
+    pub(in crate::gateway) dedupe_window: Duration,
 }
 
 impl Freshness {
@@ -104,16 +104,18 @@ impl Freshness {
         let signed: u64 = stamp.timestamp.parse().map_err(|_cause| Unproven::Stale)?;
         let now = self.now.as_secs();
         let future = signed > now.saturating_add(limits::WATERMARK_SKEW.as_secs());
-        let old = signed.saturating_add(self.max_age.as_secs()) <= now;
+        let old = signed.saturating_add(limits::MAX_PUSH_AGE.as_secs()) <= now;
         if !digits || future || old {
             return Err(Unproven::Stale);
         }
         Ok(())
     }
 
-    /// Until when a push that comes now must be remembered, lest it be taken again.
+    /// Until when a push that comes now must be remembered, lest it be taken again: as long as its
+    /// stamp could pass, whatever the window.
     pub(in crate::gateway) fn remember_until(self) -> Timestamp {
-        self.now.plus(self.max_age).plus(limits::WATERMARK_SKEW)
+        let passes = limits::MAX_PUSH_AGE + limits::WATERMARK_SKEW;
+        self.now.plus(self.dedupe_window.max(passes))
     }
 }
 

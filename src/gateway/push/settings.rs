@@ -13,7 +13,7 @@ pub struct Push {
     pub forward_to: PathAndQuery,
     /// When WeChat is told that a message was taken.
     pub ack: Ack,
-    /// How long a repeated message is known as one; and how old a push may be.
+    /// How long a repeated message is known as one, at least.
     pub dedupe_window: Duration,
 }
 

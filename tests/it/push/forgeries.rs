@@ -189,15 +189,18 @@ async fn what_stands_in_clear_beside_a_ciphertext_counts_for_nothing() {
 async fn a_push_that_somebody_sends_again_arrives_once() {
     for mode in MODES {
         let app = App::start().await;
-        let world = world(&app, mode, "dedupe_window = \"2m\"").await;
+        let world = world(&app, mode, "dedupe_window = \"1m\"").await;
         let pushed = Wechat::of(&world).of_mode(mode, &message(false, 1));
         for _ in 0..3 {
             let answer = pushed.to(&world).send().await;
             assert_eq!((answer.status, &*answer.text()), (200, "success"), "{mode}");
         }
-        world.clock.advance(Duration::from_secs(119));
-        assert_eq!(pushed.to(&world).send().await.status, 200);
-        assert_eq!(app.count(), 1, "{mode}");
+        // Beyond the window, and for as long as its stamp is good.
+        for seconds in [59, 2, 120, 118] {
+            world.clock.advance(Duration::from_secs(seconds));
+            assert_eq!(pushed.to(&world).send().await.status, 200);
+            assert_eq!(app.count(), 1, "{mode}");
+        }
         // When nobody remembers it any more it is too old.
         for _ in 0..10 {
             world.clock.advance(Duration::from_mins(1));
@@ -205,6 +208,36 @@ async fn a_push_that_somebody_sends_again_arrives_once() {
             answer.is_refused(403, "push_refused", "none");
         }
         assert_eq!(app.count(), 1, "{mode}");
+    }
+}
+
+#[tokio::test]
+async fn how_old_a_push_may_be_is_no_matter_of_the_window() {
+    for window in ["1m", "1h"] {
+        let app = App::start().await;
+        let world = world(&app, "safe", &format!("dedupe_window = \"{window}\"")).await;
+        let now = Wechat::of(&world);
+        for (message_id, age, status) in [(1, 298, 200), (2, 301, 403)] {
+            let wechat = Wechat {
+                at: now.at - age,
+                ..now.clone()
+            };
+            let pushed = wechat.sealed(&message(false, message_id), "");
+            let answer = pushed.to(&world).send().await;
+            assert_eq!(answer.status, status, "{window}: {age} s old");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_repeat_with_a_stamp_of_its_own_is_known_for_the_window() {
+    let app = App::start().await;
+    let world = world(&app, "safe", "dedupe_window = \"10m\"").await;
+    for (wait, arrived) in [(0, 1), (299, 1), (300, 1), (1, 2)] {
+        world.clock.advance(Duration::from_secs(wait));
+        let pushed = Wechat::of(&world).sealed(&message(false, 1), "");
+        assert_eq!(pushed.to(&world).send().await.status, 200);
+        assert_eq!(app.count(), arrived, "after {wait} s more");
     }
 }
 
