@@ -5,6 +5,7 @@
 //! could not be opened would let a client make data of its own: so every failure is one answer, and
 //! every key is tried to the end.
 
+use std::iter;
 use std::sync::Arc;
 
 use http::Response;
@@ -23,6 +24,7 @@ use crate::gateway::reply::require_post;
 use crate::gateway::{Gateway, Visit, texts};
 use crate::server::body::RequestBody;
 use crate::telemetry::event;
+use crate::telemetry::metrics::{DecryptResult, KeyAge};
 
 /// What a client hands over to be opened.
 pub(in crate::gateway) struct Sealed<'a> {
@@ -73,9 +75,11 @@ impl Gateway {
         let now = self.shared.clock.now();
         let (budgets, session) = (&self.shared.budgets, live.session().digest());
         let rate = visit.settings.rates.decrypt_failures_per_session;
-        budgets
-            .decrypt(session, rate, now)
-            .map_err(|used_up| Budget::DecryptFailures.refusal(used_up))?;
+        budgets.decrypt(session, rate, now).map_err(|used_up| {
+            let counts = &self.books.counts;
+            counts.decrypted(DecryptResult::RateLimited, KeyAge::None);
+            Budget::DecryptFailures.refusal(used_up)
+        })?;
         let user = UserKey::new(&holder.app, &holder.openid);
         let expected = Expected {
             app: &holder.app,
@@ -85,19 +89,26 @@ impl Gateway {
         };
         let mut opened = None;
         let mut why = "no session key is known";
-        for key in self.shared.store.keys(&user, now, settings.key_grace) {
-            match (sealed.open_with(&key, &expected), &opened) {
-                (Ok(text), None) => opened = Some(text),
+        let keys = self.shared.store.keys(&user, now, settings.key_grace);
+        let ages = iter::once(KeyAge::Current).chain(iter::repeat(KeyAge::Replaced));
+        for (key, age) in keys.iter().zip(ages) {
+            match (sealed.open_with(key, &expected), &opened) {
+                (Ok(text), None) => opened = Some((text, age)),
                 (Err(error), _) => why = error,
                 (Ok(_), Some(_)) => {}
             }
         }
+        let (result, age) = match &opened {
+            Some((_, age)) => (DecryptResult::Ok, *age),
+            None => (DecryptResult::Failed, KeyAge::None),
+        };
+        self.books.counts.decrypted(result, age);
         if opened.is_none() {
             let request_id = visit.entry.request_id().to_str().unwrap_or_default();
             let appid = holder.app.as_str();
             tracing::info!(message = event::DECRYPT_FAILED, why, appid, request_id);
         }
-        let opened = opened.ok_or(Refusal::DecryptFailed)?;
+        let (opened, _age) = opened.ok_or(Refusal::DecryptFailed)?;
         budgets.decrypted(session, rate);
         Ok(opened)
     }

@@ -21,8 +21,9 @@ use crate::gateway::fields::{Field, Fields, encoding};
 use crate::gateway::hook::{Hook, HookData};
 use crate::gateway::refusal::{Budget, Refusal, UnknownApp};
 use crate::gateway::reply::{json, require_post};
-use crate::gateway::{App, AppHints, Gateway, Settings, Visit, texts};
+use crate::gateway::{App, AppHints, Gateway, Settings, Visit, books, texts};
 use crate::server::body::RequestBody;
+use crate::telemetry::metrics::LoginResult;
 
 #[derive(Serialize)]
 struct LoginAnswer<'a> {
@@ -102,18 +103,26 @@ impl Gateway {
         let attempt = shared
             .budgets
             .attempt((client, visit.peer), refused, &shared.clock);
-        let attempt = attempt
-            .await
-            .map_err(|used_up| Budget::RefusedLogins.refusal(used_up))?;
+        let limited = || shared.metrics.logged_in(&app.id, LoginResult::RateLimited);
+        let attempt = attempt.await.map_err(|used_up| {
+            limited();
+            Budget::RefusedLogins.refusal(used_up)
+        })?;
         shared
             .budgets
             .log_in(&app.id, rates.logins_per_app, shared.clock.now())
-            .map_err(|used_up| Budget::LoginsOfApp.refusal(used_up))?;
+            .map_err(|used_up| {
+                limited();
+                Budget::LoginsOfApp.refusal(used_up)
+            })?;
         let (shared, settings) = (Arc::clone(&self.shared), Arc::clone(&visit.settings));
         let app = app.clone();
         // A task of its own: who hangs up before WeChat has answered is counted all the same.
         let counted = tokio::task::spawn_local(async move {
-            let outcome = shared.desk.redeem(&app, brought, &settings).await?;
+            let outcome = shared.desk.redeem(&app, brought, &settings).await;
+            let result = books::of_login(&outcome);
+            shared.metrics.logged_in(&app.id, result);
+            let outcome = outcome?;
             if outcome.as_ref().is_err_and(LoginError::blames_code) {
                 attempt.refused(shared.clock.now());
             }
