@@ -5,6 +5,7 @@
 //! could not be opened would let a client make data of its own: so every failure is one answer, and
 //! every key is tried to the end.
 
+use std::iter;
 use std::sync::Arc;
 
 use http::Response;
@@ -23,6 +24,7 @@ use crate::gateway::reply::require_post;
 use crate::gateway::{Gateway, Visit, texts};
 use crate::server::body::RequestBody;
 use crate::telemetry::event;
+use crate::telemetry::metrics::{DecryptResult, KeyAge};
 
 /// What a client hands over to be opened.
 pub(in crate::gateway) struct Sealed<'a> {
@@ -70,30 +72,41 @@ impl Gateway {
     ) -> Result<String, Refusal> {
         let (budgets, session) = (&self.shared.budgets, live.session().digest());
         let rate = visit.settings.rates.decrypt_failures_per_session;
+        let counts = &self.books.counts;
         budgets
             .decrypt(session, rate, self.shared.clock.now())
-            .map_err(|used_up| Budget::DecryptFailures.refusal(used_up))?;
+            .map_err(|used_up| {
+                counts.decrypted(DecryptResult::RateLimited, KeyAge::None);
+                Budget::DecryptFailures.refusal(used_up)
+            })?;
         let opened = self.open_and_check(visit, live, sealed).await;
         if !matches!(opened, Ok(Err(_))) {
             budgets.decrypted(session, rate);
         }
-        opened?.map_err(|why| {
-            let request_id = visit.entry.request_id().to_str().unwrap_or_default();
-            let appid = live.holder().app.as_str();
-            tracing::info!(message = event::DECRYPT_FAILED, why, appid, request_id);
-            Refusal::DecryptFailed
-        })
+        match opened? {
+            Ok((text, age)) => {
+                counts.decrypted(DecryptResult::Ok, age);
+                Ok(text)
+            }
+            Err(why) => {
+                counts.decrypted(DecryptResult::Failed, KeyAge::None);
+                let request_id = visit.entry.request_id().to_str().unwrap_or_default();
+                let appid = live.holder().app.as_str();
+                tracing::info!(message = event::DECRYPT_FAILED, why, appid, request_id);
+                Err(Refusal::DecryptFailed)
+            }
+        }
     }
 
-    /// The data, or why it is not taken.
+    /// The data and which key opened it, or why it is not taken.
     async fn open_and_check(
         &self,
         visit: &Visit<'_>,
         live: &Live,
         sealed: &Sealed<'_>,
-    ) -> Result<Result<String, &'static str>, Refusal> {
-        let text = match self.try_keys(visit, live, sealed) {
-            Ok(text) => text,
+    ) -> Result<Result<(String, KeyAge), &'static str>, Refusal> {
+        let (text, age) = match self.try_keys(visit, live, sealed) {
+            Ok(opened) => opened,
             Err(why) => return Ok(Err(why)),
         };
         if visit.settings.decrypt.authenticate_phone {
@@ -102,17 +115,17 @@ impl Gateway {
                 return Ok(Err(why));
             }
         }
-        Ok(Ok(text))
+        Ok(Ok((text, age)))
     }
 
     /// Tries all of the user's keys, newest first, each in full; gives what the first that fits
-    /// opens.
+    /// opens, and which it is.
     fn try_keys(
         &self,
         visit: &Visit<'_>,
         live: &Live,
         sealed: &Sealed<'_>,
-    ) -> Result<String, &'static str> {
+    ) -> Result<(String, KeyAge), &'static str> {
         let holder = live.holder();
         let settings = &visit.settings.decrypt;
         let now = self.shared.clock.now();
@@ -125,10 +138,11 @@ impl Gateway {
         };
         let mut opened = Err("no session key is known");
         let keys = self.shared.store.keys(&user, now, settings.key_grace);
-        for key in &keys {
+        let ages = iter::once(KeyAge::Current).chain(iter::repeat(KeyAge::Replaced));
+        for (key, age) in keys.iter().zip(ages) {
             let tried = sealed.open_with(key, &expected);
             if opened.is_err() {
-                opened = tried;
+                opened = tried.map(|text| (text, age));
             }
         }
         if opened.is_err() {

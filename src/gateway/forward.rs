@@ -66,6 +66,7 @@ impl Gateway {
         let hang = session.as_ref().and_then(|live| self.hang(visit, live));
         let outbound = self.identified(visit, (request, presented), session);
         let written = self.exchange.write(upstream, outbound, visit.entry.begun());
+        visit.entry.goes_to(upstream);
         Ok(Forwarding {
             written: written.map_err(Refusal::Upstream)?,
             opening,
@@ -107,7 +108,7 @@ impl Gateway {
             hang,
         } = forwarding;
         let answered = written.send().await;
-        visit.entry.app_server_answered();
+        visit.entry.came_back(&answered);
         match answered {
             Ok(Answered::Answer(response)) => {
                 Ok(response.map(|body| AnswerBody::streamed(body, hang)))

@@ -65,6 +65,7 @@ impl Gateway {
         let outbound = self.identified(visit, (request, presented), Some(live));
         // The time for the answer runs from now on: the body was read at the client's pace.
         let written = self.exchange.write(upstream, outbound, Instant::now());
+        visit.entry.goes_to(upstream);
         let forwarding = Forwarding::plain(written.map_err(Refusal::Upstream)?, hang);
         self.forward(visit, forwarding).await
     }

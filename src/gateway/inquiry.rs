@@ -126,6 +126,11 @@ impl Inquiries {
         });
     }
 
+    /// The access tokens of the apps.
+    pub fn keepers(&self) -> &Keepers {
+        &self.keepers
+    }
+
     /// Every mini program that is configured has one.
     fn keeper(&self, app: &AppId) -> Result<Keeper, NoOutcome> {
         self.keepers.of(app).cloned().ok_or(NoOutcome::Lost)

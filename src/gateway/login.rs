@@ -20,7 +20,7 @@ use crate::gateway::fields::{Field, Fields, encoding};
 use crate::gateway::hook::{Hook, HookData};
 use crate::gateway::refusal::{Refusal, UnknownApp};
 use crate::gateway::reply::{json, require_post};
-use crate::gateway::{App, AppHints, Gateway, Settings, Visit, texts};
+use crate::gateway::{App, AppHints, Gateway, Settings, Visit, books, texts};
 use crate::server::body::RequestBody;
 
 #[derive(Serialize)]
@@ -78,7 +78,10 @@ impl Gateway {
             hook,
             toll,
         };
-        let outcome = self.shared.desk.redeem(app, brought, &settings).await?;
+        let outcome = self.shared.desk.redeem(app, brought, &settings).await;
+        let result = books::of_login(&outcome);
+        self.shared.metrics.logged_in(&app.id, result);
+        let outcome = outcome?;
         let logged_in = outcome.map_err(|error| match error {
             LoginError::Redeem(error) => Refusal::Login {
                 error,

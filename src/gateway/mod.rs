@@ -6,6 +6,7 @@
 mod authenticate;
 mod authenticity;
 pub mod body;
+mod books;
 mod budgets;
 pub mod control;
 mod decrypt;
@@ -34,6 +35,7 @@ mod texts;
 mod voice;
 mod wechat_failure;
 
+pub use books::RouteIds;
 pub use budgets::{Budgets, Rates, Toll};
 pub use envelope::Envelope;
 pub use fields::{Field, FieldNames};
@@ -42,6 +44,7 @@ pub use language::Language;
 pub use settings::{App, AppHints, Decrypt, Deliver, Errors, Login, Session, Settings};
 
 use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -52,6 +55,7 @@ use crate::domain::forwarded::X_REQUEST_ID;
 use crate::domain::identity::{Clean, Presented};
 use crate::domain::peer::Peer;
 use crate::gateway::body::AnswerBody;
+use crate::gateway::books::Books;
 use crate::gateway::desk::Desk;
 use crate::gateway::entry::Entry;
 use crate::gateway::forward::Forwarding;
@@ -65,6 +69,7 @@ use crate::server::body::{Progress, RequestBody};
 use crate::server::connection::Handler;
 use crate::store::Store;
 use crate::telemetry::access::Ring;
+use crate::telemetry::metrics::Metrics;
 use crate::upstream::{self, Exchange};
 
 /// What all workers share.
@@ -82,6 +87,10 @@ pub struct Shared {
     pub inquiries: Inquiries,
     /// Which pushes were taken already.
     pub pushes: Inbox,
+    /// What is counted, all workers together.
+    pub metrics: Metrics,
+    /// Under which labels requests are counted.
+    pub routes: RouteIds,
     /// The time of day.
     pub clock: Clock,
     /// The app servers, in the order of the configuration.
@@ -93,7 +102,7 @@ pub struct Shared {
 pub struct Gateway {
     shared: Arc<Shared>,
     exchange: Exchange,
-    access_log: Option<Ring>,
+    books: Rc<Books>,
     ids: RefCell<Ids>,
 }
 
@@ -117,10 +126,15 @@ impl Gateway {
     /// For one worker. Must be made on its thread, inside its local task set.
     pub fn new(shared: Arc<Shared>, access_log: Option<Ring>) -> Self {
         let exchange = Exchange::new(&shared.upstreams);
+        let books = Books {
+            counts: shared.metrics.worker(),
+            ring: access_log,
+            routes: shared.routes.clone(),
+        };
         Self {
             shared,
             exchange,
-            access_log,
+            books: Rc::new(books),
             ids: RefCell::new(Ids::seeded()),
         }
     }
@@ -136,6 +150,7 @@ impl Gateway {
         request.body_mut().limit(max_body_bytes);
         let (clean, presented) = Clean::strip(request, &visit.settings.identity, visit.peer)?;
         visit.entry.came_from(presented.origin());
+        self.books.counts.headers_stripped(presented.stripped());
         let overridden = clean.method_overrides()?;
         let path = clean.uri().path().as_bytes();
         let decision = visit
@@ -224,7 +239,7 @@ impl Handler for Gateway {
             voice: Voice::of(settings.errors, request.headers()),
             settings,
             peer,
-            entry: Entry::begin(&request, peer, (now, id), self.access_log.clone()),
+            entry: Entry::begin(&request, peer, (now, id), &self.books),
             progress: request.body().progress(),
         };
         let course = self.decide(&mut visit, request);

@@ -25,7 +25,17 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
-    /// The name in logs.
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Decrypt,
+        Self::Login,
+        Self::Logout,
+        Self::Phone,
+        Self::Push,
+        Self::Session,
+    ];
+
+    /// The name in logs and metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::Decrypt => "decrypt",

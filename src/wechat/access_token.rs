@@ -26,10 +26,14 @@ use crate::domain::secret::{AccessToken, AppSecret};
 use crate::telemetry::event;
 use crate::wechat::Credential;
 use crate::wechat::client::{Answer, Client};
+use crate::wechat::count::{self, Asking};
 use crate::wechat::errcode::Errcode;
 use crate::wechat::error::{ApiError, CallError, Malformed};
 use crate::wechat::token_error::TokenError;
 use crate::wechat::{reply, report};
+
+/// Where tokens are.
+pub(super) const STABLE_TOKEN: &str = "/cgi-bin/stable_token";
 
 /// How long before its end a token is asked for anew. WeChat makes a new one in the last 300 s only;
 /// the rest of that is for attempts that fail.
@@ -76,6 +80,8 @@ struct Inner {
 /// A token and its times.
 struct Kept {
     token: Arc<AccessToken>,
+    /// When it was asked for.
+    since: Timestamp,
     /// When it ends.
     until: Timestamp,
     /// When a new one is asked for.
@@ -130,6 +136,12 @@ impl Keepers {
     pub fn of(&self, app: &AppId) -> Option<&Keeper> {
         self.0.get(app)
     }
+
+    /// How long ago each of the tokens that are kept was asked for.
+    pub fn ages(&self) -> Vec<(AppId, Duration)> {
+        let age = |(app, keeper): (&AppId, &Keeper)| Some((app.clone(), keeper.age()?));
+        self.0.iter().filter_map(age).collect()
+    }
 }
 
 impl Keeper {
@@ -147,6 +159,13 @@ impl Keeper {
     /// Whose token it keeps.
     pub fn app(&self) -> &AppId {
         &self.0.credential.app
+    }
+
+    /// How long ago the token was asked for, if there is one.
+    fn age(&self) -> Option<Duration> {
+        let kept = self.0.kept.load();
+        let now = self.0.clock.now();
+        kept.as_ref().map(|kept| now.since(kept.since))
     }
 
     /// The token. Waits, as long as a call to WeChat may take, only when there is none that is good.
@@ -275,6 +294,7 @@ impl Inner {
                 let token = Arc::new(token);
                 self.kept.store(Some(Arc::new(Kept {
                     token: Arc::clone(&token),
+                    since: asked,
                     until: asked.plus(life),
                     due: asked.plus(refresh_after(life)),
                 })));
@@ -358,21 +378,31 @@ impl Client {
     /// Asks for the mini program's token: with the previous AppSecret too, when the new one is
     /// wrong. Takes none of the permits of other calls, as there is one of these per mini program.
     async fn stable_token(&self, credential: &Credential) -> Result<Granted, TokenError> {
-        tokio::time::timeout(self.timeout, self.ask_with_either(credential))
-            .await
-            .map_err(|_elapsed| CallError::TimedOut)?
+        let mut asking = Asking::new(&self.counts, STABLE_TOKEN);
+        let asked = self.ask_with_either(&mut asking, credential);
+        let asked = tokio::time::timeout(self.timeout, asked).await;
+        asked
+            .map_err(|_elapsed| {
+                asking.timed_out();
+                CallError::TimedOut
+            })?
             .map_err(TokenError::from)
     }
 
-    async fn ask_with_either(&self, credential: &Credential) -> Result<Granted, ApiError> {
-        let first = self.ask_for_token(credential, &credential.secret).await;
+    async fn ask_with_either(
+        &self,
+        asking: &mut Asking,
+        credential: &Credential,
+    ) -> Result<Granted, ApiError> {
+        let secret = &credential.secret;
+        let first = self.ask_for_token(asking, credential, secret).await;
         let Some(previous) = &credential.previous_secret else {
             return first;
         };
         if !matches!(&first, Err(error) if is_about_secret(error)) {
             return first;
         }
-        let second = self.ask_for_token(credential, previous).await;
+        let second = self.ask_for_token(asking, credential, previous).await;
         if second.is_ok() {
             report::previous_secret_works(&credential.app);
         }
@@ -382,6 +412,7 @@ impl Client {
 
     async fn ask_for_token(
         &self,
+        asking: &mut Asking,
         credential: &Credential,
         secret: &AppSecret,
     ) -> Result<Granted, ApiError> {
@@ -396,11 +427,13 @@ impl Client {
         );
         let request = self
             .http
-            .post(self.endpoint("/cgi-bin/stable_token"))
+            .post(self.endpoint(STABLE_TOKEN))
             .header(CONTENT_TYPE, "application/json")
             .body(body.to_vec());
-        let Answer { status, body } = self.send(request).await?;
-        let answered: Answered = reply::read(status, &body)?;
+        let Answer { status, body } = self.send(asking, request).await?;
+        let answered: Result<Answered, _> = reply::read(status, &body);
+        asking.answered(status, count::of_api(&answered));
+        let answered = answered?;
         let token = AccessToken::parse(answered.access_token);
         Ok(Granted {
             token: token.ok_or(Malformed::AccessToken)?,

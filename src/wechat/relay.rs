@@ -22,8 +22,10 @@ use tokio::time::Instant;
 
 use crate::domain::hop;
 use crate::domain::secret::AccessToken;
+use crate::telemetry::metrics::{Failure, Said};
 use crate::wechat::access_token::Keeper;
 use crate::wechat::client::{Client, transport};
+use crate::wechat::count::{self, Asking};
 use crate::wechat::error::CallError;
 use crate::wechat::token_error::TokenError;
 
@@ -103,14 +105,18 @@ impl Client {
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let deadline = Instant::now() + RELAY_TIMEOUT;
-        let relayed = self.relay_until(deadline, keeper, call);
-        tokio::time::timeout_at(deadline, relayed)
-            .await
-            .map_err(|_elapsed| CallError::TimedOut)?
+        let mut asking = Asking::new(&self.counts, &call.path);
+        let relayed = self.relay_until(&mut asking, deadline, keeper, call);
+        let relayed = tokio::time::timeout_at(deadline, relayed).await;
+        relayed.map_err(|_elapsed| {
+            asking.timed_out();
+            CallError::TimedOut
+        })?
     }
 
     async fn relay_until<B>(
         &self,
+        asking: &mut Asking,
         deadline: Instant,
         keeper: &Keeper,
         call: Call<B>,
@@ -138,14 +144,15 @@ impl Client {
             Upload::Stream(body) => (None, body),
         };
         let token = keeper.token().await?;
-        let first = self.call_once(&outgoing, &token, body).await?;
+        let first = self.call_once(asking, &outgoing, &token, body).await?;
         if !first.refuses_token() {
             return first.into_response(&token);
         }
         // Asked for even when this call cannot be made again: the next one needs it.
         match (keeper.after_refusal(&token).await, kept) {
             (Ok(another), Some(bytes)) => {
-                let second = self.call_once(&outgoing, &another, bytes.into()).await?;
+                let body = bytes.into();
+                let second = self.call_once(asking, &outgoing, &another, body).await?;
                 second.into_response(&another)
             }
             // What WeChat said is as good an answer as any.
@@ -155,6 +162,7 @@ impl Client {
 
     async fn call_once(
         &self,
+        asking: &mut Asking,
         call: &Outgoing,
         token: &AccessToken,
         body: reqwest::Body,
@@ -167,8 +175,14 @@ impl Client {
         let left = call.deadline.saturating_duration_since(Instant::now());
         let request = self.http.request(call.method.clone(), url);
         let request = request.headers(call.headers.clone()).timeout(left);
-        let response = request.body(body).send().await.map_err(transport)?;
-        Peeked::read(response).await
+        asking.begin(&call.method);
+        let answer = async {
+            let response = request.body(body).send().await.map_err(transport)?;
+            Peeked::read(response).await
+        };
+        let answer = answer.await.inspect_err(|error| asking.failed(error))?;
+        asking.answered(answer.status.as_u16(), answer.said());
+        Ok(answer)
     }
 }
 
@@ -296,7 +310,7 @@ struct Peeked {
 }
 
 #[derive(Deserialize)]
-struct Said {
+struct Verdict {
     errcode: Option<i64>,
 }
 
@@ -322,11 +336,24 @@ impl Peeked {
         })
     }
 
-    fn refuses_token(&self) -> bool {
+    fn errcode(&self) -> Option<i64> {
         let whole = self.body.rest.is_none();
-        let said = || serde_json::from_slice::<Said>(&self.body.before.concat()).ok();
-        let errcode = whole.then(said).flatten().and_then(|said| said.errcode);
+        let said = || serde_json::from_slice::<Verdict>(&self.body.before.concat()).ok();
+        whole.then(said).flatten().and_then(|said| said.errcode)
+    }
+
+    fn refuses_token(&self) -> bool {
+        let errcode = self.errcode();
         errcode.is_some_and(|errcode| TOKEN_REFUSED.contains(&errcode))
+    }
+
+    /// What it says, as far as that is known: an answer without errcode has what was asked for.
+    fn said(&self) -> Said {
+        match self.errcode() {
+            Some(errcode) => count::of_number(errcode),
+            None if self.status.is_success() => Said::Errcode(0),
+            None => Said::Failure(Failure::HttpStatus),
+        }
     }
 
     /// The answer for the app server.

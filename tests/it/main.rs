@@ -35,6 +35,7 @@ mod login;
 mod login_races;
 mod login_wechat;
 mod memory;
+mod metrics;
 mod paths;
 mod phone;
 mod pool;

@@ -1,6 +1,7 @@
 //! What WeChat pushes reaches the app server in the clear, once, and with its sender; what anybody
 //! else would like to push reaches nobody.
 
+mod counts;
 mod failures;
 mod forgeries;
 mod log;
