@@ -256,7 +256,7 @@ fn share(
     let upstreams = config.upstreams.iter().cloned();
     Arc::new(Shared {
         settings: ArcSwap::from_pointee(config.gateway.clone()),
-        inquiries: Inquiries::new(control.clone(), wechat.clone(), keepers),
+        inquiries: Inquiries::new(control.clone(), wechat.clone(), keepers, metrics.clone()),
         desk: Desk::new(control, wechat, store.clone(), clock.clone()),
         store,
         budgets: Budgets::default(),

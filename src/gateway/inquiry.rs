@@ -14,6 +14,7 @@ use crate::domain::secret::{PhoneCode, SessionKey};
 use crate::domain::session::Holder;
 use crate::gateway::control::{Control, NoOutcome};
 use crate::telemetry::event;
+use crate::telemetry::metrics::{KeyCheck, Metrics};
 use crate::wechat::access_token::{Keeper, Keepers};
 use crate::wechat::client::Client;
 use crate::wechat::open_api::OpenApiError;
@@ -37,6 +38,7 @@ pub struct Inquiries {
     aside: Control,
     wechat: Client,
     keepers: Keepers,
+    metrics: Metrics,
     /// Data that WeChat encrypted.
     authentic: Cache<DataDigest, Authenticity>,
 }
@@ -59,12 +61,13 @@ impl DataDigest {
 
 impl Inquiries {
     /// On the control thread.
-    pub fn new(control: Control, wechat: Client, keepers: Keepers) -> Self {
+    pub fn new(control: Control, wechat: Client, keepers: Keepers, metrics: Metrics) -> Self {
         Self {
             aside: control.apart(MAX_KEY_CHECKS),
             control,
             wechat,
             keepers,
+            metrics,
             authentic: Cache::builder()
                 .max_capacity(MAX_AUTHENTIC)
                 .eviction_policy(EvictionPolicy::lru())
@@ -118,11 +121,12 @@ impl Inquiries {
         let (Ok(keeper), Ok(place)) = (self.keeper(&holder.app), self.aside.place()) else {
             return;
         };
-        let (wechat, holder, request_id) =
-            (self.wechat.clone(), holder.clone(), request_id.clone());
+        let (wechat, metrics) = (self.wechat.clone(), self.metrics.clone());
+        let (holder, request_id) = (holder.clone(), request_id.clone());
         place.start(async move {
             let checked = wechat.check_session(&keeper, &holder.openid, &key).await;
             tell_key(&checked, &holder.app, &request_id);
+            metrics.key_checked(&holder.app, verdict(&checked));
         });
     }
 
@@ -134,6 +138,14 @@ impl Inquiries {
     /// Every mini program that is configured has one.
     fn keeper(&self, app: &AppId) -> Result<Keeper, NoOutcome> {
         self.keepers.of(app).cloned().ok_or(NoOutcome::Lost)
+    }
+}
+
+fn verdict(checked: &Result<KeyState, OpenApiError>) -> KeyCheck {
+    match checked {
+        Ok(KeyState::Current) => KeyCheck::Current,
+        Ok(KeyState::Stale) => KeyCheck::Stale,
+        Err(_) => KeyCheck::Unknown,
     }
 }
 

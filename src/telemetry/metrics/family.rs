@@ -75,6 +75,11 @@ pub(super) const ACCESS_TOKEN_AGE: Family = gauge(
     "How long ago the access token that is kept was asked for.",
 );
 
+pub(super) const KEY_CHECKS: Family = counter(
+    "wxgate_session_key_checks_total",
+    "Looks at the session_key of a user whose data could not be decrypted, by what WeChat said of it.",
+);
+
 pub(super) const PUSHES: Family = counter(
     "wxgate_push_messages_total",
     "Messages that WeChat pushed, by what became of them. lost: acknowledged to WeChat, and never \

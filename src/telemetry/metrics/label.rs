@@ -158,6 +158,18 @@ label! {
 }
 
 label! {
+    /// `key` of a look at a session_key after a failed decryption.
+    KeyCheck {
+        /// It is the user's of this moment: the data is to blame.
+        Current => "current",
+        /// It is an older one: data of a newer key came.
+        Stale => "stale",
+        /// WeChat did not say.
+        Unknown => "unknown",
+    }
+}
+
+label! {
     /// `result` of a message that WeChat pushed.
     PushResult {
         /// The app server took it.

@@ -14,7 +14,9 @@ mod worker;
 
 pub use calls::{ApiId, Calls};
 pub use exposition::CONTENT_TYPE;
-pub use label::{DecryptResult, Failure, KeyAge, LoginResult, Method, Outcome, PushResult, Said};
+pub use label::{
+    DecryptResult, Failure, KeyAge, KeyCheck, LoginResult, Method, Outcome, PushResult, Said,
+};
 pub use scrape::{Gauges, Listener, Scrape};
 pub use worker::{RouteId, UpstreamId, Worker};
 
@@ -50,6 +52,7 @@ struct Inner {
     blocks: Mutex<Vec<Arc<Block>>>,
     calls: Calls,
     logins: ByApp<LoginResult>,
+    key_checks: ByApp<KeyCheck>,
     pushes: ByApp<PushResult>,
 }
 
@@ -81,6 +84,7 @@ impl Metrics {
             blocks: Mutex::default(),
             calls: Calls::new(plan.apis.clone()),
             logins: ByApp::new(plan.apps.len()),
+            key_checks: ByApp::new(plan.apps.len()),
             pushes: ByApp::new(plan.apps.len()),
             plan,
         }))
@@ -101,6 +105,11 @@ impl Metrics {
     /// Somebody wanted to log in.
     pub fn logged_in(&self, app: &AppId, result: LoginResult) {
         self.0.count(&self.0.logins, app, result);
+    }
+
+    /// After a failed decryption WeChat was asked about the key, and said this.
+    pub fn key_checked(&self, app: &AppId, key: KeyCheck) {
+        self.0.count(&self.0.key_checks, app, key);
     }
 
     /// WeChat pushed something, and this became of it.

@@ -104,6 +104,9 @@ async fn the_log_tells_a_stale_key_from_changed_data_and_nothing_of_either() {
         assert_eq!(line["level"], "info");
         assert_eq!(line["appid"], APPID);
         assert_eq!(line["request_id"], answer.json()["request_id"]);
+        let labels = [("appid", APPID), ("key", expected)];
+        gate.counts("wxgate_session_key_checks_total", &labels, 1.0)
+            .await;
         let said = gate.program.said();
         let openid = gate.wechat.openid_of(&app, &person(user));
         let key = gate.wechat.session_key_text_of(&app, &person(user));

@@ -188,6 +188,7 @@ fn events(out: &mut Exposition, inner: &Inner, blocks: &[Arc<Block>]) {
         samples.sample(&[("api", api), ("errcode", &errcode)], count);
     }
     decrypts(out.family(&family::DECRYPTS), blocks);
+    by_app(out.family(&family::KEY_CHECKS), inner, &inner.key_checks);
     by_app(out.family(&family::PUSHES), inner, &inner.pushes);
     let stripped: u64 = blocks.iter().map(|it| it.headers_stripped.get()).sum();
     out.family(&family::HEADERS_STRIPPED).sample(&[], stripped);
