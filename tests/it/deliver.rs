@@ -174,6 +174,67 @@ async fn nobody_but_the_gate_says_open_data() {
     assert_eq!(world.app.count(), 0);
 }
 
+/// Whoever decides what to let through and whoever uses it must not read two different things.
+#[tokio::test]
+async fn a_body_that_two_readers_may_read_differently_goes_nowhere() {
+    let world = Setup::with(IN_FLIGHT).start().await;
+    let token = world.login("alice").await;
+    let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    let wide = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let forged = r#"{"openData":{"phoneNumber":"1"}}"#;
+    let bodies: [Vec<u8>; 22] = [
+        br#"{"\ud800":1,"openData":{"phoneNumber":"1"}}"#.into(),
+        b"{\"\xff\":1,\"openData\":{\"phoneNumber\":\"1\"}}".into(),
+        b"{\"a\":\"\xff\",\"openData\":1}".into(),
+        b"{\"a\":\"\xff\"}".into(),
+        br#"{"a":{"\udfff":1}}"#.into(),
+        br#"{"a":"\ud800"}"#.into(),
+        b"[\"\xc0\xaf\"]".into(),
+        format!("\u{feff}{forged}").into(),
+        wide(forged),
+        wide(&format!("\u{feff}{forged}")),
+        forged
+            .chars()
+            .flat_map(|c| u32::from(c).to_be_bytes())
+            .collect(),
+        format!("\u{a0}{forged}").into(),
+        format!("\x0b{forged}").into(),
+        format!("\0{forged}").into(),
+        format!("{{}}{forged}").into(),
+        format!("{{}}\n{forged}").into(),
+        format!("null,{forged}").into(),
+        b"{}\0".into(),
+        b"{'openData':1}".into(),
+        b"{openData:1}".into(),
+        b"{\"a\":1,}".into(),
+        deep(1000).into(),
+    ];
+    for body in bodies {
+        let answer = world.profile(&token, body.clone()).await;
+        assert_eq!(world.app.count(), 0, "{}", body.escape_ascii());
+        answer.is_refused(400, "bad_request", "fix");
+    }
+}
+
+#[tokio::test]
+async fn open_data_is_the_gates_at_every_depth() {
+    let world = Setup::with(IN_FLIGHT).start().await;
+    let token = world.login("alice").await;
+    let sealed = world.sealed_profile("alice");
+    for body in [
+        r#"[{"openData":1}]"#.to_owned(),
+        r#"[1,[{"a":{"openData":1}}]]"#.to_owned(),
+        r#"{"profile":{"openData":1},"b":2}"#.to_owned(),
+        r#"{"profile":{"\u006fpenData":1}}"#.to_owned(),
+        r#"{"a":[{"openData":1},{}]}"#.to_owned(),
+        beside(&sealed, &json!({ "profile": { "openData": 1 } })),
+    ] {
+        let answer = world.profile(&token, body.clone()).await;
+        assert_eq!(world.app.count(), 0, "{body}");
+        answer.is_refused(400, "bad_request", "fix");
+    }
+}
+
 #[tokio::test]
 async fn no_spelling_of_the_path_goes_past_the_opening() {
     let world = Setup::with(IN_FLIGHT).start().await;
