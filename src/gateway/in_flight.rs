@@ -193,9 +193,12 @@ impl<'de> Visitor<'de> for SaysOpenDataVisitor {
     }
 }
 
-/// Whether some app server takes the name for `openData`.
+/// Whether some app server takes the name for `openData`: frameworks make `open_data`, `open-data` and
+/// `OpenData` one with it, and others end a name at a NUL.
 fn is_open_data(name: &str) -> bool {
-    name.eq_ignore_ascii_case(OPEN_DATA)
+    let name = name.chars().filter(|letter| letter.is_alphanumeric());
+    name.flat_map(char::to_lowercase)
+        .eq(OPEN_DATA.chars().flat_map(char::to_lowercase))
 }
 
 /// The fields of an object in their order, values as they came: no number is rounded, nothing is
@@ -276,6 +279,38 @@ mod tests {
         }
         for good in ["application/json", "Application/JSON; Charset=UTF-8"] {
             assert!(is_json(&[good]), "{good}");
+        }
+    }
+
+    #[test]
+    fn every_spelling_that_a_framework_folds_onto_open_data_is_open_data() {
+        for name in [
+            "openData",
+            "opendata",
+            "OPENDATA",
+            "OpenData",
+            "open_data",
+            "open-data",
+            "OPEN_DATA",
+            "open data",
+            "_openData",
+            "openData[]",
+            "$openData",
+            "openData\0",
+            "open\u{200b}Data",
+        ] {
+            assert!(is_open_data(name), "{name:?}");
+        }
+        for other in [
+            "",
+            "open",
+            "data",
+            "openDatas",
+            "openData2",
+            "reopenData",
+            "open.dat",
+        ] {
+            assert!(!is_open_data(other), "{other:?}");
         }
     }
 
