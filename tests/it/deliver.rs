@@ -62,6 +62,7 @@ async fn what_is_decrypted_goes_to_the_app_server_and_its_answer_to_the_client()
     let answer = world
         .post("/wx/decrypt?a=b")
         .bearer(&token)
+        .header("Host", "other.example")
         .header("X-WX-OPENID", "oForged")
         .header("x_wx_openid", "oForged")
         .header("Cookie", "a=b")
@@ -76,6 +77,7 @@ async fn what_is_decrypted_goes_to_the_app_server_and_its_answer_to_the_client()
     assert_eq!(seen.header("x-wx-openid"), [world.openid("alice")]);
     assert_eq!(seen.header("x-wx-source"), ["wx_client"]);
     assert_eq!(seen.header("content-type"), ["application/json"]);
+    assert_eq!(seen.header("host"), [world.app.address.to_string()]);
     assert_eq!(seen.header("x-forwarded-for"), ["127.0.0.1"]);
     for name in ["x_wx_openid", "cookie", "authorization"] {
         assert!(seen.header(name).is_empty(), "{name}: {seen:?}");
