@@ -67,6 +67,8 @@ async fn what_is_not_allowed_never_reaches_wechat() {
         "/wxa/business/getuserencryptkey",
         "/sns/jscode2session?appid=x&js_code=y",
         "/cgi-bin/clear_quota",
+        "/cgi-bin/openapi/quota/clear",
+        "/cgi-bin/openapi/rid/get",
         "/cgi-bin//stable_token",
         "/cgi-bin/./stable_token",
         "/cgi-bin/%73table_token",
