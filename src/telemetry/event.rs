@@ -54,6 +54,8 @@ pub const PUSH_REFUSED: &str = "push refused";
 pub const PUSH_NOT_TAKEN: &str = "app server did not take a push";
 /// A push that WeChat was told of as taken did not reach the app server.
 pub const PUSH_LOST: &str = "push lost: the app server did not take it";
+/// The process stops, and pushes that WeChat was told of as taken still wait for the app server.
+pub const PUSHES_LEFT: &str = "pushes were still waiting for the app server after drain_timeout";
 /// The process has stopped in order.
 pub const STOPPED: &str = "stopped";
 /// A client sends the session key, as old tutorials do: it should not have one.

@@ -1,8 +1,11 @@
 //! App servers that are slow, down or starting again: WeChat repeats what was not taken, or the gate
 //! does; nothing that was taken arrives again.
 
-use crate::push::wechat::{App, Then, Wechat, message, world};
+use wxgate::domain::clock::Clock;
+
+use crate::push::wechat::{App, Then, Wechat, message, setup, world};
 use crate::support::app::until;
+use crate::support::process::Gate;
 use crate::support::raw::Answer;
 use crate::support::{STUCK, World};
 
@@ -149,4 +152,24 @@ async fn after_an_immediate_answer_the_gate_repeats_what_was_not_taken() {
     assert!(ids.iter().all(|id| *id == ids[0]));
     pushed_well(&world, 1).await;
     assert_eq!(app.count(), 3);
+}
+
+/// WeChat was told that it was taken, and will not repeat it.
+#[tokio::test]
+async fn a_stop_right_after_an_immediate_answer_loses_no_push() {
+    let app = App::start().await;
+    app.next([Then::Says(FAILS), Then::Waits]);
+    let mut gate = Gate::start(setup(&app, "safe", "ack = \"immediate\"")).await;
+    let pushed = Wechat::at(&Clock::System).sealed(&message(false, 1), "");
+    let answer = pushed.to_address(gate.address).send().await;
+    assert_eq!((answer.status, &*answer.text()), (200, "success"));
+    gate.program.signal("TERM").await;
+    gate.program.line("draining").await;
+    // The first try failed; the second comes a second later, to a gate that nobody is connected to.
+    until("it is tried again", || app.count() == 2).await;
+    app.go_on();
+    assert_eq!(gate.program.ended().await, 0);
+    let said = gate.program.said();
+    assert!(!said.contains("push lost"), "{said}");
+    assert!(app.arrived().iter().all(|it| it.body == message(false, 1)));
 }
