@@ -26,8 +26,8 @@ pub const EGRESS_REFUSED: &str = "a call of the app server was refused";
 pub const LOG_LINES_DROPPED: &str = "log lines were dropped";
 /// A bug of the gate's own.
 pub const INTERNAL: &str = "internal error";
-/// Logins from a peer in a private network are not limited by address: it may be a proxy for everybody.
-pub const NEARBY_PEER_NOT_LIMITED: &str = "logins through this private address are not limited; if a proxy is there, add it to server.trusted_proxies";
+/// Logins from a private network are not limited by address: it may be a proxy for everybody.
+pub const NEARBY_NOT_LIMITED: &str = "logins through this private address are not limited; if a proxy is there, add it to server.trusted_proxies, and let it send X-Forwarded-For";
 /// The gate is up.
 pub const LISTENING: &str = "listening";
 /// A decryption did not succeed; says why, which no client is told.
