@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt::Write;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use sha1::{Digest, Sha1};
@@ -33,18 +33,28 @@ pub(super) fn sign(parts: &[&str]) -> String {
     })
 }
 
-/// A message of this id, in either format.
+/// A message of this id, in either format, written when the tests began.
 pub(super) fn message(xml: bool, id: u64) -> String {
+    static BEGUN: OnceLock<u64> = OnceLock::new();
+    message_of(
+        *BEGUN.get_or_init(|| Clock::System.now().as_secs()),
+        xml,
+        id,
+    )
+}
+
+/// One that was written at this moment.
+pub(super) fn message_of(at: u64, xml: bool, id: u64) -> String {
     if xml {
         format!(
             "<xml><ToUserName><![CDATA[gh_1]]></ToUserName>\
-             <FromUserName><![CDATA[{OPENID}]]></FromUserName><CreateTime>1714112445</CreateTime>\
+             <FromUserName><![CDATA[{OPENID}]]></FromUserName><CreateTime>{at}</CreateTime>\
              <MsgType><![CDATA[text]]></MsgType><Content><![CDATA[你好]]></Content>\
              <MsgId>{id}</MsgId></xml>"
         )
     } else {
         format!(
-            r#"{{"ToUserName":"gh_1","FromUserName":"{OPENID}","CreateTime":1714112445,"MsgType":"text","Content":"你好","MsgId":{id}}}"#
+            r#"{{"ToUserName":"gh_1","FromUserName":"{OPENID}","CreateTime":{at},"MsgType":"text","Content":"你好","MsgId":{id}}}"#
         )
     }
 }
@@ -141,6 +151,15 @@ impl Wechat {
         self.stamped(body)
             .set("encrypt_type", "aes")
             .set("msg_signature", &signature)
+    }
+
+    /// In mode safe, stamped so.
+    pub(super) fn stamped_with(&self, timestamp: &str, nonce: &str, message: &str) -> Pushed {
+        let sealed = self.sealed(message, "");
+        let encrypt = sealed.body.split('"').nth(3).unwrap().to_owned();
+        let signature = sign(&[&self.token, timestamp, nonce, &encrypt]);
+        let stamped = sealed.set("timestamp", &timestamp.replace('+', "%2B"));
+        stamped.set("nonce", nonce).set("msg_signature", &signature)
     }
 
     pub(super) fn of_mode(&self, mode: &str, message: &str) -> Pushed {
