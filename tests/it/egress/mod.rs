@@ -178,6 +178,20 @@ async fn a_token_that_is_refused_again_and_again_is_not_asked_for_again_and_agai
     assert!(world.wechat.calls_of(Api::SendSubscribed) <= 40);
 }
 
+/// In one documented example an errcode is text.
+#[tokio::test]
+async fn a_refusal_of_the_token_is_one_in_either_spelling_of_its_errcode() {
+    for errcode in ["40001", "40014", "42001"] {
+        let world = start().await;
+        assert_eq!(send(&world).await.json()["errcode"], 0);
+        world.wechat.kill_token(&appid(APPID));
+        let order = Misbehaviour::ErrcodeText(errcode.to_owned());
+        world.wechat.misbehave_at(Api::SendSubscribed, 1, order);
+        assert_eq!(send(&world).await.json()["errcode"], 0, "{errcode}");
+        assert_eq!(world.wechat.calls_of(Api::StableToken), 2);
+    }
+}
+
 #[tokio::test]
 async fn other_errcodes_are_the_app_servers_business() {
     let world = start().await;
