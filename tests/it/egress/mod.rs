@@ -217,17 +217,23 @@ async fn a_picture_and_a_text_come_back_as_they_are() {
 }
 
 #[tokio::test]
-async fn wechat_out_of_order_is_told_as_a_fault_of_no_answer() {
+async fn an_answer_that_makes_no_sense_is_the_app_servers_to_judge() {
+    let world = start().await;
+    let order = Misbehaviour::Garbage;
+    world.wechat.misbehave_at(Api::SendSubscribed, 1, order);
+    let answer = send(&world).await;
+    assert_eq!(answer.status, 200);
+    assert!(std::str::from_utf8(&answer.body).is_err(), "{answer:?}");
+    assert!(answer.header("x-openapi-seqid").is_some(), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_wechat_that_breaks_off_or_cannot_be_reached_is_told_as_no_answer() {
     let world = start().await;
     assert_eq!(send(&world).await.status, 200);
-    world
-        .wechat
-        .misbehave_at(Api::SendSubscribed, 1, Misbehaviour::Reset);
+    let order = Misbehaviour::Reset;
+    world.wechat.misbehave_at(Api::SendSubscribed, 1, order);
     is_refused(&send(&world).await, 502, -1);
-    world
-        .wechat
-        .misbehave_at(Api::SendSubscribed, 1, Misbehaviour::Garbage);
-    // Not the gate's to judge.
     assert_eq!(send(&world).await.status, 200);
     let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let nowhere = format!("http://{}", dead.local_addr().unwrap());

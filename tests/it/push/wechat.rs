@@ -176,6 +176,8 @@ impl Wechat {
 pub(super) enum Then {
     /// Answers so.
     Says(&'static str),
+    /// Answers so, with bytes that are no text.
+    SaysBytes(&'static [u8]),
     /// Answers so, and closes.
     SaysAndCloses(&'static str),
     /// Closes without an answer.
@@ -271,8 +273,9 @@ impl App {
             });
             let then = self.then.lock().pop_front();
             let says = match then {
-                None => TAKEN,
-                Some(Then::Says(says)) => says,
+                None => TAKEN.as_bytes(),
+                Some(Then::Says(says)) => says.as_bytes(),
+                Some(Then::SaysBytes(says)) => says,
                 Some(Then::SaysAndCloses(says)) => {
                     reader.say(says).await;
                     return;
@@ -280,10 +283,10 @@ impl App {
                 Some(Then::HangsUp) => return,
                 Some(Then::Waits) => {
                     self.going_on.acquire().await.unwrap().forget();
-                    TAKEN
+                    TAKEN.as_bytes()
                 }
             };
-            if !reader.say(says).await {
+            if !reader.write(says).await {
                 return;
             }
         }
