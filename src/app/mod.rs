@@ -109,6 +109,7 @@ pub struct Running {
     readiness: Readiness,
     tls: Option<Tls>,
     crew: Crew,
+    pushes: Inbox,
     /// The workers that accept connections.
     accepting: TaskTracker,
     /// Cancelled: accept no more connections.
@@ -204,6 +205,7 @@ pub fn start_on(
         readiness,
         tls,
         crew,
+        pushes: shared.pushes.clone(),
         accepting,
         drain,
         halt,
@@ -388,6 +390,10 @@ impl Running {
         if left > 0 {
             tracing::warn!(message = event::DRAIN_INCOMPLETE, connections = left);
         }
+        let pushes = self.pushes.waiting();
+        if pushes > 0 {
+            tracing::error!(message = event::PUSHES_LEFT, pushes);
+        }
         self.halt.cancel();
         for thread in std::mem::take(&mut self.threads) {
             // A thread that panicked has nothing left to be waited for.
@@ -412,7 +418,11 @@ impl Running {
         // Who was waiting to be accepted counts as a connection only after that.
         let accepted = tokio::time::timeout_at(deadline, self.accepting.wait()).await;
         drop(accepted);
-        while self.crew.connections() > 0 && Instant::now() < deadline {
+        // WeChat will not repeat a push that it was told was taken. A connection may still bring one,
+        // so the connections are looked at first.
+        while (self.crew.connections() > 0 || self.pushes.waiting() > 0)
+            && Instant::now() < deadline
+        {
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }

@@ -3,7 +3,7 @@
 //! answered. Memory is bounded as well: of too many addresses those that were not seen for longest are
 //! forgotten.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -145,19 +145,22 @@ impl Budgets {
     /// The network whose logins are counted together; none where an address says nothing about who
     /// is behind it: a proxy on this machine or in this network that nobody declared to be one.
     fn limited(&self, client: Address, peer: &Peer) -> Option<IpAddr> {
-        if !peer.is_trusted() && is_nearby(peer.address()) {
+        // Where the peer is not trusted, it is the client. Behind two proxies of which only the inner
+        // one is trusted, the client seems to be the outer one.
+        let outermost = if peer.is_trusted() {
+            client
+        } else {
+            peer.address()
+        };
+        if is_nearby(outermost) {
             if !self.warned.swap(true, Ordering::Relaxed) {
-                let add = as_trusted(peer.address());
-                tracing::warn!(message = event::NEARBY_PEER_NOT_LIMITED, add);
+                let add = as_trusted(outermost);
+                tracing::warn!(message = event::NEARBY_NOT_LIMITED, add);
             }
             return None;
         }
         match client {
-            Address::Ip(IpAddr::V6(ip)) => {
-                let mask = u128::MAX << SUBSCRIBER_BITS;
-                Some(Ipv6Addr::from_bits(ip.to_bits() & mask).into())
-            }
-            Address::Ip(ip) => Some(ip),
+            Address::Ip(ip) => Some(subscriber(ip)),
             Address::Unix => None,
         }
     }
@@ -262,6 +265,17 @@ impl Drop for Attempt {
     }
 }
 
+/// The network that the address is of, if it is shared by one subscriber's devices. One of NAT64's
+/// (RFC 6052 §2.1) is an IPv4 address in disguise: their first 96 bits are the same for everybody.
+fn subscriber(ip: IpAddr) -> IpAddr {
+    let IpAddr::V6(ip) = ip else { return ip };
+    if let [0x64, 0xff9b, 0, 0, 0, 0, high, low] = ip.segments() {
+        return Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)).into();
+    }
+    let mask = u128::MAX << SUBSCRIBER_BITS;
+    Ipv6Addr::from_bits(ip.to_bits() & mask).into()
+}
+
 /// Whether the address is of this machine or of a network of its own: RFC 1918, RFC 4193, RFC 6598,
 /// loopback and link-local ones.
 fn is_nearby(address: Address) -> bool {
@@ -288,8 +302,6 @@ fn as_trusted(address: Address) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-
     use super::*;
 
     #[test]

@@ -26,8 +26,8 @@ pub const EGRESS_REFUSED: &str = "a call of the app server was refused";
 pub const LOG_LINES_DROPPED: &str = "log lines were dropped";
 /// A bug of the gate's own.
 pub const INTERNAL: &str = "internal error";
-/// Logins from a peer in a private network are not limited by address: it may be a proxy for everybody.
-pub const NEARBY_PEER_NOT_LIMITED: &str = "logins through this private address are not limited; if a proxy is there, add it to server.trusted_proxies";
+/// Logins from a private network are not limited by address: it may be a proxy for everybody.
+pub const NEARBY_NOT_LIMITED: &str = "logins through this private address are not limited; if a proxy is there, add it to server.trusted_proxies, and let it send X-Forwarded-For";
 /// The gate is up.
 pub const LISTENING: &str = "listening";
 /// A decryption did not succeed; says why, which no client is told.
@@ -58,6 +58,8 @@ pub const PUSH_REFUSED: &str = "push refused";
 pub const PUSH_NOT_TAKEN: &str = "app server did not take a push";
 /// A push that WeChat was told of as taken did not reach the app server.
 pub const PUSH_LOST: &str = "push lost: the app server did not take it";
+/// The process stops, and pushes that WeChat was told of as taken still wait for the app server.
+pub const PUSHES_LEFT: &str = "pushes were still waiting for the app server after drain_timeout";
 /// The process has stopped in order.
 pub const STOPPED: &str = "stopped";
 /// A client sends the session key, as old tutorials do: it should not have one.

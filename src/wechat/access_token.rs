@@ -96,14 +96,22 @@ struct State {
     flight: Option<watch::Receiver<Option<Outcome>>>,
     /// Refreshes that failed since the last good one.
     failures: u32,
-    /// Nothing is asked until then; this is why.
-    hold: Option<(Timestamp, TokenError)>,
+    /// Nothing is asked for a while.
+    hold: Option<Hold>,
     /// The token whose refusal led to the last refresh, and until when it leads to no other.
     refused: Option<(AccessToken, Timestamp)>,
     /// Refusals before that moment are not told again.
     quiet_until: Option<Timestamp>,
     /// Refreshes ahead of time, once a token has been asked for.
     ahead: Option<JoinHandle<()>>,
+}
+
+/// A while in which nothing is asked.
+struct Hold {
+    until: Timestamp,
+    /// How long it is from its beginning.
+    pause: Duration,
+    why: TokenError,
 }
 
 /// What is wanted of a refresh.
@@ -171,7 +179,7 @@ impl Keeper {
     /// The token. Waits, as long as a call to WeChat may take, only when there is none that is good.
     pub async fn token(&self) -> Result<Arc<AccessToken>, TokenError> {
         if let Some(kept) = &*self.0.kept.load()
-            && self.0.clock.now() < kept.until
+            && kept.will_do(Need::Any, self.0.clock.now())
         {
             return Ok(Arc::clone(&kept.token));
         }
@@ -226,14 +234,12 @@ impl Keeper {
         {
             return Ok(Joined::Flight(flight.clone()));
         }
-        if let Some((until, why)) = &state.hold
-            && now < *until
-        {
-            return Err(why.clone());
+        if let Some(hold) = state.hold.as_ref().filter(|hold| hold.is_on(now)) {
+            return Err(hold.why.clone());
         }
         if let Need::Instead(refused) = need {
             if let Some((before, until)) = &state.refused
-                && now < *until
+                && until.is_to_come(now, REFUSED_PAUSE)
                 && before.is(refused)
             {
                 return Err(TokenError::SameAgain);
@@ -263,11 +269,18 @@ impl Keeper {
 
 impl Kept {
     fn will_do(&self, need: Need<'_>, now: Timestamp) -> bool {
+        let lives = self.until.is_to_come(now, MAX_LIFE);
         match need {
-            Need::Any => now < self.until,
-            Need::Ahead => now < self.due,
-            Need::Instead(refused) => now < self.until && !self.token.is(refused),
+            Need::Any => lives,
+            Need::Ahead => self.due.is_to_come(now, MAX_LIFE),
+            Need::Instead(refused) => lives && !self.token.is(refused),
         }
+    }
+}
+
+impl Hold {
+    fn is_on(&self, now: Timestamp) -> bool {
+        self.until.is_to_come(now, self.pause)
     }
 }
 
@@ -275,7 +288,8 @@ impl State {
     /// Somebody else ended the token. `/cgi-bin/token` does not: its tokens are a world of their
     /// own.
     fn tell_early(&mut self, app: &AppId, now: Timestamp) {
-        if self.quiet_until.is_none_or(|until| until <= now) {
+        let quiet = self.quiet_until;
+        if !quiet.is_some_and(|until| until.is_to_come(now, TELL_EVERY)) {
             self.quiet_until = Some(now.plus(TELL_EVERY));
             tracing::warn!(message = event::ACCESS_TOKEN_REFUSED_EARLY, appid = %app);
         }
@@ -303,7 +317,11 @@ impl Inner {
             Err(error) => {
                 state.failures = state.failures.saturating_add(1);
                 let pause = error.pause(state.failures);
-                state.hold = Some((self.clock.now().plus(pause), error.clone()));
+                state.hold = Some(Hold {
+                    until: self.clock.now().plus(pause),
+                    pause,
+                    why: error.clone(),
+                });
                 drop(state);
                 self.tell(&error, pause);
                 Err(error)
@@ -323,10 +341,15 @@ impl Inner {
 
     /// How long until a refresh makes sense.
     fn due_in(&self) -> Duration {
-        let hold = self.state.lock().hold.as_ref().map(|(until, _)| *until);
+        let now = self.clock.now();
+        let state = self.state.lock();
+        let hold = state.hold.as_ref().filter(|hold| hold.is_on(now));
+        let hold = hold.map(|hold| hold.until);
+        drop(state);
         let due = self.kept.load().as_ref().map(|kept| kept.due);
+        let due = due.filter(|due| due.is_to_come(now, MAX_LIFE));
         let next = hold.max(due).unwrap_or(Timestamp::EPOCH);
-        next.since(self.clock.now())
+        next.since(now)
     }
 }
 

@@ -18,6 +18,7 @@ mod report;
 pub mod session_key;
 mod skew;
 pub mod token_error;
+mod watched;
 
 #[cfg(test)]
 mod tests;

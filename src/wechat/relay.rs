@@ -2,11 +2,12 @@
 //! nothing in either direction. Which calls may pass, and for whom, is its caller's business.
 //!
 //! The token goes into the query of the call and nowhere else: an answer that repeats it does not
-//! get through.
+//! get through, and breaks off where it would.
 
 use std::collections::VecDeque;
 use std::error::Error;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,7 +18,6 @@ use http::{HeaderMap, HeaderName, Method, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use memchr::memmem;
-use serde::Deserialize;
 use tokio::time::Instant;
 
 use crate::domain::hop;
@@ -26,8 +26,11 @@ use crate::telemetry::metrics::{Failure, Said};
 use crate::wechat::access_token::Keeper;
 use crate::wechat::client::{Client, transport};
 use crate::wechat::count::{self, Asking};
+use crate::wechat::errcode::Errcode;
 use crate::wechat::error::CallError;
+use crate::wechat::reply;
 use crate::wechat::token_error::TokenError;
+use crate::wechat::watched::Watched;
 
 /// How long a call may take, from the request's head to the answer's last byte: enough for the
 /// 10 MB of a media file over a slow line.
@@ -40,9 +43,6 @@ const MAX_KEPT_BODY: usize = 1024 * 1024;
 /// How much of an answer in JSON is held back to see whether WeChat refused the token, in bytes.
 /// Refusals have some hundred.
 const MAX_HELD_BACK: usize = 4096;
-
-/// What WeChat says of a token that is no good, or no longer.
-const TOKEN_REFUSED: [i64; 3] = [40_001, 40_014, 42_001];
 
 /// The headers of a call that mean something to WeChat. Nothing else goes there: neither who the
 /// user is nor how the app server proved itself to the gate.
@@ -90,7 +90,7 @@ pub enum RelayError {
 }
 
 /// The body of WeChat's answer.
-pub type AnswerBody = Resumed<reqwest::Body>;
+pub type AnswerBody = Watched<Resumed<reqwest::Body>>;
 
 impl Client {
     /// Makes a call in the name of the keeper's mini program. When WeChat refuses the token, the call
@@ -146,17 +146,17 @@ impl Client {
         let token = keeper.token().await?;
         let first = self.call_once(asking, &outgoing, &token, body).await?;
         if !first.refuses_token() {
-            return first.into_response(&token);
+            return first.into_response(token);
         }
         // Asked for even when this call cannot be made again: the next one needs it.
         match (keeper.after_refusal(&token).await, kept) {
             (Ok(another), Some(bytes)) => {
                 let body = bytes.into();
                 let second = self.call_once(asking, &outgoing, &another, body).await?;
-                second.into_response(&another)
+                second.into_response(another)
             }
             // What WeChat said is as good an answer as any.
-            _ => first.into_response(&token),
+            _ => first.into_response(token),
         }
     }
 
@@ -306,12 +306,7 @@ impl<R: Body<Data = Bytes> + Unpin> Body for Resumed<R> {
 struct Peeked {
     status: StatusCode,
     headers: HeaderMap,
-    body: AnswerBody,
-}
-
-#[derive(Deserialize)]
-struct Verdict {
-    errcode: Option<i64>,
+    body: Resumed<reqwest::Body>,
 }
 
 impl Peeked {
@@ -336,42 +331,41 @@ impl Peeked {
         })
     }
 
-    fn errcode(&self) -> Option<i64> {
+    fn errcode(&self) -> Option<Errcode> {
         let whole = self.body.rest.is_none();
-        let said = || serde_json::from_slice::<Verdict>(&self.body.before.concat()).ok();
-        whole.then(said).flatten().and_then(|said| said.errcode)
+        let errcode = whole.then(|| reply::errcode_of(&self.body.before.concat()));
+        errcode.flatten()
     }
 
     fn refuses_token(&self) -> bool {
-        let errcode = self.errcode();
-        errcode.is_some_and(|errcode| TOKEN_REFUSED.contains(&errcode))
+        self.errcode().is_some_and(Errcode::is_about_token)
     }
 
     /// What it says, as far as that is known: an answer without errcode has what was asked for.
     fn said(&self) -> Said {
         match self.errcode() {
-            Some(errcode) => count::of_number(errcode),
+            Some(errcode) => count::of_number(errcode.number()),
             None if self.status.is_success() => Said::Errcode(0),
             None => Said::Failure(Failure::HttpStatus),
         }
     }
 
     /// The answer for the app server.
-    fn into_response(self, token: &AccessToken) -> Result<Response<AnswerBody>, RelayError> {
+    fn into_response(self, token: Arc<AccessToken>) -> Result<Response<AnswerBody>, RelayError> {
         let Self {
             status,
             mut headers,
             body,
         } = self;
         // Exposed to nobody: it is looked for.
-        let token = token.expose().as_bytes();
-        let repeats = |bytes: &[u8]| memmem::find(bytes, token).is_some();
+        let secret = token.expose().as_bytes();
+        let repeats = |bytes: &[u8]| memmem::find(bytes, secret).is_some();
         if headers.values().any(|value| repeats(value.as_bytes())) || repeats(&body.before.concat())
         {
             return Err(RelayError::Leak);
         }
         hop::remove(&mut headers);
-        let mut response = Response::new(body);
+        let mut response = Response::new(Watched::new(body, token));
         *response.status_mut() = status;
         *response.headers_mut() = headers;
         Ok(response)

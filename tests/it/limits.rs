@@ -192,8 +192,14 @@ async fn addresses_of_one_subscriber_share_a_budget_and_others_have_their_own() 
         ("203.0.113.1", 400),
         ("::ffff:203.0.113.1", 429),
         ("203.0.113.2", 400),
+        // NAT64: everybody has the same first 96 bits, and an IPv4 address behind them.
+        ("64:ff9b::198.51.100.1", 400),
+        ("64:ff9b::198.51.100.2", 400),
+        ("64:ff9b::198.51.100.1", 429),
+        ("198.51.100.2", 429),
     ] {
-        let answer = try_from(&world, address, &format!("junk-{address}").replace(':', "")).await;
+        let code = format!("junk-{address}").replace([':', '.'], "");
+        let answer = try_from(&world, address, &code).await;
         assert_eq!(answer.status, status, "{address}: {answer:?}");
     }
 }
@@ -208,6 +214,49 @@ async fn no_word_of_a_peer_that_is_not_trusted_chooses_whose_budget_is_used() {
         let answer = try_from(&world, "203.0.113.1", &format!("junk-{n}")).await;
         answer.is_refused(400, "login_code_invalid", "relogin");
     }
+}
+
+/// The outer of two proxies, which nobody declared to be one, would be everybody.
+#[tokio::test]
+async fn a_client_address_of_a_private_network_is_nobodys_budget() {
+    let setup = behind_a_proxy("[limits]\nrefused_logins_per_ip = \"1/1m\"");
+    let world = setup.start().await;
+    for address in [
+        "10.0.0.1",
+        "203.0.113.9, 172.16.0.1",
+        "127.0.0.9",
+        "fd00::1",
+        "100.64.0.1",
+        "169.254.0.1",
+    ] {
+        for n in 0..3 {
+            let code = format!("junk-{address}-{n}").replace([':', '.', ',', ' '], "");
+            let answer = try_from(&world, address, &code).await;
+            answer.is_refused(400, "login_code_invalid", "relogin");
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_runs_the_gate_is_told_once_which_proxy_to_name() {
+    let setup =
+        behind_a_proxy("[limits]\nrefused_logins_per_ip = \"1/1m\"\n[log]\nformat = \"json\"");
+    let gate = crate::support::process::Gate::start(setup).await;
+    for n in 0..3 {
+        let login = gate.request("POST", "/wx/login");
+        let login = login.header("X-Forwarded-For", "203.0.113.9, 10.1.2.3");
+        login
+            .json(&json!({ "code": format!("junk-{n}") }))
+            .send()
+            .await;
+    }
+    let line = gate.program.line("are not limited").await;
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(
+        (&line["level"], &line["add"]),
+        (&json!("warn"), &json!("10.1.2.3/32"))
+    );
+    assert_eq!(gate.program.said().matches("are not limited").count(), 1);
 }
 
 #[tokio::test]

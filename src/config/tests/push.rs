@@ -165,3 +165,17 @@ fn the_window_and_the_route_are_checked() {
     );
     assert!(told.contains("the same path as paths.login"), "{told}");
 }
+
+#[test]
+fn no_path_is_called_for_two_purposes() {
+    for rest in [
+        "[push]\nforward_to = \"/a\"\n[login]\nhook = \"/a\"",
+        "[push]\nforward_to = \"/a\"\n[decrypt]\ndeliver = \"upstream\"\ndeliver_to = \"/A/\"",
+    ] {
+        let told = push_fault(&whole(), rest);
+        assert!(
+            told.contains("the app server could not tell the two apart"),
+            "{told}"
+        );
+    }
+}

@@ -244,6 +244,7 @@ impl<B> Clean<B> {
                 rules: self.rules,
                 identity: session.map_or(Identity::Anonymous, Identity::Session),
                 origin,
+                asked_host: None,
                 request_id,
                 traceparent: None,
             },
@@ -290,6 +291,8 @@ pub struct OwnFields {
     rules: Arc<IdentityRules>,
     identity: Identity,
     origin: Origin,
+    /// The host that a client asked for, where the request itself names none.
+    asked_host: Option<HeaderValue>,
     request_id: HeaderValue,
     traceparent: Option<HeaderValue>,
 }
@@ -330,7 +333,8 @@ impl OwnFields {
             }
             Identity::Anonymous => {}
         }
-        self.origin.fields(host, &mut write);
+        self.origin
+            .fields(host.or(self.asked_host.as_ref()), &mut write);
         write(&REQUEST_ID_FIELD, &self.request_id);
         if let Some(traceparent) = &self.traceparent {
             write(&TRACEPARENT_FIELD, traceparent);

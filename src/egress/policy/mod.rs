@@ -29,11 +29,15 @@ const DROPPED: [&str; 3] = ["access_token", "cloudbase_access_token", FROM_APPID
 /// Paths where SDKs ask for a token before anything else. The gate answers them itself.
 const TOKEN_PATHS: [&str; 2] = ["/cgi-bin/token", "/cgi-bin/stable_token"];
 
+/// Paths that are never relayed, beside those of whole families: the first shows a call as the gate
+/// made it, access token and AppSecret included; the second is `clear_quota` by its new name.
+const NEVER: [&str; 2] = ["/cgi-bin/openapi/rid/get", "/cgi-bin/openapi/quota/clear"];
+
 /// The paths that are relayed when `allow` names none: what a mini program's server calls with its
 /// users at hand, by the names that WeChat's list of server APIs has for them (read 2026-11). Nothing
 /// here gives secrets away or changes settings of the account. `img_sec_check` is not on WeChat's list
 /// any more.
-pub const DEFAULT_ALLOW: [&str; 32] = [
+pub const DEFAULT_ALLOW: [&str; 31] = [
     "/cgi-bin/media/get",                        // getTempMedia
     "/cgi-bin/media/upload",                     // uploadTempMedia
     "/cgi-bin/message/custom/business/typing",   // setTyping
@@ -43,7 +47,6 @@ pub const DEFAULT_ALLOW: [&str; 32] = [
     "/cgi-bin/message/wxopen/activityid/create", // createActivityId
     "/cgi-bin/message/wxopen/updatablemsg/send", // setUpdatableMsg
     "/cgi-bin/openapi/quota/get",                // getApiQuota
-    "/cgi-bin/openapi/rid/get",                  // getRidInfo
     "/cgi-bin/wxaapp/createwxaqrcode",           // createQRCode
     "/wxa/business/checkencryptedmsg",           // checkEncryptedData
     "/wxa/business/getuserphonenumber",          // getPhoneNumber
@@ -94,9 +97,9 @@ impl ApiPath {
         }
         // WeChat may not care about case.
         let lower = text.to_ascii_lowercase();
-        let quota = lower.split('/').any(|name| name.starts_with("clear_quota"))
-            || lower.ends_with("/quota/clear");
-        if quota || lower.starts_with("/sns/") || TOKEN_PATHS.contains(&lower.as_str()) {
+        let quota = lower.split('/').any(|name| name.starts_with("clear_quota"));
+        let named = TOKEN_PATHS.iter().chain(&NEVER).any(|path| lower == *path);
+        if quota || named || lower.starts_with("/sns/") {
             return Err(PathError::Never);
         }
         Ok(Self(text.into()))

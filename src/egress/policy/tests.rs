@@ -264,6 +264,8 @@ fn what_is_never_relayed_cannot_be_allowed() {
         "/cgi-bin/clear_quota/v2",
         "/cgi-bin/component/clear_quota",
         "/cgi-bin/openapi/quota/clear",
+        "/cgi-bin/openapi/rid/get",
+        "/cgi-bin/OpenAPI/rid/get",
     ] {
         assert_eq!(ApiPath::parse(path), Err(PathError::Never), "{path}");
     }

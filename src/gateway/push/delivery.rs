@@ -259,7 +259,7 @@ impl Gateway {
             return Ok(answer_with(proven.format.content_type(), answer));
         };
         let sealed = push::seal(key, id, &random::bytes(), text).ok_or(NotTaken::Answer)?;
-        let nonce = u32::from_be_bytes(random::bytes()).to_string();
+        let nonce = push::answer_nonce(random::bytes());
         let now = self.shared.clock.now().as_secs();
         let reply = Reply::sign(&app.token, now, &nonce, sealed);
         let text = match format {

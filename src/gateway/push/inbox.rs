@@ -115,6 +115,11 @@ impl Inbox {
         }
     }
 
+    /// How many wait.
+    pub fn waiting(&self) -> usize {
+        MAX_WAITING.saturating_sub(self.places.available_permits())
+    }
+
     /// A place among those that wait, if there is one.
     pub(in crate::gateway) fn place(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.places).try_acquire_owned().ok()
@@ -196,7 +201,9 @@ mod tests {
         let places: Vec<_> = (0..MAX_WAITING).map(|_| inbox.place()).collect();
         assert!(places.iter().all(Option::is_some));
         assert!(inbox.place().is_none());
+        assert_eq!(inbox.waiting(), MAX_WAITING);
         drop(places);
+        assert_eq!(inbox.waiting(), 0);
         assert!(inbox.place().is_some());
     }
 }

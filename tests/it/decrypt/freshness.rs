@@ -81,6 +81,27 @@ async fn nobody_waits_for_it_and_it_takes_no_place_from_logins() {
 }
 
 #[tokio::test]
+async fn what_wechat_says_of_the_keys_is_counted() {
+    let world = Setup::default().start().await;
+    let (app, alice) = (appid(APPID), person("alice"));
+    for (user, expected) in [("alice", "stale"), ("bob", "current"), ("carol", "unknown")] {
+        let token = world.login(user).await;
+        match expected {
+            "stale" => world.wechat.rotate(&app, &alice),
+            "unknown" => {
+                let down = Misbehaviour::Errcode(-1);
+                world.wechat.misbehave_at(Api::CheckSession, 1, down);
+            }
+            _ => {}
+        }
+        world.stays_shut(&token, &junk()).await;
+        let labels = [("appid", APPID), ("key", expected)];
+        let name = "wxgate_session_key_checks_total";
+        world.counts(name, &labels, 1.0).await;
+    }
+}
+
+#[tokio::test]
 async fn the_log_tells_a_stale_key_from_changed_data_and_nothing_of_either() {
     let setup = Setup::with("[log]\nformat = \"json\"\naccess = false\nuser = \"off\"");
     let gate = Gate::start(setup).await;
@@ -104,9 +125,6 @@ async fn the_log_tells_a_stale_key_from_changed_data_and_nothing_of_either() {
         assert_eq!(line["level"], "info");
         assert_eq!(line["appid"], APPID);
         assert_eq!(line["request_id"], answer.json()["request_id"]);
-        let labels = [("appid", APPID), ("key", expected)];
-        gate.counts("wxgate_session_key_checks_total", &labels, 1.0)
-            .await;
         let said = gate.program.said();
         let openid = gate.wechat.openid_of(&app, &person(user));
         let key = gate.wechat.session_key_text_of(&app, &person(user));
