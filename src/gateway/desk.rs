@@ -179,7 +179,7 @@ impl Desk {
             .wait_for(Option::is_some)
             .await
             .map_err(|_lost| NoOutcome::Lost)?;
-        landed.clone().ok_or(NoOutcome::Lost.into())
+        landed.clone().ok_or_else(|| NoOutcome::Lost.into())
     }
 
     /// Joins as soon as it is known whether the address may have WeChat asked.

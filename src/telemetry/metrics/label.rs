@@ -158,7 +158,7 @@ label! {
 }
 
 label! {
-    /// `key` of a look at a session_key after a failed decryption.
+    /// `result` of a look at a session_key after a failed decryption.
     KeyCheck {
         /// It is the user's of this moment: the data is to blame.
         Current => "current",

@@ -95,7 +95,7 @@ async fn what_wechat_says_of_the_keys_is_counted() {
             _ => {}
         }
         world.stays_shut(&token, &junk()).await;
-        let labels = [("appid", APPID), ("key", expected)];
+        let labels = [("appid", APPID), ("result", expected)];
         let name = "wxgate_session_key_checks_total";
         world.counts(name, &labels, 1.0).await;
     }
