@@ -20,7 +20,7 @@
 //! all of those (see `ARCHITECTURE.md`):
 //!
 //! - [`domain`]: the words and their rules; pure
-//! - [`telemetry`]: log events and access records
+//! - [`telemetry`]: log events, access records and metrics
 //! - [`crypto`]: what WeChat and the gate encrypt, sign and hash
 //! - [`store`]: where sessions are kept
 //! - [`upstream`]: the app server
@@ -28,7 +28,7 @@
 //! - [`wechat`]: WeChat's servers
 //! - [`gateway`]: the request path, and the gate's own routes
 //! - [`egress`]: calls of the app server to WeChat
-//! - [`admin`]: health and version, for operators
+//! - [`admin`]: health, metrics and version, for operators
 //! - [`sim`]: a simulated WeChat and a demo app
 //! - [`config`]: from a file and the environment to everybody's settings
 //! - [`app`]: puts it all together

@@ -1,11 +1,11 @@
-//! The listener for operators: is the process alive, is it ready, which version is it. Never serves
-//! a client of the gate.
+//! The listener for operators: is the process alive, is it ready, what has it counted, which version is
+//! it. Never serves a client of the gate.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use http::header::HOST;
+use http::header::{CONTENT_TYPE, HOST, HeaderValue};
 use http::uri::Authority;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::server::plain::{self, Handler, PlainBody};
 use crate::telemetry::event;
+use crate::telemetry::metrics::{CONTENT_TYPE as CONTENT_TYPE_OF_METRICS, Scrape};
 
 /// The port of the default address.
 pub const DEFAULT_PORT: u16 = 4189;
@@ -41,8 +42,23 @@ impl Readiness {
     }
 }
 
+/// What operators are told of.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    readiness: Readiness,
+    scrape: Scrape,
+}
+
+impl Parts {
+    /// Whether requests are taken, and what is counted.
+    pub fn new(readiness: &Readiness, scrape: Scrape) -> Self {
+        let readiness = readiness.clone();
+        Self { readiness, scrape }
+    }
+}
+
 /// Serves operators until told to stop. Must run inside a runtime.
-pub async fn serve(listener: std::net::TcpListener, readiness: Readiness, stop: CancellationToken) {
+pub async fn serve(listener: std::net::TcpListener, parts: Parts, stop: CancellationToken) {
     let listener = match TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => {
@@ -55,20 +71,12 @@ pub async fn serve(listener: std::net::TcpListener, readiness: Readiness, stop: 
         tracing::info!(message = event::ADMIN_LISTENING, %address);
     }
     let on_loopback = address.is_some_and(|address| address.ip().is_loopback());
-    plain::serve(
-        listener,
-        Admin {
-            readiness,
-            on_loopback,
-        },
-        stop,
-    )
-    .await;
+    plain::serve(listener, Admin { parts, on_loopback }, stop).await;
 }
 
 #[derive(Clone)]
 struct Admin {
-    readiness: Readiness,
+    parts: Parts,
     on_loopback: bool,
 }
 
@@ -84,12 +92,23 @@ impl Handler for Admin {
         }
         match request.uri().path() {
             "/healthz" => plain::text(StatusCode::OK, "ok\n"),
-            "/readyz" if self.readiness.is_ready() => plain::text(StatusCode::OK, "ready\n"),
+            "/readyz" if self.parts.readiness.is_ready() => plain::text(StatusCode::OK, "ready\n"),
             "/readyz" => plain::text(StatusCode::SERVICE_UNAVAILABLE, "not accepting\n"),
+            "/metrics" => metrics(&self.parts.scrape),
             "/version" => plain::json(StatusCode::OK, &version()),
-            _ => plain::text(StatusCode::NOT_FOUND, "/healthz /readyz /version\n"),
+            _ => plain::text(
+                StatusCode::NOT_FOUND,
+                "/healthz /readyz /metrics /version\n",
+            ),
         }
     }
+}
+
+fn metrics(scrape: &Scrape) -> Response<PlainBody> {
+    let mut answer = plain::text(StatusCode::OK, scrape.text());
+    let content_type = HeaderValue::from_static(CONTENT_TYPE_OF_METRICS);
+    answer.headers_mut().insert(CONTENT_TYPE, content_type);
+    answer
 }
 
 fn version() -> serde_json::Value {

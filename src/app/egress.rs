@@ -42,6 +42,11 @@ impl Egress {
         }))
     }
 
+    /// How it is encrypted, if it is.
+    pub(in crate::app) fn tls(&self) -> Option<Tls> {
+        self.parts.tls.clone()
+    }
+
     /// Serves it. Must run inside a runtime.
     pub(in crate::app) fn spawn(self, halt: CancellationToken) {
         if let Some(tls) = self.parts.tls.clone() {

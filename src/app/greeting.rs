@@ -31,6 +31,10 @@ const THE_REST: &str = r#"Have data encrypted as WeChat would, and decrypt it th
   DATA=$(curl -s {wechat}/_mock/userdata -H 'Content-Type: application/json' -d '{"appid":"{appid}","user":"alice"}')
   curl -s -w '\n' {gate}/wx/decrypt -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' -d "$DATA"
 
+Tap the phone button, and have its code answered with a phone number:
+  CODE=$(curl -s {wechat}/_mock/phone_code -H 'Content-Type: application/json' -d '{"appid":"{appid}","user":"alice"}')
+  curl -s -w '\n' {gate}/wx/phone -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' -d "$CODE"
+
 Without the token, the answer says what to do:
   curl -s -w '\n' {gate}/me
 

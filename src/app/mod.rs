@@ -6,6 +6,7 @@
 pub mod dev;
 mod egress;
 pub mod explain;
+mod gauges;
 mod greeting;
 mod sockets;
 
@@ -27,13 +28,14 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::admin::{self, Readiness};
 use crate::app::egress::Egress;
+use crate::app::gauges::Gauges;
 use crate::app::sockets::Sockets;
 use crate::config::Config;
 use crate::domain::clock::Clock;
 use crate::gateway::control::Control;
 use crate::gateway::desk::Desk;
 use crate::gateway::push::Inbox;
-use crate::gateway::{App, Budgets, Gateway, Shared};
+use crate::gateway::{App, Budgets, Gateway, Inquiries, RouteIds, Shared};
 use crate::server::capacity::Capacity;
 use crate::server::crew::{Crew, Seat};
 use crate::server::inherited::Inherited;
@@ -45,6 +47,7 @@ use crate::server::{Listen, Settings as ServerSettings};
 use crate::store::Store;
 use crate::telemetry::event;
 use crate::telemetry::log::Log;
+use crate::telemetry::metrics::{Listener, Metrics, Scrape};
 use crate::upstream;
 use crate::wechat::access_token::Keepers;
 use crate::wechat::client::{Client, SetupError};
@@ -106,6 +109,7 @@ pub struct Running {
     readiness: Readiness,
     tls: Option<Tls>,
     crew: Crew,
+    pushes: Inbox,
     /// The workers that accept connections.
     accepting: TaskTracker,
     /// Cancelled: accept no more connections.
@@ -144,7 +148,7 @@ pub fn start_on(
         Some(settings) => Some(Tls::open(settings, surroundings.clock.clone())?),
         None => None,
     };
-    let wechat = Client::new(&config.wechat)?.with_clock(surroundings.clock.clone());
+    let (wechat, metrics, routes) = counted(&config, &surroundings.clock)?;
     let credentials = config.gateway.apps.iter().map(App::credential);
     let keepers = Keepers::new(&wechat, &surroundings.clock, credentials);
     let egress = (sockets.egress.take(), &config.egress);
@@ -158,14 +162,15 @@ pub fn start_on(
     let shared = share(
         &config,
         workers,
-        (wechat, keepers),
-        &control,
-        &surroundings.clock,
+        (wechat.clone(), metrics, routes),
+        (keepers, &control, &surroundings.clock),
     );
+    let scrape = scrape(&config, &shared, wechat, (&tls, &egress));
+    let admin = admin.map(|listener| (listener, admin::Parts::new(&readiness, scrape)));
     let mut threads = vec![spawn_control(
         control,
         Arc::clone(&shared),
-        (admin, readiness.clone(), tls.clone()),
+        (admin, tls.clone()),
         egress,
         halt.clone(),
     )?];
@@ -200,6 +205,7 @@ pub fn start_on(
         readiness,
         tls,
         crew,
+        pushes: shared.pushes.clone(),
         accepting,
         drain,
         halt,
@@ -244,20 +250,21 @@ fn runtime() -> io::Result<Runtime> {
 fn share(
     config: &Config,
     workers: usize,
-    (wechat, keepers): (Client, Keepers),
-    control: &Runtime,
-    clock: &Clock,
+    (wechat, metrics, routes): (Client, Metrics, RouteIds),
+    (keepers, control, clock): (Keepers, &Runtime, &Clock),
 ) -> Arc<Shared> {
     let store = Store::in_memory(config.store);
     let control = Control::new(control.handle().clone());
     let upstreams = config.upstreams.iter().cloned();
     Arc::new(Shared {
-        keepers,
         settings: ArcSwap::from_pointee(config.gateway.clone()),
+        inquiries: Inquiries::new(control.clone(), wechat.clone(), keepers, metrics.clone()),
         desk: Desk::new(control, wechat, store.clone(), clock.clone()),
         store,
         budgets: Budgets::default(),
         pushes: Inbox::default(),
+        metrics,
+        routes,
         clock: clock.clone(),
         upstreams: upstreams
             .map(|settings| upstream::Shared::new(settings, workers))
@@ -265,10 +272,40 @@ fn share(
     })
 }
 
+/// The client for WeChat, and where its calls and all requests are counted.
+fn counted(config: &Config, clock: &Clock) -> Result<(Client, Metrics, RouteIds), SetupError> {
+    let routes = RouteIds::of(&config.gateway.routes);
+    let metrics = Metrics::new(gauges::plan(config, &routes));
+    let wechat = Client::new(&config.wechat)?
+        .with_clock(clock.clone())
+        .with_counts(metrics.calls());
+    Ok((wechat, metrics, routes))
+}
+
+fn scrape(
+    config: &Config,
+    shared: &Shared,
+    wechat: Client,
+    (tls, egress): (&Option<Tls>, &Option<Egress>),
+) -> Scrape {
+    let server = tls.clone().map(|tls| (Listener::Server, tls));
+    let egress = egress.as_ref().and_then(Egress::tls);
+    let egress = egress.map(|tls| (Listener::Egress, tls));
+    let apps = config.gateway.apps.iter();
+    let gauges = Gauges {
+        apps: apps.map(|app| app.id.clone()).collect(),
+        store: shared.store.clone(),
+        keepers: shared.inquiries.keepers().clone(),
+        wechat,
+        tls: server.into_iter().chain(egress).collect(),
+    };
+    Scrape::new(shared.metrics.clone(), Arc::new(gauges))
+}
+
 fn spawn_control(
     control: Runtime,
     shared: Arc<Shared>,
-    (admin, readiness, tls): (Option<std::net::TcpListener>, Readiness, Option<Tls>),
+    (admin, tls): (Option<(std::net::TcpListener, admin::Parts)>, Option<Tls>),
     egress: Option<Egress>,
     halt: CancellationToken,
 ) -> io::Result<JoinHandle<()>> {
@@ -277,8 +314,8 @@ fn spawn_control(
         .spawn(move || {
             control.block_on(async {
                 tokio::spawn(sweep(shared));
-                if let Some(listener) = admin {
-                    tokio::spawn(admin::serve(listener, readiness, halt.clone()));
+                if let Some((listener, parts)) = admin {
+                    tokio::spawn(admin::serve(listener, parts, halt.clone()));
                 }
                 if let Some(egress) = egress {
                     egress.spawn(halt.clone());
@@ -353,6 +390,10 @@ impl Running {
         if left > 0 {
             tracing::warn!(message = event::DRAIN_INCOMPLETE, connections = left);
         }
+        let pushes = self.pushes.waiting();
+        if pushes > 0 {
+            tracing::error!(message = event::PUSHES_LEFT, pushes);
+        }
         self.halt.cancel();
         for thread in std::mem::take(&mut self.threads) {
             // A thread that panicked has nothing left to be waited for.
@@ -377,7 +418,11 @@ impl Running {
         // Who was waiting to be accepted counts as a connection only after that.
         let accepted = tokio::time::timeout_at(deadline, self.accepting.wait()).await;
         drop(accepted);
-        while self.crew.connections() > 0 && Instant::now() < deadline {
+        // WeChat will not repeat a push that it was told was taken. A connection may still bring one,
+        // so the connections are looked at first.
+        while (self.crew.connections() > 0 || self.pushes.waiting() > 0)
+            && Instant::now() < deadline
+        {
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }

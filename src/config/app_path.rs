@@ -1,5 +1,5 @@
 //! Paths of the app server that belong to the gate: where it calls in when something happened. A
-//! client that asks for one is told that there is nothing. Knows no key by name.
+//! client that asks for one is told that there is nothing.
 
 use http::uri::PathAndQuery;
 
@@ -7,6 +7,11 @@ use crate::config::key::Key;
 use crate::config::paths::Paths;
 use crate::config::value;
 use crate::domain::path::{Matching, PathPattern};
+use crate::gateway::route::Endpoint;
+
+/// The name of the keys by which something decrypted goes to the app server. Without one it goes to the
+/// path that the client asked for.
+const DELIVERY: &str = "deliver_to";
 
 /// Every path that belongs to the gate, with where each was written.
 #[derive(Default)]
@@ -38,16 +43,25 @@ impl<'a> AppPaths<'a> {
     /// The paths that no client may ask for. One that is a route of the gate's own as well is not
     /// among them: it is answered here, and never forwarded.
     pub(super) fn reserved(self, paths: &Paths<'_>) -> Vec<PathPattern> {
+        self.check_purposes();
         let endpoints = paths.endpoints();
         let mut reserved: Vec<PathPattern> = Vec::new();
         for (pattern, key) in self.found {
             let similar = endpoints
                 .iter()
-                .map(|(own, _)| own)
-                .find(|own| own.matches(pattern.as_str().as_bytes(), Matching::Loose));
+                .find(|(own, _)| own.matches(pattern.as_str().as_bytes(), Matching::Loose));
             match similar {
-                Some(own) if *own == pattern => {}
-                Some(own) => key.fault(format!(
+                Some((own, Endpoint::Decrypt | Endpoint::Phone))
+                    if *own == pattern && purpose(&key) != DELIVERY =>
+                {
+                    key.fault(format!(
+                        "is {}: where the app server may get what the gate obtained, expected \
+                         another path",
+                        value::quoted(own.as_str())
+                    ));
+                }
+                Some((own, _)) if *own == pattern => {}
+                Some((own, _)) => key.fault(format!(
                     "differs from the gate's own route {} in letter case or a slash at the end \
                      alone, expected the same path or another one",
                     own.as_str()
@@ -58,4 +72,27 @@ impl<'a> AppPaths<'a> {
         }
         reserved
     }
+
+    /// A path is called for one purpose only, or the app server would take one message for another.
+    fn check_purposes(&self) {
+        for (number, (pattern, key)) in self.found.iter().enumerate() {
+            let before = self.found.iter().take(number);
+            let mut others = before.filter(|(_, other)| purpose(other) != purpose(key));
+            let path = pattern.as_str();
+            let same = others.find(|(other, _)| other.matches(path.as_bytes(), Matching::Loose));
+            if let Some((_, other)) = same {
+                key.fault(format!(
+                    "is {}: the same path as {}, expected another one (letter case and a slash at \
+                     the end make no difference): the app server could not tell the two apart",
+                    value::quoted(path),
+                    other.path()
+                ));
+            }
+        }
+    }
+}
+
+/// What a path is for: keys of one name have one purpose.
+fn purpose<'k>(key: &'k Key<'_>) -> &'k str {
+    key.path().rsplit('.').next().unwrap_or_default()
 }

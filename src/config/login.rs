@@ -1,4 +1,4 @@
-//! `[login]` and `[decrypt]`: what the gate's own routes do.
+//! `[login]`, `[decrypt]` and `[phone]`: what the gate's own routes do.
 
 use std::time::Duration;
 
@@ -49,11 +49,12 @@ pub(super) fn read_decrypt<'a>(table: &Key<'a>, app_paths: &mut AppPaths<'a>) ->
     Decrypt {
         max_age: table.key("max_age").duration_or_off(Some(MAX_AGE)),
         key_grace: grace.duration_or_off(Some(KEY_GRACE)).unwrap_or_default(),
+        authenticate_phone: table.key("authenticate_phone").flag(false),
         deliver: read_deliver(table, app_paths),
     }
 }
 
-/// Reads `deliver` and `deliver_to`, which mean the same for everything that is delivered.
+/// Reads `[phone]`: `deliver` and `deliver_to`, which mean the same for everything that is delivered.
 pub(super) fn read_deliver<'a>(table: &Key<'a>, app_paths: &mut AppPaths<'a>) -> Deliver {
     let to_app_server = table
         .key("deliver")

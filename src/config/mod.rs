@@ -164,6 +164,7 @@ fn read(root: &Key<'_>) -> Option<Config> {
     let mut routes = access::read(&root.table("access"), &paths, &upstreams);
     let login = login::read(&root.table("login"), &mut app_paths);
     let decrypt = login::read_decrypt(&root.table("decrypt"), &mut app_paths);
+    let phone = login::read_deliver(&root.table("phone"), &mut app_paths);
     routes.in_flight = login::read_in_flight(&root.table("decrypt"));
     routes.reserved = app_paths.reserved(&paths);
     let (session, places) = session::read(&root.table("session"));
@@ -189,6 +190,7 @@ fn read(root: &Key<'_>) -> Option<Config> {
             identity: Arc::new(identity?),
             login,
             decrypt,
+            phone,
             push: push.ok()?,
             session,
             limits,

@@ -24,6 +24,7 @@ impl<'a> Paths<'a> {
         for (name, endpoint, default) in [
             ("login", Endpoint::Login, "/wx/login"),
             ("decrypt", Endpoint::Decrypt, "/wx/decrypt"),
+            ("phone", Endpoint::Phone, "/wx/phone"),
             ("session", Endpoint::Session, "/wx/session"),
             ("logout", Endpoint::Logout, "/wx/logout"),
         ] {

@@ -10,7 +10,7 @@ use crate::domain::secret::{EncodingAesKey, PushToken};
 use crate::gateway::App;
 use crate::gateway::push::{Ack, AppPush, Mode, Push};
 
-const DEDUPE_WINDOW: Duration = Duration::from_mins(5);
+const DEDUPE_WINDOW: Duration = Duration::from_mins(1);
 
 /// There is a fault, which is noted.
 pub(super) struct Noted;

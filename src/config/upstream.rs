@@ -31,7 +31,11 @@ impl<'a> Upstreams<'a> {
         let mut settings = vec![read_one(&root.table("upstream"), listen)];
         for (name, table) in &named {
             check_name(name, table);
-            settings.push(read_one(table, listen));
+            let read = read_one(table, listen);
+            settings.push(read.map(|settings| Settings {
+                name: format!("upstreams.{name}"),
+                ..settings
+            }));
         }
         Self { settings, named }
     }
@@ -95,6 +99,7 @@ fn read_one(table: &Key<'_>, listen: &[Listen]) -> Option<Settings> {
     };
     let protocols = [("http1", Protocol::Http1), ("http2", Protocol::Http2)];
     let settings = Settings {
+        name: default.name,
         protocol: table.key("protocol").choice(default.protocol, &protocols),
         connect_timeout: table
             .key("connect_timeout")

@@ -204,7 +204,12 @@ fn check_watermark(
         .get("timestamp")
         .and_then(seconds)
         .ok_or(UserDataError::WatermarkMissing)?;
-    let now = expected.now.as_secs();
+    check_age(made, expected.now, max_age)
+}
+
+/// Checks the time of a watermark, in seconds since 1970.
+pub fn check_age(made: u64, now: Timestamp, max_age: Duration) -> Result<(), UserDataError> {
+    let now = now.as_secs();
     if made > now.saturating_add(limits::WATERMARK_SKEW.as_secs()) {
         return Err(UserDataError::WatermarkFuture);
     }

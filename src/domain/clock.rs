@@ -43,6 +43,13 @@ impl Timestamp {
         self.0.saturating_sub(now.0).div_ceil(1000)
     }
 
+    /// Whether this moment, noted as `longest` from now at the most, is still to come. One that is
+    /// further away was noted before the clock was set back, and is over: whatever waits for it would
+    /// wait for as long as the clock was set back by.
+    pub fn is_to_come(self, now: Self, longest: Duration) -> bool {
+        now < self && self.since(now) <= longest
+    }
+
     /// How long after `earlier` this moment is; zero when it is not after it.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
@@ -73,6 +80,12 @@ impl HeldClock {
         let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         self.0.fetch_add(millis, Ordering::SeqCst);
     }
+
+    /// Moves the clock back, as happens to machines when their time is put right.
+    pub fn set_back(&self, duration: Duration) {
+        let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        self.0.fetch_sub(millis, Ordering::SeqCst);
+    }
 }
 
 impl Clock {
@@ -94,4 +107,31 @@ fn system_now() -> Timestamp {
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     Timestamp(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_to_come_is_never_further_away_than_when_it_was_noted(
+            noted in 0_u64..4_000_000_000_000,
+            longest in 0_u64..100_000_000,
+            share in 0.0..=1.0_f64,
+            clock in 0_u64..4_000_000_000_000,
+        ) {
+            let longest = Duration::from_millis(longest);
+            let until = Timestamp::from_millis(noted).plus(longest.mul_f64(share));
+            // Wherever the clock is put, what it waits for from there is no longer than that.
+            let now = Timestamp::from_millis(clock);
+            prop_assert!(!until.is_to_come(now, longest) || until.since(now) <= longest);
+            // A clock that only goes on sees it to come until it is there, and not after.
+            let later = Timestamp::from_millis(noted).plus(longest);
+            prop_assert!(!until.is_to_come(later, longest));
+            prop_assert_eq!(until.is_to_come(Timestamp::from_millis(noted), longest), noted < until.as_millis());
+        }
+    }
 }

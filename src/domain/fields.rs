@@ -193,7 +193,7 @@ impl HeaderFields {
 
     /// Writes them down as they came. What stood together is copied together.
     pub fn write(&self, out: &mut Vec<u8>, mut written_apart: impl FnMut(HeaderField<'_>) -> bool) {
-        let mut run: Option<Span> = None;
+        let mut run = Span { from: 0, to: 0 };
         for place in &self.places {
             let field = HeaderField {
                 fields: self,
@@ -202,22 +202,13 @@ impl HeaderFields {
             if written_apart(field) {
                 continue;
             }
-            match &mut run {
-                Some(run) if run.to == place.name.from => run.to = place.end,
-                _ => {
-                    let next = Span {
-                        from: place.name.from,
-                        to: place.end,
-                    };
-                    if let Some(run) = run.replace(next) {
-                        out.extend_from_slice(self.part(run));
-                    }
-                }
+            if run.to != place.name.from {
+                out.extend_from_slice(self.part(run));
+                run.from = place.name.from;
             }
+            run.to = place.end;
         }
-        if let Some(run) = run {
-            out.extend_from_slice(self.part(run));
-        }
+        out.extend_from_slice(self.part(run));
     }
 
     /// The same as a map, for HTTP/2. An illegal one is left out; there is none.

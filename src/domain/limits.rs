@@ -16,6 +16,9 @@ pub const MAX_PUSH_TOKEN_BYTES: usize = 128;
 /// Largest body of a login request, in bytes: a code and an appid.
 pub const MAX_LOGIN_BODY_BYTES: usize = 16 * 1024;
 
+/// Largest body of a phone request, in bytes: a code.
+pub const MAX_PHONE_BODY_BYTES: usize = 16 * 1024;
+
 /// Largest body of a decrypt request, in bytes: a month of WeRun data in base64 is under 4 KiB.
 pub const MAX_DECRYPT_BODY_BYTES: usize = 256 * 1024;
 
@@ -24,6 +27,10 @@ pub const MAX_ACCESS_TOKEN_BYTES: usize = 1024;
 
 /// Largest body of a push, in bytes. WeChat promises no size; real messages have a few kilobytes.
 pub const MAX_PUSH_BODY_BYTES: usize = 256 * 1024;
+
+/// How old the stamp of a push may be. WeChat names no bound, and does not say that a repeat has a new
+/// stamp: three tries in fifteen seconds, and minutes for clocks that differ.
+pub const MAX_PUSH_AGE: Duration = Duration::from_mins(5);
 
 /// How soon a repeated push may be taken for a new one, at the earliest: WeChat tries three times,
 /// five seconds apart.
@@ -67,8 +74,8 @@ pub const KEPT_LOGIN_BYTES: u64 = 1024;
 /// and is kept for a while for a repeat.
 pub const MAX_HOOK_ANSWER_BYTES: usize = 64 * 1024;
 
-/// Login tasks at once on the control thread. More answer `overloaded`.
-pub const MAX_LOGINS_IN_FLIGHT: usize = 1024;
+/// Logins and questions to WeChat at once on the control thread. More answer `overloaded`.
+pub const MAX_TASKS_IN_FLIGHT: usize = 1024;
 
 /// Session keys kept per user: the current one and the last two replaced ones.
 pub const MAX_SESSION_KEYS: usize = 3;

@@ -50,14 +50,26 @@ pub struct Spent {
 impl Spent {
     /// How many are left.
     pub fn left(&self, rate: Rate, now: Timestamp) -> u32 {
-        let owed = self.whole_again.saturating_sub(micros(now));
+        let owed = self.owed(rate, now);
         let left = rate.per_micros().saturating_sub(owed) / rate.step();
         u32::try_from(left).unwrap_or(u32::MAX).min(rate.count)
     }
 
+    /// Microseconds until everything is earned back. Nothing is owed that spending at this rate cannot
+    /// lead to: it was noted before the clock was set back, or at a slower rate, and would refuse
+    /// everybody for as long as the clock was set back by.
+    fn owed(self, rate: Rate, now: Timestamp) -> u64 {
+        let owed = self.whole_again.saturating_sub(micros(now));
+        if owed > rate.per_micros().saturating_add(rate.step()) {
+            return 0;
+        }
+        owed
+    }
+
     /// Uses one up, whether or not there is one.
     pub fn spend(&mut self, rate: Rate, now: Timestamp) {
-        let from = self.whole_again.max(micros(now));
+        let owed = self.owed(rate, now).min(rate.per_micros());
+        let from = micros(now).saturating_add(owed);
         self.whole_again = from.saturating_add(rate.step());
     }
 
@@ -68,7 +80,7 @@ impl Spent {
 
     /// Seconds until there is one again, a begun one counted, and at least one.
     pub fn seconds_to_wait(&self, rate: Rate, now: Timestamp) -> u64 {
-        let owed = self.whole_again.saturating_sub(micros(now));
+        let owed = self.owed(rate, now);
         let allowed = rate.per_micros().saturating_sub(rate.step());
         owed.saturating_sub(allowed).div_ceil(1_000_000).max(1)
     }
@@ -133,6 +145,29 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_clock_that_is_set_back_keeps_nobody_out_for_longer_than_two_steps(
+            count in 1_u32..100,
+            seconds in 1_u64..3600,
+            spent_before in 0_u32..300,
+            back_millis in 0_u64..=1_700_000_000_000,
+        ) {
+            let rate = rate(count, seconds);
+            let mut spent = Spent::default();
+            for _ in 0..spent_before {
+                spent.spend(rate, at(0));
+            }
+            let after = |millis: u64| Timestamp::from_millis(1_700_000_000_000 - back_millis + millis);
+            let steps = |number: u64| (number * rate.step()).div_ceil(1000) + 1;
+            prop_assert!(spent.left(rate, after(steps(2))) > 0);
+            prop_assert!(spent.seconds_to_wait(rate, after(0)) <= steps(2).div_ceil(1000));
+            // What is spent from now on counts by the new time.
+            spent.spend(rate, after(0));
+            spent.spend(rate, after(0));
+            prop_assert!(spent.left(rate, after(steps(2))) > 0);
+            prop_assert_eq!(spent.left(rate, after(seconds * 1000 + steps(1))), count);
+        }
+
         #[test]
         fn whoever_waits_as_long_as_told_is_let_through_and_not_much_earlier(
             count in 1_u32..100,

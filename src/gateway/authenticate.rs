@@ -43,6 +43,9 @@ impl Gateway {
             self.shared
                 .store
                 .find(&token::digest(token), self.shared.clock.now(), lifetimes);
+        if found.is_none() {
+            self.books.counts.session_unknown();
+        }
         // A session of an app that is no longer configured is kept, but not taken.
         let found = found.filter(|live| visit.settings.app(&live.holder().app).is_some());
         let live = found.ok_or(Refusal::SessionExpired)?;

@@ -1,8 +1,9 @@
 //! What is used up of `[limits]`, by whom. Bounds what one address, or one session, can cost the
-//! operator at WeChat, and how often one session can try to have something decrypted. Memory is
-//! bounded as well: of too many addresses those that were not seen for longest are forgotten.
+//! operator at WeChat, and how often one session can fail to have something decrypted or a phone code
+//! answered. Memory is bounded as well: of too many addresses those that were not seen for longest are
+//! forgotten.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,25 +12,27 @@ use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::sync::futures::OwnedNotified;
 
-use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::clock::Timestamp;
 use crate::domain::id::AppId;
 use crate::domain::peer::{Address, Peer};
 use crate::domain::rate::{Rate, Spent};
 use crate::domain::token::TokenDigest;
+use crate::gateway::refusal::Budget;
 use crate::telemetry::event;
 
-/// Addresses that are remembered, and sessions whose data could not be decrypted: some megabytes.
+/// Addresses that are remembered, and sessions whose data could not be decrypted: some megabytes for
+/// each use.
 const MAX_REMEMBERED: u64 = 65_536;
 
 /// How long what was used up is remembered at most, without new use. Longer rates are forgotten a
 /// little early by those who wait that long.
 const REMEMBERED_FOR: Duration = Duration::from_hours(24);
 
-/// How long a login waits for others from its address, whose outcome decides whether it may be tried:
-/// a call to WeChat takes no longer, as a rule.
-const WAIT_FOR_OTHERS: Duration = Duration::from_secs(6);
+/// Between two looks at the key of one session: they are calls to WeChat, and a client can bring them
+/// about.
+const KEY_CHECK_EVERY: Duration = Duration::from_mins(1);
 
 /// The network of one subscriber, in bits of an IPv6 address (RFC 6177).
 const SUBSCRIBER_BITS: u32 = 64;
@@ -41,15 +44,15 @@ pub struct Rates {
     pub refused_logins_per_ip: Option<Rate>,
     /// Logins at one mini program.
     pub logins_per_app: Option<Rate>,
-    /// Data that cannot be decrypted, of one session.
+    /// Data that cannot be decrypted and phone codes that are not good, of one session.
     pub decrypt_failures_per_session: Option<Rate>,
 }
 
 /// Nothing is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::gateway) struct UsedUp {
+pub struct UsedUp {
     /// Seconds until there is something again.
-    pub(in crate::gateway) retry_after: u64,
+    pub retry_after: u64,
 }
 
 /// What is used up, by everybody.
@@ -58,6 +61,7 @@ pub struct Budgets {
     addresses: Cache<IpAddr, Arc<Account>>,
     apps: Cache<AppId, Arc<Mutex<Spent>>>,
     sessions: Cache<TokenDigest, Arc<Mutex<Spent>>>,
+    key_checks: Cache<TokenDigest, Arc<Mutex<Spent>>>,
     warned: AtomicBool,
 }
 
@@ -65,14 +69,14 @@ pub struct Budgets {
 #[derive(Debug, Default)]
 struct Account {
     state: Mutex<State>,
-    /// A login has ended.
-    ended: Notify,
+    /// WeChat has said what it thinks of one of its codes.
+    heard: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     spent: Spent,
-    /// Logins whose outcome is not known yet. Each may use one up.
+    /// Codes that WeChat is being asked about. Each may use one up.
     under_way: u32,
 }
 
@@ -82,6 +86,7 @@ impl Default for Budgets {
             addresses: bounded(),
             apps: bounded(),
             sessions: bounded(),
+            key_checks: bounded(),
             warned: AtomicBool::new(false),
         }
     }
@@ -100,78 +105,68 @@ where
         .build()
 }
 
-/// A login that is being tried. Counts as not refused unless said otherwise.
-#[derive(Debug)]
-pub(in crate::gateway) struct Attempt {
-    account: Option<(Arc<Account>, Rate)>,
+/// What a call to WeChat about a code is paid from. Nothing by default.
+#[derive(Debug, Default)]
+pub struct Toll {
+    address: Option<(Arc<Account>, Rate)>,
+    app: Option<(Arc<Mutex<Spent>>, Rate)>,
 }
 
+/// Why a code is not asked about.
+pub(in crate::gateway) enum Unpaid {
+    /// Calls under way may use up what the address has left. Ends when WeChat has answered one.
+    NotYet(OwnedNotified),
+    UsedUp(Budget, UsedUp),
+}
+
+/// A code that WeChat is being asked about. Counts as not refused unless said otherwise.
+#[derive(Debug)]
+pub(in crate::gateway) struct Attempt(Option<(Arc<Account>, Rate)>);
+
 impl Budgets {
-    /// Counts a login at this mini program.
-    pub(in crate::gateway) fn log_in(
+    /// What a login of this mini program is paid from, if WeChat has to be asked.
+    pub(in crate::gateway) fn toll(
         &self,
         app: &AppId,
-        rate: Option<Rate>,
-        now: Timestamp,
-    ) -> Result<(), UsedUp> {
-        let Some(rate) = rate else { return Ok(()) };
-        let spent = self.apps.get_with_by_ref(app, Arc::default);
-        take(&mut spent.lock(), rate, now)
-    }
-
-    /// Asks whether a login from this address may be tried. When others from there are being tried
-    /// and might use up what is left, it waits for them: so no flood of parallel logins gets past the
-    /// limit, and honest people behind one address are not refused for being many.
-    pub(in crate::gateway) async fn attempt(
-        &self,
         (client, peer): (Address, &Peer),
-        rate: Option<Rate>,
-        clock: &Clock,
-    ) -> Result<Attempt, UsedUp> {
-        let (Some(rate), Some(network)) = (rate, self.limited(client, peer)) else {
-            return Ok(Attempt { account: None });
-        };
-        let account = self.addresses.get_with(network, Arc::default);
-        let deadline = Instant::now() + WAIT_FOR_OTHERS;
-        loop {
-            // Enlisted before the look, so that nobody ends unnoticed in between.
-            let mut ended = std::pin::pin!(account.ended.notified());
-            ended.as_mut().enable();
-            match account.begin(rate, clock.now()) {
-                Begun::Yes => {
-                    let account = Some((Arc::clone(&account), rate));
-                    return Ok(Attempt { account });
-                }
-                Begun::No(used_up) => return Err(used_up),
-                Begun::NotYet => {}
-            }
-            if tokio::time::timeout_at(deadline, ended).await.is_err() {
-                return Err(UsedUp { retry_after: 1 });
-            }
+        rates: &Rates,
+    ) -> Toll {
+        let address = rates.refused_logins_per_ip.and_then(|rate| {
+            let network = self.limited(client, peer)?;
+            Some((self.addresses.get_with(network, Arc::default), rate))
+        });
+        let of_app = |rate| (self.apps.get_with_by_ref(app, Arc::default), rate);
+        Toll {
+            address,
+            app: rates.logins_per_app.map(of_app),
         }
     }
 
     /// The network whose logins are counted together; none where an address says nothing about who
     /// is behind it: a proxy on this machine or in this network that nobody declared to be one.
     fn limited(&self, client: Address, peer: &Peer) -> Option<IpAddr> {
-        if !peer.is_trusted() && is_nearby(peer.address()) {
+        // Where the peer is not trusted, it is the client. Behind two proxies of which only the inner
+        // one is trusted, the client seems to be the outer one.
+        let outermost = if peer.is_trusted() {
+            client
+        } else {
+            peer.address()
+        };
+        if is_nearby(outermost) {
             if !self.warned.swap(true, Ordering::Relaxed) {
-                let add = as_trusted(peer.address());
-                tracing::warn!(message = event::NEARBY_PEER_NOT_LIMITED, add);
+                let add = as_trusted(outermost);
+                tracing::warn!(message = event::NEARBY_NOT_LIMITED, add);
             }
             return None;
         }
         match client {
-            Address::Ip(IpAddr::V6(ip)) => {
-                let mask = u128::MAX << SUBSCRIBER_BITS;
-                Some(Ipv6Addr::from_bits(ip.to_bits() & mask).into())
-            }
-            Address::Ip(ip) => Some(ip),
+            Address::Ip(ip) => Some(subscriber(ip)),
             Address::Unix => None,
         }
     }
 
-    /// Counts a try to have something decrypted as a failure, until it is known to be none.
+    /// Counts a try to have something decrypted, or a phone code answered, as a failure until it is
+    /// known to be none.
     pub(in crate::gateway) fn decrypt(
         &self,
         session: &TokenDigest,
@@ -181,6 +176,16 @@ impl Budgets {
         let Some(rate) = rate else { return Ok(()) };
         let spent = self.sessions.get_with(*session, Arc::default);
         take(&mut spent.lock(), rate, now)
+    }
+
+    /// Whether WeChat may be asked about the key of this session now: once within a while, however
+    /// much fails meanwhile.
+    pub(in crate::gateway) fn check_key(&self, session: &TokenDigest, now: Timestamp) -> bool {
+        let Some(rate) = Rate::new(1, KEY_CHECK_EVERY) else {
+            return false;
+        };
+        let spent = self.key_checks.get_with(*session, Arc::default);
+        take(&mut spent.lock(), rate, now).is_ok()
     }
 
     /// It was none.
@@ -200,24 +205,41 @@ fn take(spent: &mut Spent, rate: Rate, now: Timestamp) -> Result<(), UsedUp> {
     Ok(())
 }
 
-enum Begun {
-    Yes,
-    /// Logins under way may use up what is left.
-    NotYet,
-    No(UsedUp),
+impl Toll {
+    /// Pays for one call, or says why not. A call that may be refused holds a place of its address: so
+    /// no flood of parallel logins gets past the limit, and honest people behind one address are not
+    /// refused for being many; they wait.
+    pub(in crate::gateway) fn pay(&self, now: Timestamp) -> Result<Attempt, Unpaid> {
+        let attempt = match &self.address {
+            Some((account, rate)) => Account::begin(account, *rate, now)?,
+            None => Attempt(None),
+        };
+        if let Some((spent, rate)) = &self.app {
+            take(&mut spent.lock(), *rate, now)
+                .map_err(|used_up| Unpaid::UsedUp(Budget::LoginsOfApp, used_up))?;
+        }
+        Ok(attempt)
+    }
 }
 
 impl Account {
-    fn begin(&self, rate: Rate, now: Timestamp) -> Begun {
-        let mut state = self.state.lock();
+    fn begin(account: &Arc<Self>, rate: Rate, now: Timestamp) -> Result<Attempt, Unpaid> {
+        let mut state = account.state.lock();
         match state.spent.left(rate, now) {
-            0 => Begun::No(UsedUp {
-                retry_after: state.spent.seconds_to_wait(rate, now),
-            }),
-            left if left <= state.under_way => Begun::NotYet,
+            0 => {
+                let retry_after = state.spent.seconds_to_wait(rate, now);
+                Err(Unpaid::UsedUp(
+                    Budget::RefusedLogins,
+                    UsedUp { retry_after },
+                ))
+            }
+            // Enlisted under the lock, so that nothing is heard unnoticed in between.
+            left if left <= state.under_way => {
+                Err(Unpaid::NotYet(Arc::clone(&account.heard).notified_owned()))
+            }
             _ => {
                 state.under_way += 1;
-                Begun::Yes
+                Ok(Attempt(Some((Arc::clone(account), rate))))
             }
         }
     }
@@ -225,8 +247,8 @@ impl Account {
 
 impl Attempt {
     /// WeChat refused the code.
-    pub(in crate::gateway) fn refused(&self, now: Timestamp) {
-        if let Some((account, rate)) = &self.account {
+    pub(in crate::gateway) fn refused(self, now: Timestamp) {
+        if let Some((account, rate)) = &self.0 {
             account.state.lock().spent.spend(*rate, now);
         }
     }
@@ -234,13 +256,24 @@ impl Attempt {
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        if let Some((account, _)) = &self.account {
+        if let Some((account, _)) = &self.0 {
             let mut state = account.state.lock();
             state.under_way = state.under_way.saturating_sub(1);
             drop(state);
-            account.ended.notify_waiters();
+            account.heard.notify_waiters();
         }
     }
+}
+
+/// The network that the address is of, if it is shared by one subscriber's devices. One of NAT64's
+/// (RFC 6052 §2.1) is an IPv4 address in disguise: their first 96 bits are the same for everybody.
+fn subscriber(ip: IpAddr) -> IpAddr {
+    let IpAddr::V6(ip) = ip else { return ip };
+    if let [0x64, 0xff9b, 0, 0, 0, 0, high, low] = ip.segments() {
+        return Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)).into();
+    }
+    let mask = u128::MAX << SUBSCRIBER_BITS;
+    Ipv6Addr::from_bits(ip.to_bits() & mask).into()
 }
 
 /// Whether the address is of this machine or of a network of its own: RFC 1918, RFC 4193, RFC 6598,
@@ -269,8 +302,6 @@ fn as_trusted(address: Address) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-
     use super::*;
 
     #[test]

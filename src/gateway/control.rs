@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::domain::limits;
 
@@ -12,6 +12,17 @@ use crate::domain::limits;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too much is under way already")]
 pub struct Busy;
+
+/// Why there is no outcome of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoOutcome {
+    /// It was not started.
+    #[error(transparent)]
+    Busy(#[from] Busy),
+    /// It ended without one: a bug.
+    #[error("the task ended without an outcome")]
+    Lost,
+}
 
 /// Starts work on the control thread. A cheap handle.
 #[derive(Clone, Debug)]
@@ -25,7 +36,17 @@ impl Control {
     pub fn new(runtime: Handle) -> Self {
         Self {
             runtime,
-            places: Arc::new(Semaphore::new(limits::MAX_LOGINS_IN_FLIGHT)),
+            places: Arc::new(Semaphore::new(limits::MAX_TASKS_IN_FLIGHT)),
+        }
+    }
+
+    /// To the same thread, with this many places of their own: for work that must take none from
+    /// what clients wait for.
+    #[must_use]
+    pub fn apart(&self, places: usize) -> Self {
+        Self {
+            runtime: self.runtime.clone(),
+            places: Arc::new(Semaphore::new(places)),
         }
     }
 
@@ -38,6 +59,19 @@ impl Control {
             runtime: self.runtime.clone(),
             permit,
         })
+    }
+
+    /// Has a task run there and waits for what becomes of it. Who stops waiting does not stop it.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, NoOutcome> {
+        let (outcome, landed) = oneshot::channel();
+        self.place()?.start(async move {
+            // Nobody may be waiting any more.
+            drop(outcome.send(task.await));
+        });
+        landed.await.map_err(|_dropped| NoOutcome::Lost)
     }
 }
 

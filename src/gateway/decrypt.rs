@@ -5,6 +5,7 @@
 //! could not be opened would let a client make data of its own: so every failure is one answer, and
 //! every key is tried to the end.
 
+use std::iter;
 use std::sync::Arc;
 
 use crate::crypto::signature;
@@ -22,6 +23,7 @@ use crate::gateway::reply::require_post;
 use crate::gateway::{Gateway, Visit, texts};
 use crate::server::body::RequestBody;
 use crate::telemetry::event;
+use crate::telemetry::metrics::{DecryptResult, KeyAge};
 
 /// What a client hands over to be opened.
 pub(in crate::gateway) struct Sealed<'a> {
@@ -55,26 +57,77 @@ impl Gateway {
             tracing::debug!(message = event::CLIENT_HOLDS_SESSION_KEY, appid);
         }
         let sealed = Sealed::read(&fields)?;
-        let opened = self.open(visit, &live, &sealed)?;
+        let opened = self.open(visit, &live, &sealed).await?;
         self.hand_over(visit, recipient, live, opened).await
     }
 
-    /// Tries all of the user's keys, newest first, each in full; gives what the first that fits
-    /// opens.
-    pub(in crate::gateway) fn open(
+    /// Opens data within what the session may use up, and looks whether it is what it seems to be.
+    /// A WeChat that cannot be asked about that is no failure of the client's.
+    pub(in crate::gateway) async fn open(
         &self,
         visit: &Visit<'_>,
         live: &Live,
         sealed: &Sealed<'_>,
     ) -> Result<String, Refusal> {
+        let (budgets, session) = (&self.shared.budgets, live.session().digest());
+        let rate = visit.settings.rates.decrypt_failures_per_session;
+        let counts = &self.books.counts;
+        budgets
+            .decrypt(session, rate, self.shared.clock.now())
+            .map_err(|used_up| {
+                counts.decrypted(DecryptResult::RateLimited, KeyAge::None);
+                Budget::DecryptFailures.refusal(used_up)
+            })?;
+        let opened = self.open_and_check(visit, live, sealed).await;
+        if !matches!(opened, Ok(Err(_))) {
+            budgets.decrypted(session, rate);
+        }
+        match opened? {
+            Ok((text, age)) => {
+                counts.decrypted(DecryptResult::Ok, age);
+                Ok(text)
+            }
+            Err(why) => {
+                counts.decrypted(DecryptResult::Failed, KeyAge::None);
+                let request_id = visit.entry.request_id().to_str().unwrap_or_default();
+                let appid = live.holder().app.as_str();
+                tracing::info!(message = event::DECRYPT_FAILED, why, appid, request_id);
+                Err(Refusal::DecryptFailed)
+            }
+        }
+    }
+
+    /// The data and which key opened it, or why it is not taken.
+    async fn open_and_check(
+        &self,
+        visit: &Visit<'_>,
+        live: &Live,
+        sealed: &Sealed<'_>,
+    ) -> Result<Result<(String, KeyAge), &'static str>, Refusal> {
+        let (text, age) = match self.try_keys(visit, live, sealed) {
+            Ok(opened) => opened,
+            Err(why) => return Ok(Err(why)),
+        };
+        if visit.settings.decrypt.authenticate_phone {
+            let looked = self.authenticate_phone(live, sealed.encrypted_data, &text);
+            if let Err(why) = looked.await? {
+                return Ok(Err(why));
+            }
+        }
+        Ok(Ok((text, age)))
+    }
+
+    /// Tries all of the user's keys, newest first, each in full; gives what the first that fits
+    /// opens, and which it is.
+    fn try_keys(
+        &self,
+        visit: &Visit<'_>,
+        live: &Live,
+        sealed: &Sealed<'_>,
+    ) -> Result<(String, KeyAge), &'static str> {
         let holder = live.holder();
         let settings = &visit.settings.decrypt;
         let now = self.shared.clock.now();
-        let (budgets, session) = (&self.shared.budgets, live.session().digest());
-        let rate = visit.settings.rates.decrypt_failures_per_session;
-        budgets
-            .decrypt(session, rate, now)
-            .map_err(|used_up| Budget::DecryptFailures.refusal(used_up))?;
         let user = UserKey::new(&holder.app, &holder.openid);
         let expected = Expected {
             app: &holder.app,
@@ -82,23 +135,33 @@ impl Gateway {
             now,
             max_age: settings.max_age,
         };
-        let mut opened = None;
-        let mut why = "no session key is known";
-        for key in self.shared.store.keys(&user, now, settings.key_grace) {
-            match (sealed.open_with(&key, &expected), &opened) {
-                (Ok(text), None) => opened = Some(text),
-                (Err(error), _) => why = error,
-                (Ok(_), Some(_)) => {}
+        let mut opened = Err("no session key is known");
+        let keys = self.shared.store.keys(&user, now, settings.key_grace);
+        let ages = iter::once(KeyAge::Current).chain(iter::repeat(KeyAge::Replaced));
+        for (key, age) in keys.iter().zip(ages) {
+            let tried = sealed.open_with(key, &expected);
+            if opened.is_err() {
+                opened = tried.map(|text| (text, age));
             }
         }
-        if opened.is_none() {
-            let request_id = visit.entry.request_id().to_str().unwrap_or_default();
-            let appid = holder.app.as_str();
-            tracing::info!(message = event::DECRYPT_FAILED, why, appid, request_id);
+        if opened.is_err() {
+            self.look_at_key(visit, live, keys);
         }
-        let opened = opened.ok_or(Refusal::DecryptFailed)?;
-        budgets.decrypted(session, rate);
-        Ok(opened)
+        opened
+    }
+
+    /// Has WeChat asked whether the newest key is the user's of this moment. The same after every
+    /// failure, and nobody waits for it: a client notices nothing.
+    fn look_at_key(&self, visit: &Visit<'_>, live: &Live, keys: Vec<SessionKey>) {
+        let (session, now) = (live.session().digest(), self.shared.clock.now());
+        if let Some(newest) = keys.into_iter().next()
+            && self.shared.budgets.check_key(session, now)
+        {
+            let request_id = visit.entry.request_id();
+            self.shared
+                .inquiries
+                .check_key(live.holder(), newest, request_id);
+        }
     }
 }
 

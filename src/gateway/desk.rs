@@ -1,6 +1,6 @@
 //! Where login codes are redeemed. A code is asked of WeChat once, whoever else brings it
 //! meanwhile; its answer is kept for a while, for a client that lost it; and a code that WeChat
-//! refused is not asked about again.
+//! refused is not asked about again. Who makes it ask pays for that; what is known is for nothing.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::crypto::code::{CodeDigest, SealedAnswer};
 use crate::crypto::token;
@@ -21,13 +22,19 @@ use crate::domain::limits;
 use crate::domain::secret::LoginCode;
 use crate::domain::session::{Holder, Lifetimes, Session};
 use crate::domain::token::{SessionToken, TokenDigest};
-use crate::gateway::control::{Busy, Control};
+use crate::gateway::budgets::{Attempt, Toll, Unpaid, UsedUp};
+use crate::gateway::control::{Busy, Control, NoOutcome};
 use crate::gateway::hook::{Hook, HookData};
+use crate::gateway::refusal::Budget;
 use crate::gateway::{App, Settings};
 use crate::store::{Login, Store};
 use crate::wechat::client::Client;
 use crate::wechat::error::RedeemError;
 use crate::wechat::reply::Redeemed;
+
+/// How long a login waits for others from its address, whose codes decide whether WeChat is asked
+/// about its own: a call to WeChat takes no longer, as a rule.
+const WAIT_FOR_OTHERS: Duration = Duration::from_secs(6);
 
 /// A login that succeeded.
 #[derive(Debug)]
@@ -53,25 +60,24 @@ pub enum LoginError {
     Refused,
 }
 
-impl LoginError {
-    /// Whether WeChat refused the code for what it is.
-    pub fn blames_code(&self) -> bool {
-        matches!(self, Self::Redeem(error) if error.blames_code())
-    }
-}
-
 /// What became of a code.
 pub type Outcome = Result<Arc<LoggedIn>, LoginError>;
 
-/// Why there is no outcome.
+/// Why there is no outcome of a login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NoOutcome {
-    /// Too many logins at once.
+pub enum NoLogin {
+    /// WeChat would have to be asked, and that is not paid for.
+    #[error("too many logins")]
+    Limited(Budget, UsedUp),
+    /// It has not come to its end.
     #[error(transparent)]
-    Busy(#[from] Busy),
-    /// The task that redeemed the code ended without one: a bug.
-    #[error("the login task ended without an outcome")]
-    Lost,
+    NoOutcome(#[from] NoOutcome),
+}
+
+impl From<Busy> for NoLogin {
+    fn from(busy: Busy) -> Self {
+        Self::NoOutcome(busy.into())
+    }
 }
 
 /// Where login codes are redeemed. A cheap handle, the same for all workers.
@@ -113,6 +119,8 @@ pub struct Brought {
     pub replaces: Option<TokenDigest>,
     /// Asked once WeChat has accepted, if nobody brought the code before.
     pub hook: Option<Hook>,
+    /// What the call to WeChat is paid from, if there has to be one.
+    pub toll: Toll,
 }
 
 /// One code to redeem, with what the configuration says about it at that moment.
@@ -146,11 +154,12 @@ impl Desk {
         app: &App,
         brought: Brought,
         settings: &Settings,
-    ) -> Result<Outcome, NoOutcome> {
+    ) -> Result<Outcome, NoLogin> {
         let Brought {
             code,
             replaces,
             hook,
+            toll,
         } = brought;
         let digest = CodeDigest::of(&app.id, &code);
         let redemption = Redemption {
@@ -162,7 +171,7 @@ impl Desk {
             retry_window: settings.login.retry_window,
             hook,
         };
-        let mut flight = match self.join(digest, redemption)? {
+        let mut flight = match self.join_in_turn(digest, redemption, &toll).await? {
             Joined::Known(outcome) => return Ok(outcome),
             Joined::Flight(flight) => flight,
         };
@@ -170,13 +179,46 @@ impl Desk {
             .wait_for(Option::is_some)
             .await
             .map_err(|_lost| NoOutcome::Lost)?;
-        landed.clone().ok_or(NoOutcome::Lost)
+        landed.clone().ok_or_else(|| NoOutcome::Lost.into())
     }
 
-    /// Finds the outcome, or the flight of somebody who brought the code before, or starts one. All
-    /// under one lock, under which a flight also ends: no moment lies in between at which a code
-    /// could be asked about twice.
-    fn join(&self, digest: CodeDigest, redemption: Redemption) -> Result<Joined, Busy> {
+    /// Joins as soon as it is known whether the address may have WeChat asked.
+    async fn join_in_turn(
+        &self,
+        digest: CodeDigest,
+        mut redemption: Redemption,
+        toll: &Toll,
+    ) -> Result<Joined, NoLogin> {
+        let deadline = Instant::now() + WAIT_FOR_OTHERS;
+        loop {
+            let refused = match self.join(digest, redemption, toll) {
+                Ok(joined) => return Ok(joined),
+                Err(refused) => refused,
+            };
+            let (others, back) = match refused {
+                NotJoined::Busy(busy) => return Err(busy.into()),
+                NotJoined::Unpaid(Unpaid::UsedUp(budget, used_up), _) => {
+                    return Err(NoLogin::Limited(budget, used_up));
+                }
+                NotJoined::Unpaid(Unpaid::NotYet(others), back) => (others, back),
+            };
+            redemption = *back;
+            if tokio::time::timeout_at(deadline, others).await.is_err() {
+                let soon = UsedUp { retry_after: 1 };
+                return Err(NoLogin::Limited(Budget::RefusedLogins, soon));
+            }
+        }
+    }
+
+    /// Finds the outcome, or the flight of somebody who brought the code before, or starts one, which
+    /// has to be paid for. All under one lock, under which a flight also ends: no moment lies in
+    /// between at which a code could be asked about twice.
+    fn join(
+        &self,
+        digest: CodeDigest,
+        redemption: Redemption,
+        toll: &Toll,
+    ) -> Result<Joined, NotJoined> {
         let mut flights = self.0.flights.lock();
         if let Some(outcome) = self.0.known(&digest, &redemption) {
             return Ok(Joined::Known(outcome));
@@ -184,7 +226,11 @@ impl Desk {
         if let Some(flight) = flights.get(&digest) {
             return Ok(Joined::Flight(flight.clone()));
         }
-        let place = self.0.control.place()?;
+        let place = self.0.control.place().map_err(NotJoined::Busy)?;
+        let attempt = match toll.pay(self.0.clock.now()) {
+            Ok(attempt) => attempt,
+            Err(unpaid) => return Err(NotJoined::Unpaid(unpaid, Box::new(redemption))),
+        };
         let (outcome, flight) = watch::channel(None);
         flights.insert(digest, flight.clone());
         // A landing takes the lock when it is dropped, and a task that cannot run is dropped at once.
@@ -194,7 +240,7 @@ impl Desk {
             digest,
         };
         place.start(async move {
-            let found = landing.desk.redeem(digest, redemption).await;
+            let found = landing.desk.redeem(digest, redemption, attempt).await;
             // Off the list first: who has an answer and comes again does not meet this flight.
             drop(landing);
             outcome.send_replace(Some(found));
@@ -228,6 +274,12 @@ fn kept_logins() -> Cache<CodeDigest, Kept> {
 enum Joined {
     Known(Outcome),
     Flight(watch::Receiver<Option<Outcome>>),
+}
+
+/// Why there is nothing to join. Who may have to try again has the redemption back.
+enum NotJoined {
+    Busy(Busy),
+    Unpaid(Unpaid, Box<Redemption>),
 }
 
 /// Takes the flight off the list when its task ends, also by a bug.
@@ -270,11 +322,23 @@ impl Inner {
         Some(Err(refused.error))
     }
 
-    async fn redeem(&self, digest: CodeDigest, mut redemption: Redemption) -> Outcome {
+    async fn redeem(
+        &self,
+        digest: CodeDigest,
+        mut redemption: Redemption,
+        attempt: Attempt,
+    ) -> Outcome {
         let hook = redemption.hook.take();
         let Redemption { app, code, .. } = &redemption;
         let asked = self.clock.now();
-        let logged_in = match self.wechat.redeem(&app.credential(), code).await {
+        let verdict = self.wechat.redeem(&app.credential(), code).await;
+        // Others from the address wait for what WeChat says, and for nothing that comes after.
+        if verdict.as_ref().is_err_and(RedeemError::blames_code) {
+            attempt.refused(self.clock.now());
+        } else {
+            drop(attempt);
+        }
+        let logged_in = match verdict {
             Ok(redeemed) => self.log_in(&redemption, hook, redeemed, asked).await,
             Err(error) => Err(LoginError::Redeem(Arc::new(error))),
         };

@@ -1,5 +1,9 @@
 //! What a request leaves behind: its record for the access log, filled in on the way and handed
-//! over when the last byte of the answer is gone, whichever way that happens.
+//! over when the last byte of the answer is gone, whichever way that happens; and what is counted of
+//! it, at the same moments and by the same clock.
+
+use std::rc::Rc;
+use std::time::Duration;
 
 use http::{HeaderValue, StatusCode};
 use tokio::time::Instant;
@@ -10,8 +14,11 @@ use crate::domain::id::AppId;
 use crate::domain::peer::Peer;
 use crate::domain::request::RequestHead;
 use crate::domain::session::{Holder, Live};
+use crate::gateway::books::{self, Books};
 use crate::gateway::route::{Decision, Line};
-use crate::telemetry::access::{Flag, Record, Ring, Route, Who};
+use crate::telemetry::access::{Flag, Record, Route, Who};
+use crate::telemetry::metrics::{Failure, Method, Outcome, RouteId, UpstreamId};
+use crate::upstream::{self, Answered, Index};
 
 /// The record of one request under way.
 #[derive(Debug)]
@@ -20,7 +27,20 @@ pub(in crate::gateway) struct Entry {
     record: Option<Box<Record>>,
     request_id: HeaderValue,
     begun: Instant,
-    ring: Option<Ring>,
+    counted: Counted,
+    /// `None` once the request has been accounted for, or is by another entry.
+    books: Option<Rc<Books>>,
+}
+
+/// By what a request is counted.
+#[derive(Clone, Copy, Debug)]
+struct Counted {
+    method: Method,
+    route: RouteId,
+    /// 0 before there is one.
+    status: u16,
+    /// The app server that is about to answer.
+    asked: Option<UpstreamId>,
 }
 
 impl Entry {
@@ -29,9 +49,9 @@ impl Entry {
         request: &RequestHead,
         peer: &Peer,
         (time, request_id): (Timestamp, HeaderValue),
-        ring: Option<Ring>,
+        books: &Rc<Books>,
     ) -> Self {
-        let record = ring.as_ref().map(|ring| {
+        let record = books.ring.as_ref().map(|ring| {
             let mut record = ring.blank();
             record.time = time;
             record.request_id.push_str(as_text(&request_id));
@@ -45,7 +65,13 @@ impl Entry {
             record,
             request_id,
             begun: Instant::now(),
-            ring,
+            counted: Counted {
+                method: (&request.method).into(),
+                route: books.routes.none(),
+                status: 0,
+                asked: None,
+            },
+            books: Some(Rc::clone(books)),
         }
     }
 
@@ -70,6 +96,9 @@ impl Entry {
 
     pub(in crate::gateway) fn decided(&mut self, decision: Decision) {
         self.note(|record| record.route = route(decision));
+        if let Some(books) = &self.books {
+            self.counted.route = books.routes.of_decision(decision);
+        }
     }
 
     pub(in crate::gateway) fn identified(&mut self, live: &Live) {
@@ -102,9 +131,30 @@ impl Entry {
         self.begun
     }
 
-    pub(in crate::gateway) fn app_server_answered(&mut self) {
-        let begun = self.begun;
-        self.note(|record| record.upstream = Some(begun.elapsed()));
+    /// It is about to be sent on.
+    pub(in crate::gateway) fn goes_to(&mut self, upstream: Index) {
+        self.counted.asked = Some(books::upstream_id(upstream));
+    }
+
+    /// What was sent on has an answer, or will have none.
+    pub(in crate::gateway) fn came_back(&mut self, answered: &Result<Answered, upstream::Error>) {
+        let took = self.app_server_answered();
+        self.count_asked(books::of_answered(answered), took);
+    }
+
+    fn count_asked(&mut self, outcome: Outcome, took: Duration) {
+        if let (Some(asked), Some(books)) = (self.counted.asked.take(), &self.books) {
+            books
+                .counts
+                .asked(asked, self.counted.method, outcome, took);
+        }
+    }
+
+    /// An app server has answered, or will not. Gives the time since the request began.
+    pub(in crate::gateway) fn app_server_answered(&mut self) -> Duration {
+        let took = self.begun.elapsed();
+        self.note(|record| record.upstream = Some(took));
+        took
     }
 
     /// Something kept it from ending as it should.
@@ -114,6 +164,7 @@ impl Entry {
 
     pub(in crate::gateway) fn answered(&mut self, status: StatusCode) {
         self.note(|record| record.status = status.as_u16());
+        self.counted.status = status.as_u16();
     }
 
     /// Bytes of body, from the client and to it.
@@ -131,18 +182,34 @@ impl Entry {
             record: self.record.take(),
             request_id: self.request_id.clone(),
             begun: self.begun,
-            ring: self.ring.take(),
+            counted: self.counted,
+            books: self.books.take(),
         }
     }
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let (Some(mut record), Some(ring)) = (self.record.take(), self.ring.take()) else {
+        let Some(books) = self.books.take() else {
             return;
         };
-        record.duration = self.begun.elapsed();
-        ring.push(record);
+        let took = self.begun.elapsed();
+        let Counted {
+            method,
+            route,
+            status,
+            asked,
+        } = self.counted;
+        books.counts.served(route, method, status, took);
+        if let (Some(asked), 0) = (asked, status) {
+            // The client is gone, and with it the request to the app server.
+            let cancelled = Outcome::Failure(Failure::Cancelled);
+            books.counts.asked(asked, method, cancelled, took);
+        }
+        if let (Some(mut record), Some(ring)) = (self.record.take(), &books.ring) {
+            record.duration = took;
+            ring.push(record);
+        }
     }
 }
 

@@ -15,7 +15,7 @@ pub(in crate::gateway) enum Encoding {
     Json,
 }
 
-/// A field of a login or of something to decrypt.
+/// A field of a login, a phone number or something to decrypt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Field {
     /// `appid`

@@ -67,6 +67,7 @@ impl Gateway {
         let hang = session.as_ref().and_then(|live| self.hang(visit, live));
         let outbound = self.identified(visit, (request, presented), session);
         let written = self.exchange.write(upstream, outbound, visit.entry.begun());
+        visit.entry.goes_to(upstream);
         Ok(Forwarding {
             written: written.map_err(Refusal::Upstream)?,
             opening,
@@ -109,17 +110,16 @@ impl Gateway {
             hang,
         } = forwarding;
         let answered = written.send().await;
-        visit.entry.app_server_answered();
+        visit.entry.came_back(&answered);
         match answered {
             Ok(Answered::Answer(response)) => {
                 Ok(response.map(|body| AnswerBody::streamed(body, hang)))
             }
             Ok(Answered::Tunnel(mut response, tunnel)) => {
                 let opening = opening.ok_or(Refusal::Internal)?;
-                if let Some(own) = opening.subprotocol {
-                    if !response.passed.has(&SEC_WEBSOCKET_PROTOCOL) {
-                        response.set(SEC_WEBSOCKET_PROTOCOL, own);
-                    }
+                let chosen = response.passed.has(&SEC_WEBSOCKET_PROTOCOL);
+                if let Some(own) = opening.subprotocol.filter(|_| !chosen) {
+                    response.set(SEC_WEBSOCKET_PROTOCOL, own);
                 }
                 let upgrade = opening.upgrade.ok_or(Refusal::Internal)?;
                 let entry = visit.entry.hand_over();

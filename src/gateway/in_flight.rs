@@ -1,15 +1,16 @@
 //! `decrypt.in_flight`: a JSON body on its way to the app server has `encryptedData` and `iv` taken
 //! out, and what they hold put in as `openData`.
 //!
-//! The app server takes `openData` for the gate's word. So on these paths no body passes that is not
-//! plainly JSON, and none in which a client has said `openData` itself.
+//! The app server takes `openData` for the gate's word. So on these paths a body passes only when the
+//! gate has read all of it, every name and every text, and nowhere in it is an `openData` of the
+//! client's. What is not plainly JSON, or is JSON for lenient readers only, does not pass.
 
 use std::fmt;
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http_body_util::Full;
-use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use tokio::time::Instant;
@@ -30,6 +31,8 @@ use crate::upstream::Index;
 const ENCRYPTED_DATA: &str = "encryptedData";
 const IV: &str = "iv";
 const OPEN_DATA: &str = "openData";
+
+const NOT_JSON: Refusal = Refusal::BadRequest(&texts::NOT_JSON);
 
 /// A request whose body is to be opened on its way.
 #[derive(Debug)]
@@ -58,7 +61,7 @@ impl Gateway {
         }
         let (request, body) = request.take_body();
         let body = body.read_all(limits::MAX_DECRYPT_BODY_BYTES).await?;
-        let request = match self.opened(visit, &live, &body)? {
+        let request = match self.opened(visit, &live, &body).await? {
             Some(opened) => request.with_body(Full::new(opened)).without_digests(),
             None => request.with_body(Full::new(body)),
         };
@@ -66,31 +69,31 @@ impl Gateway {
         let outbound = self.identified(visit, (request, presented), Some(live));
         // The time for the answer runs from now on: the body was read at the client's pace.
         let written = self.exchange.write(upstream, outbound, Instant::now());
+        visit.entry.goes_to(upstream);
         let forwarding = Forwarding::plain(written.map_err(Refusal::Upstream)?, hang);
         self.forward(visit, forwarding).await
     }
 
     /// The body with its data open; nothing when it has none.
-    fn opened(
+    async fn opened(
         &self,
         visit: &Visit<'_>,
         live: &Live,
         body: &[u8],
     ) -> Result<Option<Bytes>, Refusal> {
-        let Ok(mut fields) = serde_json::from_slice::<RawFields<'_>>(body) else {
-            return match serde_json::from_slice::<IgnoredAny>(body) {
-                Ok(_no_object) => Ok(None),
-                Err(_) => Err(Refusal::BadRequest(&texts::NOT_JSON)),
-            };
-        };
-        // Some app servers tell names apart by more than their case, and some do not.
-        if fields
-            .0
-            .iter()
-            .any(|(name, _)| name.eq_ignore_ascii_case(OPEN_DATA))
-        {
-            return Err(Refusal::BadRequest(&texts::OPEN_DATA_FORGED));
+        // Read to its end before anything is made of it: no part of it is for the app server alone
+        // to understand.
+        let text = str::from_utf8(body).map_err(|_cause| NOT_JSON)?;
+        match serde_json::from_str(text) {
+            Ok(SaysOpenData(false)) => {}
+            Ok(SaysOpenData(true)) => return Err(Refusal::BadRequest(&texts::OPEN_DATA_FORGED)),
+            Err(_) => return Err(NOT_JSON),
         }
+        let is_object = text.trim_ascii_start().starts_with('{');
+        if !is_object {
+            return Ok(None);
+        }
+        let mut fields: RawFields<'_> = serde_json::from_str(text).map_err(|_cause| NOT_JSON)?;
         let (Some(encrypted_data), Some(iv)) = (fields.take(ENCRYPTED_DATA)?, fields.take(IV)?)
         else {
             return Ok(None);
@@ -99,11 +102,8 @@ impl Gateway {
         let (Ok(encrypted_data), Ok(iv)) = (text(encrypted_data), text(iv)) else {
             return Err(Refusal::BadRequest(&texts::IN_FLIGHT_FIELDS));
         };
-        let opened = self.open(
-            visit,
-            live,
-            &Sealed::without_signature(&encrypted_data, &iv),
-        )?;
+        let sealed = Sealed::without_signature(&encrypted_data, &iv);
+        let opened = self.open(visit, live, &sealed).await?;
         let opened = RawValue::from_string(opened).map_err(|_no_json| Refusal::Internal)?;
         fields.0.push((OPEN_DATA.to_owned(), &opened));
         let body = serde_json::to_vec(&fields).map_err(|_never| Refusal::Internal)?;
@@ -126,6 +126,75 @@ fn is_json_in_utf8(text: &str) -> bool {
             parameter.eq_ignore_ascii_case("charset=utf-8")
                 || parameter.eq_ignore_ascii_case("charset=\"utf-8\"")
         })
+}
+
+/// Whether a text of JSON names `openData` itself, at any depth: some frameworks lay what is inside
+/// over what is at the top, or the other way round. Reading it reads every name and every text,
+/// which must all be Unicode; deeper than `serde_json` goes (128), it is not read at all.
+struct SaysOpenData(bool);
+
+impl<'de> Deserialize<'de> for SaysOpenData {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SaysOpenDataVisitor)
+    }
+}
+
+struct SaysOpenDataVisitor;
+
+impl<'de> Visitor<'de> for SaysOpenDataVisitor {
+    type Value = SaysOpenData;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<SaysOpenData, E> {
+        Ok(SaysOpenData(false))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<SaysOpenData, E> {
+        Ok(SaysOpenData(false))
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<SaysOpenData, E> {
+        Ok(SaysOpenData(false))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<SaysOpenData, E> {
+        Ok(SaysOpenData(false))
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<SaysOpenData, E> {
+        Ok(SaysOpenData(false))
+    }
+
+    fn visit_unit<E>(self) -> Result<SaysOpenData, E> {
+        Ok(SaysOpenData(false))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<SaysOpenData, A::Error> {
+        let mut says = false;
+        while let Some(SaysOpenData(inside)) = seq.next_element()? {
+            says |= inside;
+        }
+        Ok(SaysOpenData(says))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<SaysOpenData, A::Error> {
+        let mut says = false;
+        while let Some((name, SaysOpenData(inside))) = map.next_entry::<String, _>()? {
+            says |= inside | is_open_data(&name);
+        }
+        Ok(SaysOpenData(says))
+    }
+}
+
+/// Whether some app server takes the name for `openData`: frameworks make `open_data`, `open-data` and
+/// `OpenData` one with it, and others end a name at a NUL.
+fn is_open_data(name: &str) -> bool {
+    let name = name.chars().filter(|letter| letter.is_alphanumeric());
+    name.flat_map(char::to_lowercase)
+        .eq(OPEN_DATA.chars().flat_map(char::to_lowercase))
 }
 
 /// The fields of an object in their order, values as they came: no number is rounded, nothing is
@@ -208,6 +277,38 @@ mod tests {
         }
         for good in ["application/json", "Application/JSON; Charset=UTF-8"] {
             assert!(is_json(&[good]), "{good}");
+        }
+    }
+
+    #[test]
+    fn every_spelling_that_a_framework_folds_onto_open_data_is_open_data() {
+        for name in [
+            "openData",
+            "opendata",
+            "OPENDATA",
+            "OpenData",
+            "open_data",
+            "open-data",
+            "OPEN_DATA",
+            "open data",
+            "_openData",
+            "openData[]",
+            "$openData",
+            "openData\0",
+            "open\u{200b}Data",
+        ] {
+            assert!(is_open_data(name), "{name:?}");
+        }
+        for other in [
+            "",
+            "open",
+            "data",
+            "openDatas",
+            "openData2",
+            "reopenData",
+            "open.dat",
+        ] {
+            assert!(!is_open_data(other), "{other:?}");
         }
     }
 

@@ -1,9 +1,5 @@
 //! Which language a client is told no in. Knows no text.
 
-use http::header::ACCEPT_LANGUAGE;
-
-use crate::domain::fields::HeaderFields;
-
 /// What weighs as much as nothing else, in thousandths (RFC 9110 §12.4.2).
 const FULL_WEIGHT: u16 = 1000;
 
@@ -37,13 +33,14 @@ impl Language {
         }
     }
 
-    /// What `Accept-Language` (RFC 9110 §12.5.4) likes better. Ranges count by their first part, so
+    /// What these fields of `Accept-Language` (RFC 9110 §12.5.4) like better. Ranges count by their first part, so
     /// `zh-TW` is Chinese and `en-GB` is English; of two that weigh the same the first counts, as
     /// browsers mean it. English when the client names neither.
-    pub(in crate::gateway) fn negotiated(fields: &HeaderFields) -> Self {
-        let fields = fields.all(&ACCEPT_LANGUAGE);
-        let fields = fields.filter_map(|field| field.to_str());
-        let elements = fields.flat_map(|field| field.split(',')).take(MAX_RANGES);
+    pub(in crate::gateway) fn negotiated<'a>(fields: impl IntoIterator<Item = &'a str>) -> Self {
+        let elements = fields
+            .into_iter()
+            .flat_map(|field| field.split(','))
+            .take(MAX_RANGES);
         let (mut chinese, mut english, mut any) = (None, None, None);
         for (place, (range, weight)) in elements.filter_map(range).enumerate() {
             let primary = range.split('-').next().unwrap_or_default();
@@ -124,23 +121,12 @@ fn weight(parameter: &str) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
-    use http::HeaderMap;
-
     use super::*;
 
     #[track_caller]
     fn check(fields: &[&'static str], expected: Language) {
-        let mut headers = HeaderMap::new();
-        for field in fields {
-            headers.append(ACCEPT_LANGUAGE, HeaderValue::from_static(field));
-        }
-        assert_eq!(
-            Language::negotiated(&HeaderFields::from(&headers)),
-            expected,
-            "{fields:?}"
-        );
+        let negotiated = Language::negotiated(fields.iter().copied());
+        assert_eq!(negotiated, expected, "{fields:?}");
     }
 
     #[test]

@@ -14,15 +14,14 @@ use crate::domain::fields::HeaderFields;
 use crate::domain::id::AppId;
 use crate::domain::identity::{Clean, Presented, TokenClaim};
 use crate::domain::limits;
-use crate::domain::peer::Address;
 use crate::domain::referer::Referer;
 use crate::domain::secret::LoginCode;
-use crate::gateway::desk::{Brought, LoggedIn, LoginError, NoOutcome, Outcome};
+use crate::gateway::desk::{Brought, LoggedIn, LoginError, NoLogin};
 use crate::gateway::fields::{Field, Fields, encoding};
 use crate::gateway::hook::{Hook, HookData};
-use crate::gateway::refusal::{Budget, Refusal, UnknownApp};
+use crate::gateway::refusal::{Refusal, UnknownApp};
 use crate::gateway::reply::{json, require_post};
-use crate::gateway::{App, AppHints, Gateway, Settings, Visit, texts};
+use crate::gateway::{App, AppHints, Gateway, Settings, Visit, books, texts};
 use crate::server::body::RequestBody;
 
 #[derive(Serialize)]
@@ -72,13 +71,18 @@ impl Gateway {
             let client = fields.others(&[Field::Code, Field::Appid]);
             Hook::prepare(path, &app.id, &client, occasion)
         });
+        let client = (presented.origin().client(), &**visit.peer);
+        let toll = self.shared.budgets.toll(&app.id, client, &settings.rates);
         let brought = Brought {
             code,
             replaces,
             hook,
+            toll,
         };
-        let client = presented.origin().client();
-        let outcome = self.redeem(visit, app, brought, client).await?;
+        let outcome = self.shared.desk.redeem(app, brought, &settings).await;
+        let result = books::of_login(&outcome);
+        self.shared.metrics.logged_in(&app.id, result);
+        let outcome = outcome?;
         let logged_in = outcome.map_err(|error| match error {
             LoginError::Redeem(error) => Refusal::Login {
                 error,
@@ -88,40 +92,6 @@ impl Gateway {
         })?;
         visit.entry.logged_in(&logged_in.holder);
         Ok(self.login_answer(&settings, &logged_in))
-    }
-
-    /// Has a code redeemed, within what `[limits]` allows.
-    async fn redeem(
-        &self,
-        visit: &Visit<'_>,
-        app: &App,
-        brought: Brought,
-        client: Address,
-    ) -> Result<Outcome, Refusal> {
-        let (shared, rates) = (&self.shared, visit.settings.rates);
-        let refused = rates.refused_logins_per_ip;
-        let attempt = shared
-            .budgets
-            .attempt((client, visit.peer), refused, &shared.clock);
-        let attempt = attempt
-            .await
-            .map_err(|used_up| Budget::RefusedLogins.refusal(used_up))?;
-        shared
-            .budgets
-            .log_in(&app.id, rates.logins_per_app, shared.clock.now())
-            .map_err(|used_up| Budget::LoginsOfApp.refusal(used_up))?;
-        let (shared, settings) = (Arc::clone(&self.shared), Arc::clone(&visit.settings));
-        let app = app.clone();
-        // A task of its own: who hangs up before WeChat has answered is counted all the same.
-        let counted = tokio::task::spawn_local(async move {
-            let outcome = shared.desk.redeem(&app, brought, &settings).await?;
-            if outcome.as_ref().is_err_and(LoginError::blames_code) {
-                attempt.refused(shared.clock.now());
-            }
-            Ok::<_, NoOutcome>(outcome)
-        });
-        let outcome = counted.await.map_err(|_panicked| NoOutcome::Lost)??;
-        Ok(outcome)
     }
 
     fn login_answer(&self, settings: &Settings, logged_in: &LoggedIn) -> Response<Bytes> {
@@ -198,11 +168,11 @@ fn referer(fields: &HeaderFields) -> Option<AppId> {
         .map(|referer| referer.app().clone())
 }
 
-impl From<NoOutcome> for Refusal {
-    fn from(why: NoOutcome) -> Self {
+impl From<NoLogin> for Refusal {
+    fn from(why: NoLogin) -> Self {
         match why {
-            NoOutcome::Busy(_) => Self::Overloaded,
-            NoOutcome::Lost => Self::Internal,
+            NoLogin::Limited(budget, used_up) => budget.refusal(used_up),
+            NoLogin::NoOutcome(why) => why.into(),
         }
     }
 }

@@ -4,7 +4,9 @@
 //! accounts for a request; `Gateway::decide` is the path itself, from top to bottom.
 
 mod authenticate;
+mod authenticity;
 pub mod body;
+mod books;
 mod budgets;
 pub mod control;
 mod decrypt;
@@ -17,9 +19,11 @@ mod forward;
 mod hook;
 mod ids;
 mod in_flight;
+mod inquiry;
 mod language;
 mod login;
 mod originate;
+mod phone;
 pub mod problems;
 pub mod push;
 mod refusal;
@@ -29,14 +33,18 @@ mod session;
 mod settings;
 mod texts;
 mod voice;
+mod wechat_failure;
 
-pub use budgets::{Budgets, Rates};
+pub use books::RouteIds;
+pub use budgets::{Budgets, Rates, Toll};
 pub use envelope::Envelope;
 pub use fields::{Field, FieldNames};
+pub use inquiry::Inquiries;
 pub use language::Language;
 pub use settings::{App, AppHints, Decrypt, Deliver, Errors, Login, Session, Settings};
 
 use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -48,6 +56,7 @@ use crate::domain::peer::Peer;
 use crate::domain::request::Request;
 use crate::domain::response::Response;
 use crate::gateway::body::AnswerBody;
+use crate::gateway::books::Books;
 use crate::gateway::desk::Desk;
 use crate::gateway::entry::Entry;
 use crate::gateway::forward::Forwarding;
@@ -61,8 +70,8 @@ use crate::server::body::{Progress, RequestBody};
 use crate::server::connection::Handler;
 use crate::store::Store;
 use crate::telemetry::access::Ring;
+use crate::telemetry::metrics::Metrics;
 use crate::upstream::{self, Exchange};
-use crate::wechat::access_token::Keepers;
 
 /// What all workers share.
 #[derive(Debug)]
@@ -75,10 +84,14 @@ pub struct Shared {
     pub desk: Desk,
     /// What clients have used up of `[limits]`.
     pub budgets: Budgets,
-    /// The access tokens of the apps. None is asked for before somebody needs it.
-    pub keepers: Keepers,
+    /// Where WeChat is asked about users who are logged in.
+    pub inquiries: Inquiries,
     /// Which pushes were taken already.
     pub pushes: Inbox,
+    /// What is counted, all workers together.
+    pub metrics: Metrics,
+    /// Under which labels requests are counted.
+    pub routes: RouteIds,
     /// The time of day.
     pub clock: Clock,
     /// The app servers, in the order of the configuration.
@@ -90,7 +103,7 @@ pub struct Shared {
 pub struct Gateway {
     shared: Arc<Shared>,
     exchange: Exchange,
-    access_log: Option<Ring>,
+    books: Rc<Books>,
     ids: RefCell<Ids>,
 }
 
@@ -114,10 +127,15 @@ impl Gateway {
     /// For one worker. Must be made on its thread, inside its local task set.
     pub fn new(shared: Arc<Shared>, access_log: Option<Ring>) -> Self {
         let exchange = Exchange::new(&shared.upstreams);
+        let books = Books {
+            counts: shared.metrics.worker(),
+            ring: access_log,
+            routes: shared.routes.clone(),
+        };
         Self {
             shared,
             exchange,
-            access_log,
+            books: Rc::new(books),
             ids: RefCell::new(Ids::seeded()),
         }
     }
@@ -133,6 +151,7 @@ impl Gateway {
         request.body.limit(max_body_bytes);
         let (clean, presented) = Clean::strip(request, &visit.settings.identity, visit.peer)?;
         visit.entry.came_from(presented.origin());
+        self.books.counts.headers_stripped(presented.stripped());
         let overridden = clean.method_overrides()?;
         let path = clean.uri().path().as_bytes();
         let decision = visit
@@ -196,6 +215,7 @@ impl Gateway {
             Endpoint::Decrypt => return self.decrypt(visit, request, presented).await,
             Endpoint::Login => self.login(visit, request, presented).await,
             Endpoint::Logout => self.logout(visit, &request, presented),
+            Endpoint::Phone => return self.phone(visit, request, presented).await,
             Endpoint::Push => self.push(visit, request, presented).await,
             Endpoint::Session => self.session(visit, &request, presented),
         };
@@ -220,7 +240,7 @@ impl Handler for Gateway {
             voice: Voice::of(settings.errors, &request.head.fields),
             settings,
             peer,
-            entry: Entry::begin(&request.head, peer, (now, id), self.access_log.clone()),
+            entry: Entry::begin(&request.head, peer, (now, id), &self.books),
             progress: request.body.progress(),
         };
         let course = self.decide(&mut visit, request);
@@ -257,7 +277,7 @@ impl Visit<'_> {
         self.entry.flag(refusal.flag());
         refusal.log(self.entry.request_id());
         let request_id = self.entry.request_id().to_str().unwrap_or_default();
-        let response = refusal.into_response(request_id, self.voice);
+        let response = refusal.into_response(request_id, &self.voice);
         response.map(AnswerBody::whole).into()
     }
 }

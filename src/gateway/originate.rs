@@ -1,6 +1,7 @@
 //! Requests that the gate itself makes to the app server, on account of one that came in: login hook,
 //! delivery, push. Knows nothing of what they say.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,9 +12,11 @@ use tokio::time::Instant;
 
 use crate::domain::identity::{Cause, Clean, Identity, Message, Outbound, Presented, TRACEPARENT};
 use crate::domain::response::Response;
+use crate::gateway::books::{self, Books};
 use crate::gateway::ids::is_traceparent;
 use crate::gateway::refusal::Refusal;
 use crate::gateway::{Gateway, Visit};
+use crate::telemetry::metrics::{Failure, Method, Outcome};
 use crate::upstream::{self, Answered, Exchange, Index};
 
 /// All that a request of the gate's own needs of the one that caused it. Holds nothing of the visit,
@@ -21,6 +24,7 @@ use crate::upstream::{self, Answered, Exchange, Index};
 #[derive(Clone)]
 pub(in crate::gateway) struct Occasion {
     exchange: Exchange,
+    books: Rc<Books>,
     cause: Cause,
     request_id: HeaderValue,
     traceparent: HeaderValue,
@@ -41,6 +45,7 @@ impl Gateway {
         visit.entry.traced(traceparent.as_bytes());
         Occasion {
             exchange: self.exchange.clone(),
+            books: Rc::clone(&self.books),
             cause: request.cause(presented),
             request_id: visit.entry.request_id().clone(),
             traceparent,
@@ -83,14 +88,46 @@ impl Occasion {
     ) -> Result<Response<upstream::AnswerBody>, upstream::Error> {
         let mut outbound = Outbound::originate(message, identity, self.cause, self.request_id);
         outbound.start_trace(self.traceparent);
-        let written = self
-            .exchange
-            .write(Index::FIRST, outbound, Instant::now())?;
-        match written.send().await? {
+        let now = Instant::now();
+        let written = self.exchange.write(Index::FIRST, outbound, now)?;
+        let counted = Counted {
+            books: self.books,
+            since: now,
+            outcome: Outcome::Failure(Failure::Cancelled),
+        };
+        let answered = counted.of(written.send().await);
+        match answered? {
             Answered::Answer(response) => Ok(response),
             // Nobody asked for one.
             Answered::Tunnel(..) => Err(upstream::Error::UnaskedUpgrade),
         }
+    }
+}
+
+/// A request of the gate's own, which is counted also when nobody waits for it any more.
+struct Counted {
+    books: Rc<Books>,
+    since: Instant,
+    outcome: Outcome,
+}
+
+impl Counted {
+    fn of(
+        mut self,
+        answered: Result<Answered, upstream::Error>,
+    ) -> Result<Answered, upstream::Error> {
+        self.outcome = books::of_answered(&answered);
+        answered
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let first = books::upstream_id(Index::FIRST);
+        let took = self.since.elapsed();
+        self.books
+            .counts
+            .asked(first, Method::Post, self.outcome, took);
     }
 }
 

@@ -76,6 +76,7 @@ problems! {
     METHOD_NOT_ALLOWED = 405 "method_not_allowed" "Method not allowed" "请求方法不支持" Fix;
     NOT_FOUND = 404 "not_found" "Not found" "路径不存在" Fix;
     OVERLOADED = 503 "overloaded" "Overloaded" "服务繁忙" Retry;
+    PHONE_CODE_INVALID = 422 "phone_code_invalid" "Phone code invalid" "手机号凭证无效" Reacquire;
     PUSH_REFUSED = 403 "push_refused" "Push refused" "推送被拒绝" None;
     RATE_LIMITED = 429 "rate_limited" "Too many requests" "请求过于频繁" Retry;
     SESSION_EXPIRED = 401 "session_expired" "Session expired" "登录已过期" Relogin;

@@ -3,6 +3,7 @@
 
 use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_LANGUAGE, RETRY_AFTER, VARY, WWW_AUTHENTICATE};
@@ -11,18 +12,21 @@ use http::{HeaderValue, Response, StatusCode};
 use crate::domain::id::AppId;
 use crate::domain::identity::Unclean;
 use crate::gateway::budgets::UsedUp;
-use crate::gateway::control::Busy;
+use crate::gateway::control::{Busy, NoOutcome};
+use crate::gateway::phone::BadCode;
 use crate::gateway::problems::{self, Action, Kind};
 use crate::gateway::push::Unproven;
 use crate::gateway::route::Ambiguous;
 use crate::gateway::texts::{self, Text};
 use crate::gateway::voice::Voice;
+use crate::gateway::wechat_failure;
 use crate::server::body::BodyFault;
 use crate::server::problem::Problem;
 use crate::telemetry::access::Flag;
 use crate::telemetry::event;
 use crate::upstream;
 use crate::wechat::error::RedeemError;
+use crate::wechat::open_api::OpenApiError;
 
 /// Seconds after which trying again makes sense when something was too busy.
 const RETRY_SOON: u64 = 2;
@@ -40,15 +44,30 @@ pub(in crate::gateway) enum Refusal {
     DecryptFailed,
     HeadersTooLarge,
     Internal,
-    Login { error: Arc<RedeemError>, app: AppId },
+    Login {
+        error: Arc<RedeemError>,
+        app: AppId,
+    },
     LoginRefused,
-    MethodNotAllowed { allowed: &'static str },
+    MethodNotAllowed {
+        allowed: &'static str,
+    },
     NotFound,
     NotJson,
     Overloaded,
-    RateLimited { budget: Budget, retry_after: u64 },
+    RateLimited {
+        budget: Budget,
+        retry_after: u64,
+    },
+    PhoneCode {
+        why: Box<BadCode>,
+        app: AppId,
+    },
     PushNotTaken(Option<StatusCode>),
-    PushRefused { why: Unproven, app: AppId },
+    PushRefused {
+        why: Unproven,
+        app: AppId,
+    },
     SessionExpired,
     SessionRequired,
     Unclean(Unclean),
@@ -56,13 +75,22 @@ pub(in crate::gateway) enum Refusal {
     UnsupportedMediaType,
     Upstream(upstream::Error),
     UriTooLong(usize),
+    WeChat {
+        error: Box<OpenApiError>,
+        app: AppId,
+    },
 }
 
 /// Which of `[limits]` is used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::gateway) enum Budget {
+pub enum Budget {
+    /// `decrypt_failures_per_session`.
     DecryptFailures,
+    /// `logins_per_app`.
     LoginsOfApp,
+    /// `decrypt_failures_per_session`, used up by codes of the phone button.
+    PhoneCodes,
+    /// `refused_logins_per_ip`.
     RefusedLogins,
 }
 
@@ -103,6 +131,7 @@ impl Refusal {
             Self::NotFound => problems::NOT_FOUND,
             Self::Overloaded => problems::OVERLOADED,
             Self::RateLimited { .. } => problems::RATE_LIMITED,
+            Self::PhoneCode { .. } => problems::PHONE_CODE_INVALID,
             Self::PushNotTaken(_) => problems::UPSTREAM_FAILED,
             Self::PushRefused { .. } => problems::PUSH_REFUSED,
             Self::SessionExpired => problems::SESSION_EXPIRED,
@@ -111,6 +140,7 @@ impl Refusal {
             Self::NotJson | Self::UnsupportedMediaType => problems::UNSUPPORTED_MEDIA_TYPE,
             Self::Upstream(error) => upstream_kind(error),
             Self::UriTooLong(_) => problems::URI_TOO_LONG,
+            Self::WeChat { error, .. } => wechat_failure::kind(error),
         }
     }
 
@@ -118,23 +148,22 @@ impl Refusal {
     pub(in crate::gateway) fn into_response(
         self,
         request_id: &str,
-        voice: Voice,
+        voice: &Voice,
     ) -> Response<Bytes> {
-        let kind = self.kind();
+        let (kind, language) = (self.kind(), voice.language());
         let problem = Problem {
             r#type: format!("urn:wxgate:problem:{}", kind.code),
-            title: voice.language.pick(kind.title, kind.title_zh),
+            title: language.pick(kind.title, kind.title_zh),
             status: kind.status,
             code: kind.code,
-            detail: &texts::detail(&self, voice.language),
+            detail: &texts::detail(&self, language),
             action: kind.action.name(),
             request_id,
         };
         let mut response = voice.envelope.refusal(&problem);
         let headers = response.headers_mut();
-        let language = HeaderValue::from_static(voice.language.tag());
-        headers.insert(CONTENT_LANGUAGE, language);
-        if voice.negotiated {
+        headers.insert(CONTENT_LANGUAGE, HeaderValue::from_static(language.tag()));
+        if voice.is_negotiated() {
             headers.append(VARY, HeaderValue::from_static("Accept-Language"));
         }
         if let Some(challenge) = self.challenge() {
@@ -163,10 +192,8 @@ impl Refusal {
         if let Self::RateLimited { retry_after, .. } = self {
             return Some(*retry_after);
         }
-        if let Self::Login { error, .. } = self
-            && let RedeemError::Paused { retry_after } = **error
-        {
-            let begun = retry_after.as_millis().div_ceil(1000).max(1);
+        if let Some(pause) = self.pause() {
+            let begun = pause.as_millis().div_ceil(1000).max(1);
             return Some(u64::try_from(begun).unwrap_or(u64::MAX));
         }
         match self.kind() {
@@ -175,6 +202,18 @@ impl Refusal {
                 action: Action::Retry,
                 ..
             } => Some(RETRY_SOON),
+            _ => None,
+        }
+    }
+
+    /// For how long WeChat is not asked, if that is why.
+    fn pause(&self) -> Option<Duration> {
+        match self {
+            Self::Login { error, .. } => match **error {
+                RedeemError::Paused { retry_after } => Some(retry_after),
+                _ => None,
+            },
+            Self::WeChat { error, .. } => wechat_failure::pause(error),
             _ => None,
         }
     }
@@ -203,6 +242,7 @@ impl Refusal {
                 tracing::warn!(message = event::UPSTREAM_FAILED, %error, cause, request_id);
             }
             Self::Login { error, app } => log_login(error, app, request_id),
+            Self::PhoneCode { why, app } => log_phone_code(why, app, request_id),
             Self::PushNotTaken(status) => {
                 let status = status.map(|status| status.as_u16());
                 tracing::warn!(message = event::PUSH_NOT_TAKEN, status, request_id);
@@ -211,6 +251,7 @@ impl Refusal {
                 tracing::info!(message = event::PUSH_REFUSED, %why, appid = %app, request_id);
             }
             Self::Internal => tracing::error!(message = event::INTERNAL, request_id),
+            Self::WeChat { error, app } => wechat_failure::log(error, app, request_id),
             _ => {}
         }
     }
@@ -254,6 +295,14 @@ fn log_login(error: &RedeemError, app: &AppId, request_id: &str) {
     }
 }
 
+fn log_phone_code(why: &BadCode, app: &AppId, request_id: &str) {
+    let rid = match why {
+        BadCode::Refused(refused) => refused.rid.as_deref(),
+        BadCode::Age(_) => None,
+    };
+    tracing::info!(message = event::PHONE_CODE_REFUSED, %why, rid, appid = %app, request_id);
+}
+
 fn upstream_kind(error: &upstream::Error) -> Kind {
     match error {
         upstream::Error::Broken(_) | upstream::Error::UnaskedUpgrade => problems::UPSTREAM_FAILED,
@@ -293,6 +342,15 @@ impl From<Busy> for Refusal {
     }
 }
 
+impl From<NoOutcome> for Refusal {
+    fn from(why: NoOutcome) -> Self {
+        match why {
+            NoOutcome::Busy(_) => Self::Overloaded,
+            NoOutcome::Lost => Self::Internal,
+        }
+    }
+}
+
 impl From<http::method::InvalidMethod> for Refusal {
     fn from(_error: http::method::InvalidMethod) -> Self {
         Self::BadRequest(&texts::OVERRIDE_MALFORMED)
@@ -301,7 +359,7 @@ impl From<http::method::InvalidMethod> for Refusal {
 
 /// Everything behind an error, from the nearest cause to the last: the last is what helps, such as
 /// "connection refused".
-fn causes(error: &dyn Error) -> Option<String> {
+pub(in crate::gateway) fn causes(error: &dyn Error) -> Option<String> {
     let causes = std::iter::successors(error.source(), |&cause| cause.source());
     let told: Vec<_> = causes.map(ToString::to_string).collect();
     (!told.is_empty()).then(|| told.join(": "))

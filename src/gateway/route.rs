@@ -16,6 +16,8 @@ pub enum Endpoint {
     Login,
     /// `POST {paths.logout}`
     Logout,
+    /// `POST {paths.phone}`
+    Phone,
     /// `GET` and `POST {paths.push}`, for WeChat
     Push,
     /// `GET` and `DELETE {paths.session}`
@@ -23,12 +25,23 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
-    /// The name in logs.
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Decrypt,
+        Self::Login,
+        Self::Logout,
+        Self::Phone,
+        Self::Push,
+        Self::Session,
+    ];
+
+    /// The name in logs and metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::Decrypt => "decrypt",
             Self::Login => "login",
             Self::Logout => "logout",
+            Self::Phone => "phone",
             Self::Push => "push",
             Self::Session => "session",
         }
@@ -149,38 +162,33 @@ impl Routes {
         overridden: &[Method],
         path: &[u8],
     ) -> Result<Decision, Ambiguous> {
-        if self.meets_reserved(path)? {
-            return Ok(Decision::Reserved);
-        }
-        let decision = self.first_match(method, path, Matching::Strict);
+        let decision = self.unreserved(method, path, Matching::Strict);
         let raw = path;
         let same = |other: &Method, path: &[u8]| {
             // What decided need not be asked again: it is the one reading of most requests.
             let is_raw = std::ptr::eq(path, raw) && std::ptr::eq(other, method);
-            (is_raw || self.first_match(other, path, Matching::Strict) == decision)
-                && self.first_match(other, path, Matching::Loose) == decision
+            (is_raw || self.unreserved(other, path, Matching::Strict) == decision)
+                && self.unreserved(other, path, Matching::Loose) == decision
         };
         // Methods are told apart by case (RFC 9110 §9.1), but not by every server.
         let upper = upper_case(method);
         let others = upper.iter().chain(overridden);
-        let agreed = readings::all(path, |reading| {
-            same(method, reading) && others.clone().all(|other| same(other, reading))
+        let (mut agreed, mut reserved) = (true, false);
+        readings::all(path, |reading| {
+            // A loose match takes in the strict one.
+            reserved = matches_any(&self.reserved, reading, Matching::Loose);
+            agreed =
+                agreed && same(method, reading) && others.clone().all(|other| same(other, reading));
+            // The readings that follow a disagreement may still meet a reserved path.
+            !reserved && (agreed || !self.reserved.is_empty())
         })?;
-        if agreed {
+        if reserved {
+            Ok(Decision::Reserved)
+        } else if agreed {
             Ok(decision)
         } else {
             Err(Ambiguous::OtherRule)
         }
-    }
-
-    /// Whether any reading of the path is one that only the gate itself may call.
-    fn meets_reserved(&self, path: &[u8]) -> Result<bool, readings::Unreadable> {
-        if self.reserved.is_empty() {
-            return Ok(false);
-        }
-        // A loose match takes in the strict one.
-        let free = |reading: &[u8]| !matches_any(&self.reserved, reading, Matching::Loose);
-        readings::all(path, free).map(|all_free| !all_free)
     }
 
     /// The first line of the table that matches one reading.
@@ -188,6 +196,11 @@ impl Routes {
         if matches_any(&self.reserved, path, matching) {
             return Decision::Reserved;
         }
+        self.unreserved(method, path, matching)
+    }
+
+    /// The same of a reading that meets no reserved path.
+    fn unreserved(&self, method: &Method, path: &[u8], matching: Matching) -> Decision {
         let endpoint = self
             .endpoints
             .iter()

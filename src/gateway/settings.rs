@@ -39,6 +39,8 @@ pub struct Settings {
     pub login: Login,
     /// `[decrypt]`.
     pub decrypt: Decrypt,
+    /// `[phone]`: who gets phone numbers.
+    pub phone: Deliver,
     /// `[push]`, where any app has pushes.
     pub push: Option<Push>,
     /// `[session]`.
@@ -109,6 +111,8 @@ pub struct Decrypt {
     pub max_age: Option<Duration>,
     /// How long a replaced session key is still tried.
     pub key_grace: Duration,
+    /// Whether a phone number must be one that WeChat itself encrypted.
+    pub authenticate_phone: bool,
     /// Who gets what was decrypted.
     pub deliver: Deliver,
 }

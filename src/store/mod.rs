@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::clock::Timestamp;
-use crate::domain::id::UserKey;
+use crate::domain::id::{AppId, UserKey};
 use crate::domain::secret::SessionKey;
 use crate::domain::session::{Lifetimes, Live, Session};
 use crate::domain::token::TokenDigest;
@@ -104,6 +104,20 @@ impl Store {
     pub fn open_stream(&self, live: &Live) -> Stream {
         match self {
             Self::Memory(memory) => memory.open_stream(live),
+        }
+    }
+
+    /// How many sessions of each mini program are kept, such among them as have run out a moment ago.
+    pub fn census(&self) -> Vec<(AppId, u64)> {
+        match self {
+            Self::Memory(memory) => memory.census(),
+        }
+    }
+
+    /// How many sessions went before their time, for want of room.
+    pub fn evicted(&self) -> u64 {
+        match self {
+            Self::Memory(memory) => memory.evicted(),
         }
     }
 

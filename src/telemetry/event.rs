@@ -26,12 +26,14 @@ pub const EGRESS_REFUSED: &str = "a call of the app server was refused";
 pub const LOG_LINES_DROPPED: &str = "log lines were dropped";
 /// A bug of the gate's own.
 pub const INTERNAL: &str = "internal error";
-/// Logins from a peer in a private network are not limited by address: it may be a proxy for everybody.
-pub const NEARBY_PEER_NOT_LIMITED: &str = "logins through this private address are not limited; if a proxy is there, add it to server.trusted_proxies";
+/// Logins from a private network are not limited by address: it may be a proxy for everybody.
+pub const NEARBY_NOT_LIMITED: &str = "logins through this private address are not limited; if a proxy is there, add it to server.trusted_proxies, and let it send X-Forwarded-For";
 /// The gate is up.
 pub const LISTENING: &str = "listening";
 /// A decryption did not succeed; says why, which no client is told.
 pub const DECRYPT_FAILED: &str = "decryption failed";
+/// After a failed decryption WeChat was asked whether the key is still the user's.
+pub const SESSION_KEY_CHECKED: &str = "session key checked after a failed decryption";
 /// WeChat did not accept a login code.
 pub const LOGIN_REFUSED: &str = "login refused by wechat";
 /// The app server did not agree to a login that WeChat accepted, or could not be asked.
@@ -48,12 +50,16 @@ pub const NO_TRUSTED_PROXY: &str = "closed a connection from outside trusted_pro
 pub const NOT_TLS: &str = "not tls";
 /// A connection did not become an encrypted one.
 pub const TLS_HANDSHAKE_FAILED: &str = "tls handshake failed";
+/// A code of the phone button came to nothing; says why, which no client is told.
+pub const PHONE_CODE_REFUSED: &str = "phone code refused";
 /// A push came that nothing shows to be from WeChat; says why, which its sender is not told.
 pub const PUSH_REFUSED: &str = "push refused";
 /// The app server did not take a push; WeChat will repeat it.
 pub const PUSH_NOT_TAKEN: &str = "app server did not take a push";
 /// A push that WeChat was told of as taken did not reach the app server.
 pub const PUSH_LOST: &str = "push lost: the app server did not take it";
+/// The process stops, and pushes that WeChat was told of as taken still wait for the app server.
+pub const PUSHES_LEFT: &str = "pushes were still waiting for the app server after drain_timeout";
 /// The process has stopped in order.
 pub const STOPPED: &str = "stopped";
 /// A client sends the session key, as old tutorials do: it should not have one.

@@ -1,9 +1,10 @@
-//! What the gate says about itself: names of log events, the access record, and how both are
-//! written. Knows nothing of what it reports on.
+//! What the gate says about itself: names of log events, the access record, what is counted, and how
+//! all of it is written. Knows nothing of what it reports on.
 
 pub mod access;
 pub mod event;
 pub mod log;
+pub mod metrics;
 pub mod style;
 mod user;
 

@@ -51,6 +51,8 @@ impl Index {
 /// `[upstream]` or `[upstreams.NAME]`: one app server.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// The name of its table in the configuration: `upstream`, `upstreams.NAME`.
+    pub name: String,
     /// Where it listens.
     pub target: Target,
     /// What it speaks.
@@ -127,9 +129,10 @@ impl Settings {
         host.filter(|_| self.preserve_host).unwrap_or(own)
     }
 
-    /// The defaults of an app server at this target.
+    /// The defaults of the first app server, at this target.
     pub fn at(target: Target) -> Self {
         Self {
+            name: "upstream".to_owned(),
             target,
             protocol: Protocol::Http1,
             connect_timeout: Duration::from_secs(2),

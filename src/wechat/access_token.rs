@@ -26,10 +26,14 @@ use crate::domain::secret::{AccessToken, AppSecret};
 use crate::telemetry::event;
 use crate::wechat::Credential;
 use crate::wechat::client::{Answer, Client};
+use crate::wechat::count::{self, Asking};
 use crate::wechat::errcode::Errcode;
 use crate::wechat::error::{ApiError, CallError, Malformed};
 use crate::wechat::token_error::TokenError;
 use crate::wechat::{reply, report};
+
+/// Where tokens are.
+pub(super) const STABLE_TOKEN: &str = "/cgi-bin/stable_token";
 
 /// How long before its end a token is asked for anew. WeChat makes a new one in the last 300 s only;
 /// the rest of that is for attempts that fail.
@@ -76,6 +80,8 @@ struct Inner {
 /// A token and its times.
 struct Kept {
     token: Arc<AccessToken>,
+    /// When it was asked for.
+    since: Timestamp,
     /// When it ends.
     until: Timestamp,
     /// When a new one is asked for.
@@ -90,14 +96,22 @@ struct State {
     flight: Option<watch::Receiver<Option<Outcome>>>,
     /// Refreshes that failed since the last good one.
     failures: u32,
-    /// Nothing is asked until then; this is why.
-    hold: Option<(Timestamp, TokenError)>,
+    /// Nothing is asked for a while.
+    hold: Option<Hold>,
     /// The token whose refusal led to the last refresh, and until when it leads to no other.
     refused: Option<(AccessToken, Timestamp)>,
     /// Refusals before that moment are not told again.
     quiet_until: Option<Timestamp>,
     /// Refreshes ahead of time, once a token has been asked for.
     ahead: Option<JoinHandle<()>>,
+}
+
+/// A while in which nothing is asked.
+struct Hold {
+    until: Timestamp,
+    /// How long it is from its beginning.
+    pause: Duration,
+    why: TokenError,
 }
 
 /// What is wanted of a refresh.
@@ -130,6 +144,12 @@ impl Keepers {
     pub fn of(&self, app: &AppId) -> Option<&Keeper> {
         self.0.get(app)
     }
+
+    /// How long ago each of the tokens that are kept was asked for.
+    pub fn ages(&self) -> Vec<(AppId, Duration)> {
+        let age = |(app, keeper): (&AppId, &Keeper)| Some((app.clone(), keeper.age()?));
+        self.0.iter().filter_map(age).collect()
+    }
 }
 
 impl Keeper {
@@ -149,10 +169,17 @@ impl Keeper {
         &self.0.credential.app
     }
 
+    /// How long ago the token was asked for, if there is one.
+    fn age(&self) -> Option<Duration> {
+        let kept = self.0.kept.load();
+        let now = self.0.clock.now();
+        kept.as_ref().map(|kept| now.since(kept.since))
+    }
+
     /// The token. Waits, as long as a call to WeChat may take, only when there is none that is good.
     pub async fn token(&self) -> Result<Arc<AccessToken>, TokenError> {
         if let Some(kept) = &*self.0.kept.load()
-            && self.0.clock.now() < kept.until
+            && kept.will_do(Need::Any, self.0.clock.now())
         {
             return Ok(Arc::clone(&kept.token));
         }
@@ -207,14 +234,12 @@ impl Keeper {
         {
             return Ok(Joined::Flight(flight.clone()));
         }
-        if let Some((until, why)) = &state.hold
-            && now < *until
-        {
-            return Err(why.clone());
+        if let Some(hold) = state.hold.as_ref().filter(|hold| hold.is_on(now)) {
+            return Err(hold.why.clone());
         }
         if let Need::Instead(refused) = need {
             if let Some((before, until)) = &state.refused
-                && now < *until
+                && until.is_to_come(now, REFUSED_PAUSE)
                 && before.is(refused)
             {
                 return Err(TokenError::SameAgain);
@@ -244,11 +269,18 @@ impl Keeper {
 
 impl Kept {
     fn will_do(&self, need: Need<'_>, now: Timestamp) -> bool {
+        let lives = self.until.is_to_come(now, MAX_LIFE);
         match need {
-            Need::Any => now < self.until,
-            Need::Ahead => now < self.due,
-            Need::Instead(refused) => now < self.until && !self.token.is(refused),
+            Need::Any => lives,
+            Need::Ahead => self.due.is_to_come(now, MAX_LIFE),
+            Need::Instead(refused) => lives && !self.token.is(refused),
         }
+    }
+}
+
+impl Hold {
+    fn is_on(&self, now: Timestamp) -> bool {
+        self.until.is_to_come(now, self.pause)
     }
 }
 
@@ -256,7 +288,8 @@ impl State {
     /// Somebody else ended the token. `/cgi-bin/token` does not: its tokens are a world of their
     /// own.
     fn tell_early(&mut self, app: &AppId, now: Timestamp) {
-        if self.quiet_until.is_none_or(|until| until <= now) {
+        let quiet = self.quiet_until;
+        if !quiet.is_some_and(|until| until.is_to_come(now, TELL_EVERY)) {
             self.quiet_until = Some(now.plus(TELL_EVERY));
             tracing::warn!(message = event::ACCESS_TOKEN_REFUSED_EARLY, appid = %app);
         }
@@ -275,6 +308,7 @@ impl Inner {
                 let token = Arc::new(token);
                 self.kept.store(Some(Arc::new(Kept {
                     token: Arc::clone(&token),
+                    since: asked,
                     until: asked.plus(life),
                     due: asked.plus(refresh_after(life)),
                 })));
@@ -283,7 +317,11 @@ impl Inner {
             Err(error) => {
                 state.failures = state.failures.saturating_add(1);
                 let pause = error.pause(state.failures);
-                state.hold = Some((self.clock.now().plus(pause), error.clone()));
+                state.hold = Some(Hold {
+                    until: self.clock.now().plus(pause),
+                    pause,
+                    why: error.clone(),
+                });
                 drop(state);
                 self.tell(&error, pause);
                 Err(error)
@@ -303,10 +341,15 @@ impl Inner {
 
     /// How long until a refresh makes sense.
     fn due_in(&self) -> Duration {
-        let hold = self.state.lock().hold.as_ref().map(|(until, _)| *until);
+        let now = self.clock.now();
+        let state = self.state.lock();
+        let hold = state.hold.as_ref().filter(|hold| hold.is_on(now));
+        let hold = hold.map(|hold| hold.until);
+        drop(state);
         let due = self.kept.load().as_ref().map(|kept| kept.due);
+        let due = due.filter(|due| due.is_to_come(now, MAX_LIFE));
         let next = hold.max(due).unwrap_or(Timestamp::EPOCH);
-        next.since(self.clock.now())
+        next.since(now)
     }
 }
 
@@ -358,21 +401,31 @@ impl Client {
     /// Asks for the mini program's token: with the previous AppSecret too, when the new one is
     /// wrong. Takes none of the permits of other calls, as there is one of these per mini program.
     async fn stable_token(&self, credential: &Credential) -> Result<Granted, TokenError> {
-        tokio::time::timeout(self.timeout, self.ask_with_either(credential))
-            .await
-            .map_err(|_elapsed| CallError::TimedOut)?
+        let mut asking = Asking::new(&self.counts, STABLE_TOKEN);
+        let asked = self.ask_with_either(&mut asking, credential);
+        let asked = tokio::time::timeout(self.timeout, asked).await;
+        asked
+            .map_err(|_elapsed| {
+                asking.timed_out();
+                CallError::TimedOut
+            })?
             .map_err(TokenError::from)
     }
 
-    async fn ask_with_either(&self, credential: &Credential) -> Result<Granted, ApiError> {
-        let first = self.ask_for_token(credential, &credential.secret).await;
+    async fn ask_with_either(
+        &self,
+        asking: &mut Asking,
+        credential: &Credential,
+    ) -> Result<Granted, ApiError> {
+        let secret = &credential.secret;
+        let first = self.ask_for_token(asking, credential, secret).await;
         let Some(previous) = &credential.previous_secret else {
             return first;
         };
         if !matches!(&first, Err(error) if is_about_secret(error)) {
             return first;
         }
-        let second = self.ask_for_token(credential, previous).await;
+        let second = self.ask_for_token(asking, credential, previous).await;
         if second.is_ok() {
             report::previous_secret_works(&credential.app);
         }
@@ -382,6 +435,7 @@ impl Client {
 
     async fn ask_for_token(
         &self,
+        asking: &mut Asking,
         credential: &Credential,
         secret: &AppSecret,
     ) -> Result<Granted, ApiError> {
@@ -396,11 +450,13 @@ impl Client {
         );
         let request = self
             .http
-            .post(self.endpoint("/cgi-bin/stable_token"))
+            .post(self.endpoint(STABLE_TOKEN))
             .header(CONTENT_TYPE, "application/json")
             .body(body.to_vec());
-        let Answer { status, body } = self.send(request).await?;
-        let answered: Answered = reply::read(status, &body)?;
+        let Answer { status, body } = self.send(asking, request).await?;
+        let answered: Result<Answered, _> = reply::read(status, &body);
+        asking.answered(status, count::of_api(&answered));
+        let answered = answered?;
         let token = AccessToken::parse(answered.access_token);
         Ok(Granted {
             token: token.ok_or(Malformed::AccessToken)?,

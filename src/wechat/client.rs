@@ -23,6 +23,8 @@ use crate::domain::clock::Clock;
 use crate::domain::id::AppId;
 use crate::domain::limits;
 use crate::domain::secret::{AppSecret, LoginCode};
+use crate::telemetry::metrics::Calls;
+use crate::wechat::count::{self, Asking};
 use crate::wechat::error::{CallError, Malformed, RedeemError};
 use crate::wechat::guard::{Guard, Guards, Verdict};
 use crate::wechat::reply::{self, Redeemed};
@@ -33,7 +35,7 @@ use crate::wechat::{Credential, Settings};
 pub static LOOP_MARK: HeaderName = HeaderName::from_static("x-wxgate-egress");
 
 /// Where login codes are redeemed.
-const JSCODE2SESSION: &str = "/sns/jscode2session";
+pub(super) const JSCODE2SESSION: &str = "/sns/jscode2session";
 
 /// Why there is no client: the operator's settings. Repeats none of them.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +69,7 @@ pub struct Client {
     pub(super) timeout: Duration,
     pub(super) clock: Clock,
     pub(super) guards: Guards,
+    pub(super) counts: Calls,
     skew: Arc<Skew>,
 }
 
@@ -123,6 +126,7 @@ impl Client {
             timeout: settings.timeout,
             clock: Clock::System,
             guards: Guards::default(),
+            counts: Calls::default(),
             skew: Arc::default(),
         })
     }
@@ -131,6 +135,12 @@ impl Client {
     #[must_use]
     pub fn with_clock(self, clock: Clock) -> Self {
         Self { clock, ..self }
+    }
+
+    /// The same client, its calls counted there.
+    #[must_use]
+    pub fn with_counts(self, counts: Calls) -> Self {
+        Self { counts, ..self }
     }
 
     /// Seconds by which this machine's clock is ahead of WeChat's (negative: behind), by the last
@@ -152,10 +162,13 @@ impl Client {
             .map_err(|_full| RedeemError::TooManyCalls)?;
         let guard = self.guards.of(&credential.app, JSCODE2SESSION);
         guard.admit(self.clock.now(), self.timeout)?;
-        let redeemed = self.redeem_with_either(&guard, credential, code);
-        let outcome = tokio::time::timeout(self.timeout, redeemed)
-            .await
-            .unwrap_or(Err(RedeemError::TimedOut));
+        let mut asking = Asking::new(&self.counts, JSCODE2SESSION);
+        let redeemed = self.redeem_with_either(&mut asking, &guard, credential, code);
+        let redeemed = tokio::time::timeout(self.timeout, redeemed).await;
+        let outcome = redeemed.unwrap_or_else(|_elapsed| {
+            asking.timed_out();
+            Err(RedeemError::TimedOut)
+        });
         let verdict = outcome
             .as_ref()
             .map_or_else(RedeemError::verdict, |_redeemed| Verdict::Works);
@@ -166,13 +179,14 @@ impl Client {
     /// Tries the other AppSecret when WeChat does not take the first, which does not touch the code.
     async fn redeem_with_either(
         &self,
+        asking: &mut Asking,
         guard: &Guard,
         credential: &Credential,
         code: &LoginCode,
     ) -> Result<Redeemed, RedeemError> {
         let (app, new) = (&credential.app, &credential.secret);
         let Some(previous) = &credential.previous_secret else {
-            return self.redeem_with_retry(app, new, code).await;
+            return self.redeem_with_retry(asking, app, new, code).await;
         };
         let previous_first = guard.is_previous_first(self.clock.now());
         let (first, second) = if previous_first {
@@ -180,10 +194,10 @@ impl Client {
         } else {
             (new, previous)
         };
-        let mut outcome = self.redeem_with_retry(app, first, code).await;
+        let mut outcome = self.redeem_with_retry(asking, app, first, code).await;
         let mut is_previous = previous_first;
         if matches!(&outcome, Err(error) if error.is_about_secret()) {
-            outcome = self.redeem_with_retry(app, second, code).await;
+            outcome = self.redeem_with_retry(asking, app, second, code).await;
             is_previous = !previous_first;
         }
         if outcome.is_ok() {
@@ -198,11 +212,12 @@ impl Client {
 
     async fn redeem_with_retry(
         &self,
+        asking: &mut Asking,
         app: &AppId,
         secret: &AppSecret,
         code: &LoginCode,
     ) -> Result<Redeemed, RedeemError> {
-        let first = self.attempt(app, secret, code).await;
+        let first = self.attempt(asking, app, secret, code).await;
         let may_have_used_code = match &first {
             Err(RedeemError::Unreachable { .. }) => false,
             Err(RedeemError::Busy { .. }) => true,
@@ -211,7 +226,7 @@ impl Client {
             _ => return first,
         };
         tokio::time::sleep(limits::WECHAT_RETRY_PAUSE).await;
-        match self.attempt(app, secret, code).await {
+        match self.attempt(asking, app, secret, code).await {
             // The code was used by our own first attempt, most likely: no fault of the client.
             Err(RedeemError::CodeUsed { errcode, rid }) if may_have_used_code => {
                 Err(RedeemError::Busy { errcode, rid })
@@ -222,6 +237,7 @@ impl Client {
 
     async fn attempt(
         &self,
+        asking: &mut Asking,
         app: &AppId,
         secret: &AppSecret,
         code: &LoginCode,
@@ -235,8 +251,11 @@ impl Client {
             ("grant_type", "authorization_code"),
         ];
         let url = self.endpoint(JSCODE2SESSION);
-        let Answer { status, body } = self.send(self.http.get(url).query(&query)).await?;
-        reply::classify(status, &body)
+        let request = self.http.get(url).query(&query);
+        let Answer { status, body } = self.send(asking, request).await?;
+        let outcome = reply::classify(status, &body);
+        asking.answered(status, count::of_login(&outcome));
+        outcome
     }
 
     /// Where an API is.
@@ -246,10 +265,21 @@ impl Client {
         url
     }
 
-    /// Sends a request once, and reads the answer to its end. How long that may take is the
-    /// caller's business.
-    pub(super) async fn send(&self, request: RequestBuilder) -> Result<Answer, CallError> {
-        let mut response = request.send().await.map_err(transport)?;
+    /// Sends a request once, and reads the answer to its end. How long that may take, and what the
+    /// answer says, is the caller's business.
+    pub(super) async fn send(
+        &self,
+        asking: &mut Asking,
+        request: RequestBuilder,
+    ) -> Result<Answer, CallError> {
+        let request = request.build().map_err(transport)?;
+        asking.begin(request.method());
+        let answer = self.exchange(request).await;
+        answer.inspect_err(|error| asking.failed(error))
+    }
+
+    async fn exchange(&self, request: reqwest::Request) -> Result<Answer, CallError> {
+        let mut response = self.http.execute(request).await.map_err(transport)?;
         if let Some(Ok(date)) = response.headers().get(DATE).map(HeaderValue::to_str) {
             self.skew.note(date, self.clock.now());
         }

@@ -120,6 +120,11 @@ impl Errcode {
         }
     }
 
+    /// Whether it means something here.
+    pub const fn is_known(self) -> bool {
+        !matches!(self, Self::Other(_)) || self.is_about_token()
+    }
+
     /// Whether it is the gate's address that WeChat refuses.
     pub const fn is_about_ip(self) -> bool {
         matches!(

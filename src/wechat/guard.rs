@@ -130,13 +130,16 @@ impl Guard {
     pub(super) fn admit(&self, now: Timestamp, timeout: Duration) -> Result<(), Closed> {
         let mut state = self.state.lock();
         if let Some((until, refused)) = &state.hold
-            && now < *until
+            && until.is_to_come(now, MAX_PAUSE)
         {
             return Err(Closed::Misconfigured(refused.clone()));
         }
         match state.breaker {
             Breaker::Closed => Ok(()),
-            Breaker::Open(until) | Breaker::Probing(until) if now < until => {
+            Breaker::Open(until) if until.is_to_come(now, MAX_PAUSE) => {
+                Err(Closed::Paused(until.since(now)))
+            }
+            Breaker::Probing(until) if until.is_to_come(now, timeout) => {
                 Err(Closed::Paused(until.since(now)))
             }
             // A probe that never came back makes room for another.
@@ -170,7 +173,7 @@ impl Guard {
     /// Whether the previous AppSecret should be tried first.
     pub(super) fn is_previous_first(&self, now: Timestamp) -> bool {
         let until = self.state.lock().previous_first;
-        until.is_some_and(|until| now < until)
+        until.is_some_and(|until| until.is_to_come(now, PREVIOUS_FIRST_FOR))
     }
 
     /// WeChat took the previous AppSecret, and not the new one.
@@ -214,12 +217,14 @@ impl Guard {
 
     fn misconfigured(&self, state: &mut State, refused: Refused, now: Timestamp) {
         let number = refused.errcode.number();
-        if state.quiet.get(&number).is_none_or(|until| *until <= now) {
+        let quiet = state.quiet.get(&number);
+        if !quiet.is_some_and(|until| until.is_to_come(now, TELL_EVERY)) {
             state.quiet.insert(number, now.plus(TELL_EVERY));
             report::misconfigured(&self.app, &refused);
         }
         // Of many calls under way at once, the first to come back says it for all.
-        let is_held = state.hold.as_ref().is_some_and(|(until, _)| now < *until);
+        let hold = state.hold.as_ref();
+        let is_held = hold.is_some_and(|(until, _)| until.is_to_come(now, MAX_PAUSE));
         if !is_held && state.may_hold(refused.errcode) {
             state.held = longer(state.held, FIRST_HOLD);
             state.hold = Some((now.plus(state.held), refused));
@@ -245,6 +250,8 @@ fn longer(last: Duration, first: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const TIMEOUT: Duration = Duration::from_secs(6);
@@ -359,6 +366,29 @@ mod tests {
             guard.settle(refused(40125), at(now));
             assert!(is_held(&guard, at(now + 9)));
             assert!(!is_held(&guard, at(now + 10)));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_clock_that_is_set_back_shuts_nothing_for_longer_than_the_longest_pause(
+            failures in 5_u32..20,
+            back_seconds in 0_u64..1_000_000_000,
+            probed in any::<bool>(),
+        ) {
+            let silent = guard();
+            let wrong = guard();
+            for _ in 0..failures {
+                fail(&silent, 1, at(0));
+                wrong.settle(refused(40125), at(0));
+            }
+            if probed {
+                prop_assert!(silent.admit(at(5), TIMEOUT).is_ok());
+            }
+            let back = Timestamp::from_millis(BEGIN.as_millis() - back_seconds * 1000);
+            let after = back.plus(MAX_PAUSE);
+            prop_assert!(silent.admit(after, TIMEOUT).is_ok());
+            prop_assert!(wrong.admit(after, TIMEOUT).is_ok());
         }
     }
 

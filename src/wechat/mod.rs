@@ -2,10 +2,11 @@
 //! the gate asks with them, and passing the calls of others on.
 //!
 //! It says what WeChat answered and whose fault a failure is. It knows nothing of the gate's own
-//! answers, sessions or metrics, and whether a code was seen before is its caller's business.
+//! answers or sessions, and whether a code was seen before is its caller's business.
 
 pub mod access_token;
 pub mod client;
+mod count;
 pub mod errcode;
 pub mod error;
 mod guard;
@@ -17,6 +18,7 @@ mod report;
 pub mod session_key;
 mod skew;
 pub mod token_error;
+mod watched;
 
 #[cfg(test)]
 mod tests;
@@ -27,6 +29,15 @@ use std::time::Duration;
 
 use crate::domain::id::AppId;
 use crate::domain::secret::AppSecret;
+
+/// The APIs that the gate calls on its own account, by path.
+pub const APIS: [&str; 5] = [
+    access_token::STABLE_TOKEN,
+    client::JSCODE2SESSION,
+    phone::PHONE_NUMBER,
+    session_key::CHECK_ENCRYPTED,
+    session_key::CHECK_SESSION,
+];
 
 /// By what a mini program proves itself to WeChat.
 #[derive(Clone, Debug)]

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use crate::domain::secret::AccessToken;
 use crate::wechat::access_token::Keeper;
 use crate::wechat::client::{Answer, Client};
+use crate::wechat::count::{self, Asking};
 use crate::wechat::errcode::Errcode;
 use crate::wechat::error::{ApiError, CallError, Malformed, Refused};
 use crate::wechat::guard::{Closed, Verdict};
@@ -108,19 +109,27 @@ impl Client {
             .map_err(|_full| CallError::TooManyCalls)?;
         let guard = self.guards.of(keeper.app(), api);
         guard.admit(self.clock.now(), self.timeout)?;
+        let mut asking = Asking::new(&self.counts, api);
         let calls = async {
             let token = keeper.token().await?;
-            match self.ask(request(self.endpoint(api), &token)).await {
+            match self
+                .ask(&mut asking, request(self.endpoint(api), &token))
+                .await
+            {
                 Err(ApiError::Refused(refused)) if refused.errcode.is_about_token() => {
                     let token = keeper.after_refusal(&token).await?;
-                    Ok(self.ask(request(self.endpoint(api), &token)).await?)
+                    Ok(self
+                        .ask(&mut asking, request(self.endpoint(api), &token))
+                        .await?)
                 }
                 first => Ok(first?),
             }
         };
-        let outcome = tokio::time::timeout(self.timeout, calls)
-            .await
-            .unwrap_or_else(|_elapsed| Err(CallError::TimedOut.into()));
+        let called = tokio::time::timeout(self.timeout, calls).await;
+        let outcome = called.unwrap_or_else(|_elapsed| {
+            asking.timed_out();
+            Err(CallError::TimedOut.into())
+        });
         let verdict = outcome
             .as_ref()
             .map_or_else(OpenApiError::verdict, |_answer| Verdict::Works);
@@ -128,8 +137,14 @@ impl Client {
         outcome
     }
 
-    async fn ask<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, ApiError> {
-        let Answer { status, body } = self.send(request).await?;
-        reply::read(status, &body)
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        asking: &mut Asking,
+        request: RequestBuilder,
+    ) -> Result<T, ApiError> {
+        let Answer { status, body } = self.send(asking, request).await?;
+        let outcome = reply::read(status, &body);
+        asking.answered(status, count::of_api(&outcome));
+        outcome
     }
 }

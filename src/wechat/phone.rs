@@ -21,6 +21,9 @@ use crate::wechat::open_api::OpenApiError;
 /// mini program's, since the appid of the token is the keeper's own.
 const CODE_INVALID: [i64; 3] = [40_029, 40_003, 40_013];
 
+/// Where phone numbers are.
+pub(super) const PHONE_NUMBER: &str = "/wxa/business/getuserphonenumber";
+
 /// A phone number as WeChat gives it.
 #[derive(Clone)]
 pub struct Phone {
@@ -69,7 +72,7 @@ impl Client {
         let body = serde_json::to_vec(&asked).map_err(|_cause| from(Malformed::Json))?;
         let body = Zeroizing::new(body);
         let answered: Answered = self
-            .with_token(keeper, "/wxa/business/getuserphonenumber", |url, token| {
+            .with_token(keeper, PHONE_NUMBER, |url, token| {
                 self.http
                     .post(url)
                     // As above.

@@ -2,11 +2,12 @@
 //! nothing in either direction. Which calls may pass, and for whom, is its caller's business.
 //!
 //! The token goes into the query of the call and nowhere else: an answer that repeats it does not
-//! get through.
+//! get through, and breaks off where it would.
 
 use std::collections::VecDeque;
 use std::error::Error;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,15 +18,19 @@ use http::{HeaderMap, HeaderName, Method, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use memchr::memmem;
-use serde::Deserialize;
 use tokio::time::Instant;
 
 use crate::domain::hop;
 use crate::domain::secret::AccessToken;
+use crate::telemetry::metrics::{Failure, Said};
 use crate::wechat::access_token::Keeper;
 use crate::wechat::client::{Client, transport};
+use crate::wechat::count::{self, Asking};
+use crate::wechat::errcode::Errcode;
 use crate::wechat::error::CallError;
+use crate::wechat::reply;
 use crate::wechat::token_error::TokenError;
+use crate::wechat::watched::Watched;
 
 /// How long a call may take, from the request's head to the answer's last byte: enough for the
 /// 10 MB of a media file over a slow line.
@@ -38,9 +43,6 @@ const MAX_KEPT_BODY: usize = 1024 * 1024;
 /// How much of an answer in JSON is held back to see whether WeChat refused the token, in bytes.
 /// Refusals have some hundred.
 const MAX_HELD_BACK: usize = 4096;
-
-/// What WeChat says of a token that is no good, or no longer.
-const TOKEN_REFUSED: [i64; 3] = [40_001, 40_014, 42_001];
 
 /// The headers of a call that mean something to WeChat. Nothing else goes there: neither who the
 /// user is nor how the app server proved itself to the gate.
@@ -88,7 +90,7 @@ pub enum RelayError {
 }
 
 /// The body of WeChat's answer.
-pub type AnswerBody = Resumed<reqwest::Body>;
+pub type AnswerBody = Watched<Resumed<reqwest::Body>>;
 
 impl Client {
     /// Makes a call in the name of the keeper's mini program. When WeChat refuses the token, the call
@@ -103,14 +105,18 @@ impl Client {
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let deadline = Instant::now() + RELAY_TIMEOUT;
-        let relayed = self.relay_until(deadline, keeper, call);
-        tokio::time::timeout_at(deadline, relayed)
-            .await
-            .map_err(|_elapsed| CallError::TimedOut)?
+        let mut asking = Asking::new(&self.counts, &call.path);
+        let relayed = self.relay_until(&mut asking, deadline, keeper, call);
+        let relayed = tokio::time::timeout_at(deadline, relayed).await;
+        relayed.map_err(|_elapsed| {
+            asking.timed_out();
+            CallError::TimedOut
+        })?
     }
 
     async fn relay_until<B>(
         &self,
+        asking: &mut Asking,
         deadline: Instant,
         keeper: &Keeper,
         call: Call<B>,
@@ -138,23 +144,25 @@ impl Client {
             Upload::Stream(body) => (None, body),
         };
         let token = keeper.token().await?;
-        let first = self.call_once(&outgoing, &token, body).await?;
+        let first = self.call_once(asking, &outgoing, &token, body).await?;
         if !first.refuses_token() {
-            return first.into_response(&token);
+            return first.into_response(token);
         }
         // Asked for even when this call cannot be made again: the next one needs it.
         match (keeper.after_refusal(&token).await, kept) {
             (Ok(another), Some(bytes)) => {
-                let second = self.call_once(&outgoing, &another, bytes.into()).await?;
-                second.into_response(&another)
+                let body = bytes.into();
+                let second = self.call_once(asking, &outgoing, &another, body).await?;
+                second.into_response(another)
             }
             // What WeChat said is as good an answer as any.
-            _ => first.into_response(&token),
+            _ => first.into_response(token),
         }
     }
 
     async fn call_once(
         &self,
+        asking: &mut Asking,
         call: &Outgoing,
         token: &AccessToken,
         body: reqwest::Body,
@@ -167,8 +175,14 @@ impl Client {
         let left = call.deadline.saturating_duration_since(Instant::now());
         let request = self.http.request(call.method.clone(), url);
         let request = request.headers(call.headers.clone()).timeout(left);
-        let response = request.body(body).send().await.map_err(transport)?;
-        Peeked::read(response).await
+        asking.begin(&call.method);
+        let answer = async {
+            let response = request.body(body).send().await.map_err(transport)?;
+            Peeked::read(response).await
+        };
+        let answer = answer.await.inspect_err(|error| asking.failed(error))?;
+        asking.answered(answer.status.as_u16(), answer.said());
+        Ok(answer)
     }
 }
 
@@ -292,12 +306,7 @@ impl<R: Body<Data = Bytes> + Unpin> Body for Resumed<R> {
 struct Peeked {
     status: StatusCode,
     headers: HeaderMap,
-    body: AnswerBody,
-}
-
-#[derive(Deserialize)]
-struct Said {
-    errcode: Option<i64>,
+    body: Resumed<reqwest::Body>,
 }
 
 impl Peeked {
@@ -322,29 +331,41 @@ impl Peeked {
         })
     }
 
-    fn refuses_token(&self) -> bool {
+    fn errcode(&self) -> Option<Errcode> {
         let whole = self.body.rest.is_none();
-        let said = || serde_json::from_slice::<Said>(&self.body.before.concat()).ok();
-        let errcode = whole.then(said).flatten().and_then(|said| said.errcode);
-        errcode.is_some_and(|errcode| TOKEN_REFUSED.contains(&errcode))
+        let errcode = whole.then(|| reply::errcode_of(&self.body.before.concat()));
+        errcode.flatten()
+    }
+
+    fn refuses_token(&self) -> bool {
+        self.errcode().is_some_and(Errcode::is_about_token)
+    }
+
+    /// What it says, as far as that is known: an answer without errcode has what was asked for.
+    fn said(&self) -> Said {
+        match self.errcode() {
+            Some(errcode) => count::of_number(errcode.number()),
+            None if self.status.is_success() => Said::Errcode(0),
+            None => Said::Failure(Failure::HttpStatus),
+        }
     }
 
     /// The answer for the app server.
-    fn into_response(self, token: &AccessToken) -> Result<Response<AnswerBody>, RelayError> {
+    fn into_response(self, token: Arc<AccessToken>) -> Result<Response<AnswerBody>, RelayError> {
         let Self {
             status,
             mut headers,
             body,
         } = self;
         // Exposed to nobody: it is looked for.
-        let token = token.expose().as_bytes();
-        let repeats = |bytes: &[u8]| memmem::find(bytes, token).is_some();
+        let secret = token.expose().as_bytes();
+        let repeats = |bytes: &[u8]| memmem::find(bytes, secret).is_some();
         if headers.values().any(|value| repeats(value.as_bytes())) || repeats(&body.before.concat())
         {
             return Err(RelayError::Leak);
         }
         hop::remove(&mut headers);
-        let mut response = Response::new(body);
+        let mut response = Response::new(Watched::new(body, token));
         *response.status_mut() = status;
         *response.headers_mut() = headers;
         Ok(response)

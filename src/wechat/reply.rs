@@ -109,6 +109,14 @@ fn errcode(value: Option<&Value>) -> Result<i64, Malformed> {
     .ok_or(Malformed::Errcode)
 }
 
+/// The errcode of an answer that is passed on, if it has one that can be read.
+pub(super) fn errcode_of(body: &[u8]) -> Option<Errcode> {
+    let verdict: Verdict = serde_json::from_slice(body).ok()?;
+    errcode(verdict.errcode.as_ref())
+        .ok()
+        .map(Errcode::from_number)
+}
+
 fn redeemed(answer: Answer) -> Result<Redeemed, Malformed> {
     let openid = answer.openid.unwrap_or_default();
     let session_key = Zeroizing::new(answer.session_key.unwrap_or_default());

@@ -24,6 +24,12 @@ const STALE: [i64; 2] = [87_009, 87_007];
 /// 1: no such data in the last three days, or another mini program's.
 const DATA_UNKNOWN: i64 = 1;
 
+/// Where keys are checked.
+pub(super) const CHECK_SESSION: &str = "/wxa/checksession";
+
+/// Where encrypted data is.
+pub(super) const CHECK_ENCRYPTED: &str = "/wxa/business/checkencryptedmsg";
+
 /// Whether a key is the one that the user's client encrypts with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyState {
@@ -64,7 +70,7 @@ impl Client {
         // Of a GET the message is empty. All is in the query, whatever the table of the page says.
         let signature = signature::session(key, b"");
         let checked: Result<IgnoredAny, _> = self
-            .with_token(keeper, "/wxa/checksession", |url, token| {
+            .with_token(keeper, CHECK_SESSION, |url, token| {
                 self.http.get(url).query(&[
                     // Exposed to WeChat: this is what it is for.
                     ("access_token", token.expose()),
@@ -90,7 +96,7 @@ impl Client {
     ) -> Result<Authenticity, OpenApiError> {
         let body = json!({ "encrypted_msg_hash": encrypted_hash(encrypted_data) }).to_string();
         let checked: Result<Checked, _> = self
-            .with_token(keeper, "/wxa/business/checkencryptedmsg", |url, token| {
+            .with_token(keeper, CHECK_ENCRYPTED, |url, token| {
                 self.http
                     .post(url)
                     // Exposed to WeChat: this is what it is for.

@@ -62,6 +62,7 @@ async fn what_is_decrypted_goes_to_the_app_server_and_its_answer_to_the_client()
     let answer = world
         .post("/wx/decrypt?a=b")
         .bearer(&token)
+        .header("Host", "other.example")
         .header("X-WX-OPENID", "oForged")
         .header("x_wx_openid", "oForged")
         .header("Cookie", "a=b")
@@ -76,6 +77,7 @@ async fn what_is_decrypted_goes_to_the_app_server_and_its_answer_to_the_client()
     assert_eq!(seen.header("x-wx-openid"), [world.openid("alice")]);
     assert_eq!(seen.header("x-wx-source"), ["wx_client"]);
     assert_eq!(seen.header("content-type"), ["application/json"]);
+    assert_eq!(seen.header("host"), [world.app.address.to_string()]);
     assert_eq!(seen.header("x-forwarded-for"), ["127.0.0.1"]);
     for name in ["x_wx_openid", "cookie", "authorization"] {
         assert!(seen.header(name).is_empty(), "{name}: {seen:?}");
@@ -141,6 +143,12 @@ async fn nobody_but_the_gate_says_open_data() {
         beside(&sealed, &forged),
         r#"{"OpenData":1}"#.to_owned(),
         r#"{"open\u0044ata":1}"#.to_owned(),
+        r#"{"open_data":1}"#.to_owned(),
+        r#"{"open-data":1}"#.to_owned(),
+        r#"{"OPEN_DATA":1}"#.to_owned(),
+        r#"{"\u006fpen\u005fdata":1}"#.to_owned(),
+        r#"{"openData[]":1}"#.to_owned(),
+        r#"{"profile":{"open_data":1}}"#.to_owned(),
         r#"{"a":1,"openData":1,"openData":null}"#.to_owned(),
         r#"{"openData":1"#.to_owned(),
         "\u{feff}{\"openData\":1}".to_owned(),
@@ -172,6 +180,67 @@ async fn nobody_but_the_gate_says_open_data() {
         }
     }
     assert_eq!(world.app.count(), 0);
+}
+
+/// Whoever decides what to let through and whoever uses it must not read two different things.
+#[tokio::test]
+async fn a_body_that_two_readers_may_read_differently_goes_nowhere() {
+    let world = Setup::with(IN_FLIGHT).start().await;
+    let token = world.login("alice").await;
+    let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    let wide = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let forged = r#"{"openData":{"phoneNumber":"1"}}"#;
+    let bodies: [Vec<u8>; 22] = [
+        br#"{"\ud800":1,"openData":{"phoneNumber":"1"}}"#.into(),
+        b"{\"\xff\":1,\"openData\":{\"phoneNumber\":\"1\"}}".into(),
+        b"{\"a\":\"\xff\",\"openData\":1}".into(),
+        b"{\"a\":\"\xff\"}".into(),
+        br#"{"a":{"\udfff":1}}"#.into(),
+        br#"{"a":"\ud800"}"#.into(),
+        b"[\"\xc0\xaf\"]".into(),
+        format!("\u{feff}{forged}").into(),
+        wide(forged),
+        wide(&format!("\u{feff}{forged}")),
+        forged
+            .chars()
+            .flat_map(|c| u32::from(c).to_be_bytes())
+            .collect(),
+        format!("\u{a0}{forged}").into(),
+        format!("\x0b{forged}").into(),
+        format!("\0{forged}").into(),
+        format!("{{}}{forged}").into(),
+        format!("{{}}\n{forged}").into(),
+        format!("null,{forged}").into(),
+        b"{}\0".into(),
+        b"{'openData':1}".into(),
+        b"{openData:1}".into(),
+        b"{\"a\":1,}".into(),
+        deep(1000).into(),
+    ];
+    for body in bodies {
+        let answer = world.profile(&token, body.clone()).await;
+        assert_eq!(world.app.count(), 0, "{}", body.escape_ascii());
+        answer.is_refused(400, "bad_request", "fix");
+    }
+}
+
+#[tokio::test]
+async fn open_data_is_the_gates_at_every_depth() {
+    let world = Setup::with(IN_FLIGHT).start().await;
+    let token = world.login("alice").await;
+    let sealed = world.sealed_profile("alice");
+    for body in [
+        r#"[{"openData":1}]"#.to_owned(),
+        r#"[1,[{"a":{"openData":1}}]]"#.to_owned(),
+        r#"{"profile":{"openData":1},"b":2}"#.to_owned(),
+        r#"{"profile":{"\u006fpenData":1}}"#.to_owned(),
+        r#"{"a":[{"openData":1},{}]}"#.to_owned(),
+        beside(&sealed, &json!({ "profile": { "openData": 1 } })),
+    ] {
+        let answer = world.profile(&token, body.clone()).await;
+        assert_eq!(world.app.count(), 0, "{body}");
+        answer.is_refused(400, "bad_request", "fix");
+    }
 }
 
 #[tokio::test]

@@ -147,3 +147,22 @@ async fn what_an_app_says_of_its_connection_takes_nothing_that_the_gate_says() {
     assert_ne!(ids[0], ids[1]);
     assert_ne!(ids[0], "of the app");
 }
+
+/// Else a client would choose which virtual host of the app server is asked about its login.
+#[tokio::test]
+async fn no_client_chooses_the_host_of_what_the_gate_asks_the_app_server_itself() {
+    for preserve_host in [true, false] {
+        let setup = Setup {
+            upstream: format!("preserve_host = {preserve_host}"),
+            ..Setup::with("[login]\nhook = \"/hook/welcome\"")
+        };
+        let world = setup.start().await;
+        let body = serde_json::json!({ "code": world.code("alice") });
+        let login = world.post("/wx/login").header("Host", "other.example");
+        login.json(&body).send().await.token();
+        let seen = world.app.last();
+        assert_eq!(seen.target, "/hook/welcome");
+        assert_eq!(seen.header("host"), [world.app.address.to_string()]);
+        assert_eq!(seen.header("x-forwarded-host"), ["other.example"]);
+    }
+}

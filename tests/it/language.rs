@@ -45,6 +45,21 @@ async fn a_client_that_names_neither_language_gets_english() {
 }
 
 #[tokio::test]
+async fn what_a_client_says_in_several_fields_counts_as_one() {
+    let world = World::start().await;
+    for (fields, expected) in [
+        (["en;q=0.5", "zh"], "zh-CN"),
+        (["en", "zh;q=0.5"], "en"),
+        (["fr", "zh"], "zh-CN"),
+    ] {
+        let request = fields.iter().fold(world.get("/me"), |request, field| {
+            request.header("Accept-Language", field)
+        });
+        is_told_in(&request.send().await, expected);
+    }
+}
+
+#[tokio::test]
 async fn a_client_gets_the_language_that_it_likes_better() {
     let world = World::start().await;
     for (languages, expected) in [

@@ -4,6 +4,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 use std::time::Duration;
 
+use crate::support::app::until;
 use crate::support::raw::{Answer, Connection, Request};
 use crate::support::{Setup, World};
 
@@ -125,7 +126,7 @@ async fn who_hangs_up_before_the_answer_is_counted_all_the_same() {
     let setup = behind_a_proxy("[limits]\nrefused_logins_per_ip = \"1/1m\"");
     let world = setup.start().await;
     let hung_up = login_from(&world, "203.0.113.1", "junk").begin().await;
-    crate::support::app::until("WeChat is asked", || world.wechat.calls() == 1).await;
+    until("WeChat is asked", || world.wechat.calls() == 1).await;
     drop(hung_up);
     let answer = try_from(&world, "203.0.113.1", "other-junk").await;
     answer.is_refused(429, "rate_limited", "retry");
@@ -133,18 +134,74 @@ async fn who_hangs_up_before_the_answer_is_counted_all_the_same() {
 }
 
 #[tokio::test]
+async fn a_slow_app_server_holds_up_nobody_who_shares_the_address() {
+    let setup =
+        behind_a_proxy("[login]\nhook = \"/slow\"\n[limits]\nrefused_logins_per_ip = \"1/1m\"");
+    let world = setup.start().await;
+    let login = login_from(&world, "203.0.113.1", &world.code("alice"));
+    let waiting = login.begin().await;
+    until("the app server is asked", || world.app.count() == 1).await;
+    let answer = try_from(&world, "203.0.113.1", "junk").await;
+    answer.is_refused(400, "login_code_invalid", "relogin");
+    assert_eq!(world.wechat.calls(), 2);
+    drop(waiting);
+}
+
+#[tokio::test]
+async fn what_is_known_of_a_code_is_told_for_nothing() {
+    let limits = "[limits]\nrefused_logins_per_ip = \"2/1m\"\nlogins_per_app = \"3/1m\"";
+    let world = behind_a_proxy(limits).start().await;
+    let code = world.code("alice");
+    let token = try_from(&world, "203.0.113.1", &code).await.token();
+    for junk in ["junk", "other-junk"] {
+        for _ in 0..5 {
+            let answer = try_from(&world, "203.0.113.1", junk).await;
+            answer.is_refused(400, "login_code_invalid", "relogin");
+        }
+    }
+    // Nothing is left, neither of the address nor of the mini program.
+    for address in ["203.0.113.1", "203.0.113.2"] {
+        let answer = try_from(&world, address, &world.code("bob")).await;
+        answer.is_refused(429, "rate_limited", "retry");
+    }
+    assert_eq!(try_from(&world, "203.0.113.1", &code).await.token(), token);
+    let answer = try_from(&world, "203.0.113.1", "junk").await;
+    answer.is_refused(400, "login_code_invalid", "relogin");
+    assert_eq!(world.wechat.calls(), 3);
+}
+
+#[tokio::test]
+async fn who_brings_a_code_that_is_being_asked_about_pays_nothing() {
+    let setup = behind_a_proxy("[limits]\nrefused_logins_per_ip = \"1/1m\"");
+    let world = setup.start().await;
+    let tries = (0..8).map(|_| try_from(&world, "203.0.113.1", "junk"));
+    for answer in join_all(tries).await {
+        answer.is_refused(400, "login_code_invalid", "relogin");
+    }
+    assert_eq!(world.wechat.calls(), 1);
+}
+
+#[tokio::test]
 async fn addresses_of_one_subscriber_share_a_budget_and_others_have_their_own() {
     let setup = behind_a_proxy("[limits]\nrefused_logins_per_ip = \"1/1m\"");
     let world = setup.start().await;
-    for (address, status) in [
+    let tries = [
         ("2001:db8:1:2::1", 400),
         ("2001:db8:1:2:ffff::9", 429),
         ("2001:db8:1:3::1", 400),
         ("203.0.113.1", 400),
         ("::ffff:203.0.113.1", 429),
         ("203.0.113.2", 400),
-    ] {
-        let answer = try_from(&world, address, &format!("junk-{address}").replace(':', "")).await;
+        // NAT64: everybody has the same first 96 bits, and an IPv4 address behind them.
+        ("64:ff9b::198.51.100.1", 400),
+        ("64:ff9b::198.51.100.2", 400),
+        ("64:ff9b::198.51.100.1", 429),
+        ("198.51.100.2", 429),
+    ];
+    for (number, (address, status)) in tries.into_iter().enumerate() {
+        // Each brings another code: what is known of one is told for nothing.
+        let code = format!("junk-{number}");
+        let answer = try_from(&world, address, &code).await;
         assert_eq!(answer.status, status, "{address}: {answer:?}");
     }
 }
@@ -159,6 +216,49 @@ async fn no_word_of_a_peer_that_is_not_trusted_chooses_whose_budget_is_used() {
         let answer = try_from(&world, "203.0.113.1", &format!("junk-{n}")).await;
         answer.is_refused(400, "login_code_invalid", "relogin");
     }
+}
+
+/// The outer of two proxies, which nobody declared to be one, would be everybody.
+#[tokio::test]
+async fn a_client_address_of_a_private_network_is_nobodys_budget() {
+    let setup = behind_a_proxy("[limits]\nrefused_logins_per_ip = \"1/1m\"");
+    let world = setup.start().await;
+    for address in [
+        "10.0.0.1",
+        "203.0.113.9, 172.16.0.1",
+        "127.0.0.9",
+        "fd00::1",
+        "100.64.0.1",
+        "169.254.0.1",
+    ] {
+        for n in 0..3 {
+            let code = format!("junk-{address}-{n}").replace([':', '.', ',', ' '], "");
+            let answer = try_from(&world, address, &code).await;
+            answer.is_refused(400, "login_code_invalid", "relogin");
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_runs_the_gate_is_told_once_which_proxy_to_name() {
+    let setup =
+        behind_a_proxy("[limits]\nrefused_logins_per_ip = \"1/1m\"\n[log]\nformat = \"json\"");
+    let gate = crate::support::process::Gate::start(setup).await;
+    for n in 0..3 {
+        let login = gate.request("POST", "/wx/login");
+        let login = login.header("X-Forwarded-For", "203.0.113.9, 10.1.2.3");
+        login
+            .json(&json!({ "code": format!("junk-{n}") }))
+            .send()
+            .await;
+    }
+    let line = gate.program.line("are not limited").await;
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(
+        (&line["level"], &line["add"]),
+        (&json!("warn"), &json!("10.1.2.3/32"))
+    );
+    assert_eq!(gate.program.said().matches("are not limited").count(), 1);
 }
 
 #[tokio::test]

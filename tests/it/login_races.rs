@@ -7,8 +7,9 @@ use serde_json::json;
 use wxgate::domain::clock::Clock;
 use wxgate::domain::limits;
 use wxgate::domain::secret::LoginCode;
-use wxgate::gateway::control::Control;
-use wxgate::gateway::desk::{Brought, Desk, NoOutcome};
+use wxgate::gateway::Toll;
+use wxgate::gateway::control::{Control, NoOutcome};
+use wxgate::gateway::desk::{Brought, Desk, NoLogin};
 use wxgate::sim::wechat::Misbehaviour;
 use wxgate::store::Store;
 use wxgate::wechat::client::Client;
@@ -185,7 +186,7 @@ async fn a_login_that_is_refused_replaces_nothing() {
 
 /// Asks a desk whose control thread has as much to do as it may. On a thread of its own: a desk
 /// that waits for itself would stop the test as well.
-fn redeem_at_a_full_desk(answer: &mpsc::Sender<Option<NoOutcome>>) {
+fn redeem_at_a_full_desk(answer: &mpsc::Sender<Option<NoLogin>>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -197,7 +198,7 @@ fn redeem_at_a_full_desk(answer: &mpsc::Sender<Option<NoOutcome>>) {
     let config = wxgate::config::parse(&text, std::path::Path::new("test.toml"), []);
     let config = config.unwrap().config;
     let control = Control::new(runtime.handle().clone());
-    for _ in 0..limits::MAX_LOGINS_IN_FLIGHT {
+    for _ in 0..limits::MAX_TASKS_IN_FLIGHT {
         control.place().unwrap().start(std::future::pending());
     }
     let client = Client::new(&config.wechat).unwrap();
@@ -210,6 +211,7 @@ fn redeem_at_a_full_desk(answer: &mpsc::Sender<Option<NoOutcome>>) {
             code,
             replaces: None,
             hook: None,
+            toll: Toll::default(),
         };
         let redeemed = desk.redeem(&settings.apps[0], brought, settings);
         let refused = runtime.block_on(redeemed).err();
@@ -223,6 +225,9 @@ fn a_login_beyond_all_that_may_be_under_way_is_refused_and_stops_nobody() {
     std::thread::spawn(move || redeem_at_a_full_desk(&sender));
     for _ in 0..2 {
         let refused = answers.recv_timeout(STUCK).expect("the desk is stuck");
-        assert!(matches!(refused, Some(NoOutcome::Busy(_))), "{refused:?}");
+        assert!(
+            matches!(refused, Some(NoLogin::NoOutcome(NoOutcome::Busy(_)))),
+            "{refused:?}"
+        );
     }
 }

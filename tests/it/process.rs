@@ -49,7 +49,8 @@ async fn the_lines_that_dev_prints_work_when_pasted() {
     let pasted = said.lines().filter_map(|line| {
         let line = line.strip_prefix("  ")?;
         let starts = |word| line.starts_with(word);
-        (starts("curl ") || starts("TOKEN=") || starts("DATA=")).then_some(line)
+        let words = ["curl ", "TOKEN=", "DATA=", "CODE="];
+        words.into_iter().any(starts).then_some(line)
     });
     let pasted = pasted.map(|line| format!("{line}\nprintf '\\036'\n"));
     let mut bash = Command::new("bash");
@@ -59,15 +60,28 @@ async fn the_lines_that_dev_prints_work_when_pasted() {
     let ran = ran.unwrap().unwrap();
     let printed = String::from_utf8(ran.stdout).unwrap();
     let printed: Vec<_> = printed.split('\u{1e}').map(str::trim).collect();
-    let [token, me, saved, data, opened, without, logout, end] = printed[..] else {
+    let [
+        token,
+        me,
+        saved,
+        data,
+        opened,
+        code,
+        phone,
+        without,
+        logout,
+        end,
+    ] = printed[..]
+    else {
         panic!("{printed:#?}");
     };
-    assert_eq!((token, data, end), ("", "", ""));
+    assert_eq!((token, data, code, end), ("", "", "", ""));
     let json = |text: &str| serde_json::from_str::<Value>(text).unwrap();
     assert!(me.contains("openid") && me.contains(APPID), "{me}");
     assert_eq!(json(saved)["saved"], true, "{saved}");
     assert_eq!(json(opened)["watermark"]["appid"], APPID, "{opened}");
     assert!(json(opened)["nickName"].is_string(), "{opened}");
+    assert_eq!(json(phone)["phoneNumber"], "13580006666", "{phone}");
     assert_eq!(json(without)["status"], 401, "{without}");
     assert_eq!(json(without)["code"], "session_required", "{without}");
     assert_eq!(logout, "204");
@@ -260,6 +274,11 @@ async fn routes_are_explained_by_what_decides_on_them() {
             "POST",
             "/wx/login",
             "decision  answered by the gate itself (login)",
+        ),
+        (
+            "POST",
+            "/wx/phone",
+            "decision  answered by the gate itself (phone)",
         ),
     ] {
         let explain = ["routes", "explain", method, target, "-c", &path];

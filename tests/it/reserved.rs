@@ -5,6 +5,11 @@ use crate::support::raw::Connection;
 use crate::support::{Setup, World};
 
 const RESERVED: &str = r#"
+[apps.push]
+token = "AAAAA"
+encoding_aes_key = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
+[push]
+forward_to = "/hooks/letters"
 [login]
 hook = "/hooks/login"
 [decrypt]
@@ -17,7 +22,8 @@ path = "/admin/**"
 require = "session"
 "#;
 
-/// Spellings that some server reads as a reserved path.
+/// Spellings that some server reads as a reserved path. In place of the hook's path it can be that of
+/// pushes.
 const SPELLINGS: &[&str] = &[
     "/hooks/login",
     "/internal/profile",
@@ -80,7 +86,10 @@ async fn raw(world: &World, method: &str, target: &str, headers: &str) -> u16 {
 async fn no_spelling_of_a_reserved_path_reaches_the_app_server() {
     let world = world().await;
     for target in SPELLINGS {
-        assert_eq!(raw(&world, "POST", target, "").await, 404, "{target}");
+        let pushed = target.replace("ogin", "etters").replace("OGIN", "ETTERS");
+        for target in [target, pushed.as_str()] {
+            assert_eq!(raw(&world, "POST", target, "").await, 404, "{target}");
+        }
     }
     assert_eq!(world.app.count(), 0);
 }
@@ -118,6 +127,8 @@ async fn over_http2_it_is_the_same() {
     for path in [
         "/hooks/login",
         "/HOOKS/%6cogin/",
+        "/hooks/letters",
+        "/HOOKS/%6cetters/",
         "/x/..%2finternal/profile;v",
     ] {
         let mut frames = Frames::open(world.address()).await;
@@ -135,6 +146,7 @@ async fn what_only_resembles_a_reserved_path_is_forwarded() {
     for path in [
         "/hooks",
         "/hooks/login2",
+        "/hooks/letter",
         "/x/hooks/login",
         "/ok?to=/hooks/login",
     ] {

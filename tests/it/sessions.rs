@@ -58,6 +58,7 @@ async fn who_has_no_session_is_told_how_to_get_one_on_every_route() {
         ("DELETE", "/wx/session"),
         ("POST", "/wx/logout"),
         ("POST", "/wx/decrypt"),
+        ("POST", "/wx/phone"),
     ] {
         let missing = world.request(method, target).send().await;
         is_unauthorized(&missing, "session_required");

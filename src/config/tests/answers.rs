@@ -84,6 +84,25 @@ fn a_path_that_belongs_to_the_gate_is_one_plain_path() {
                 .to_owned(),
         ),
         (
+            "[phone]\ndeliver = \"upstream\"\ndeliver_to = \"/wx/login/\"",
+            "3: phone.deliver_to: differs from the gate's own route /wx/login in letter case or a \
+             slash at the end alone, expected the same path or another one"
+                .to_owned(),
+        ),
+        (
+            "[login]\nhook = \"/a/b\"\n[decrypt]\ndeliver = \"upstream\"\ndeliver_to = \"/A/b/\"",
+            "5: decrypt.deliver_to: is \"/A/b/\": the same path as login.hook, expected another one \
+             (letter case and a slash at the end make no difference): the app server could not tell \
+             the two apart"
+                .to_owned(),
+        ),
+        (
+            "[login]\nhook = \"/wx/decrypt\"",
+            "2: login.hook: is \"/wx/decrypt\": where the app server may get what the gate \
+             obtained, expected another path"
+                .to_owned(),
+        ),
+        (
             "[decrypt]\ndeliver = \"server\"",
             "2: decrypt.deliver: is \"server\", expected one of \"client\", \"upstream\"".to_owned(),
         ),

@@ -94,8 +94,7 @@ fn an_unknown_key_names_the_nearest_known_one() {
 #[test]
 fn a_key_of_a_later_version_is_said_to_be_one() {
     for lines in [
-        "[paths]\nphone = \"/wx/phone\"",
-        "[phone]\ndeliver = \"client\"",
+        "[paths]\nticket = \"/wx/ticket\"",
         "[session.cookie]\nname = \"x\"",
         "[store]\nsnapshot_file = \"x\"",
         "[identity.jwt]\nheader = \"x\"",

@@ -104,7 +104,7 @@ fn the_shortest_file_gets_all_defaults() {
     assert_eq!(gateway.apps[0].id.as_str(), "wx0123456789abcdef");
     assert_eq!(gateway.apps[0].secret.expose(), PLANTED);
     assert_eq!(gateway.routes.default, Require::Session);
-    assert_eq!(gateway.routes.endpoints.len(), 4);
+    assert_eq!(gateway.routes.endpoints.len(), 5);
     assert_eq!(gateway.session.lifetimes.ttl, Duration::from_hours(168));
     assert_eq!(gateway.session.max_per_user, Some(10));
     assert_eq!(gateway.identity.names().openid.spelling(), "X-WX-OPENID");
@@ -187,7 +187,7 @@ user = "openid"
         .iter()
         .filter(|(_, to)| *to == Endpoint::Login);
     assert_eq!(logins.count(), 2);
-    assert_eq!(gateway.routes.endpoints.len(), 4);
+    assert_eq!(gateway.routes.endpoints.len(), 5);
     assert!(gateway.login.expose_unionid && !gateway.login.expose_openid);
     assert_eq!(gateway.login.retry_window, Duration::ZERO);
     assert_eq!(gateway.decrypt.max_age, None);

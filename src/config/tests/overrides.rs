@@ -37,7 +37,7 @@ fn a_variable_overrides_a_key_and_is_typed_by_it() {
     );
     assert!(!config.log.access);
     assert_eq!(config.admin.listen, None);
-    assert_eq!(config.gateway.routes.endpoints.len(), 3);
+    assert_eq!(config.gateway.routes.endpoints.len(), 4);
     assert_eq!(config.gateway.apps[0].id.as_str(), "wx1");
     assert_eq!(config.upstreams.len(), 2);
 }

@@ -35,7 +35,7 @@ fn an_app_with_pushes_gets_all_defaults_and_a_route() {
     let push = config.push.unwrap();
     assert_eq!(push.forward_to, "/push");
     assert_eq!(push.ack, Ack::Upstream);
-    assert_eq!(push.dedupe_window, Duration::from_mins(5));
+    assert_eq!(push.dedupe_window, Duration::from_mins(1));
     let route = config.routes.endpoints.iter();
     let route: Vec<_> = route
         .filter(|(_, endpoint)| *endpoint == Endpoint::Push)
@@ -62,14 +62,14 @@ fn everything_can_be_said() {
     let push = config.push.unwrap();
     assert_eq!(push.ack, Ack::Immediate);
     assert_eq!(push.dedupe_window, Duration::from_hours(1));
-    assert_eq!(config.routes.endpoints[4].0.as_str(), "/from/*/wechat");
+    assert_eq!(config.routes.endpoints[5].0.as_str(), "/from/*/wechat");
 }
 
 #[test]
 fn without_an_app_that_has_pushes_there_is_no_route() {
     let config = shortest_with(FORWARD).gateway;
     assert!(config.push.is_none());
-    assert_eq!(config.routes.endpoints.len(), 4);
+    assert_eq!(config.routes.endpoints.len(), 5);
 }
 
 #[test]
@@ -164,4 +164,18 @@ fn the_window_and_the_route_are_checked() {
         &format!("{FORWARD}\n[paths]\npush = \"/wx/{{appid}}\""),
     );
     assert!(told.contains("the same path as paths.login"), "{told}");
+}
+
+#[test]
+fn no_path_is_called_for_two_purposes() {
+    for rest in [
+        "[push]\nforward_to = \"/a\"\n[login]\nhook = \"/a\"",
+        "[push]\nforward_to = \"/a\"\n[decrypt]\ndeliver = \"upstream\"\ndeliver_to = \"/A/\"",
+    ] {
+        let told = push_fault(&whole(), rest);
+        assert!(
+            told.contains("the app server could not tell the two apart"),
+            "{told}"
+        );
+    }
 }

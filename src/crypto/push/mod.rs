@@ -220,6 +220,24 @@ pub fn seal(
     Some(STANDARD.encode(data))
 }
 
+/// What the nonces of the gate's own answers begin with. An answer is signed as a push is, and could be
+/// sent back as one. Nobody can move the mark out of the nonce, though the signature covers its parts
+/// without anything between them: it is no digits of a timestamp, and what a ciphertext would gain by
+/// it is no whole block.
+const ANSWER_MARK: &str = "wxgate";
+
+impl Stamp<'_> {
+    /// Whether the gate made it, for an answer of its own.
+    pub fn is_of_an_answer(&self) -> bool {
+        self.nonce.contains(ANSWER_MARK)
+    }
+}
+
+/// A nonce for an answer of the gate's own.
+pub fn answer_nonce(random: [u8; 4]) -> String {
+    format!("{ANSWER_MARK}{}", u32::from_be_bytes(random))
+}
+
 /// An encrypted answer to a push.
 #[derive(Clone, Debug, Serialize)]
 pub struct Reply<'a> {
@@ -234,8 +252,8 @@ pub struct Reply<'a> {
 }
 
 impl<'a> Reply<'a> {
-    /// Signs a ciphertext with a stamp of its own: a moment in seconds since 1970, and digits that do
-    /// not repeat.
+    /// Signs a ciphertext with a stamp of its own: a moment in seconds since 1970, and a
+    /// [nonce](answer_nonce) that does not repeat.
     pub fn sign(token: &PushToken, timestamp: u64, nonce: &'a str, encrypt: String) -> Self {
         let stamp = Stamp {
             timestamp: &timestamp.to_string(),

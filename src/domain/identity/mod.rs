@@ -252,6 +252,7 @@ impl<B> Clean<B> {
                 rules: self.rules,
                 identity: session.map_or(Identity::Anonymous, Identity::Session),
                 origin,
+                asked_host: None,
                 request_id,
                 traceparent: None,
             },
@@ -298,6 +299,8 @@ pub struct OwnFields {
     rules: Arc<IdentityRules>,
     identity: Identity,
     origin: Origin,
+    /// The host that a client asked for, where the request itself names none.
+    asked_host: Option<HeaderValue>,
     request_id: HeaderValue,
     traceparent: Option<HeaderValue>,
 }
@@ -332,7 +335,8 @@ impl OwnFields {
             }
             Identity::Anonymous => {}
         }
-        self.origin.fields(host, &mut write);
+        let asked_host = self.asked_host.as_ref().map(HeaderValue::as_bytes);
+        self.origin.fields(host.or(asked_host), &mut write);
         write(&REQUEST_ID_FIELD, self.request_id.as_bytes());
         if let Some(traceparent) = &self.traceparent {
             write(&TRACEPARENT_FIELD, traceparent.as_bytes());

@@ -1,8 +1,9 @@
 //! Requests that the gate makes itself, on account of one that came in: what it tells the app server
 //! when somebody logs in, when data is delivered, when WeChat pushes something.
 //!
-//! They carry nothing of the request that caused them but its `Host` and where it came from. Knows
-//! nothing of what is told.
+//! They carry nothing of the request that caused them but where it came from, and go to the app server
+//! under its own name: a client that could choose `Host` would choose which of its virtual hosts
+//! answers. Knows nothing of what is told.
 
 use std::sync::Arc;
 
@@ -97,7 +98,8 @@ impl Message {
 }
 
 impl Outbound<Full<Bytes>> {
-    /// A POST of the gate's own. It has no header of any client's but `Host`.
+    /// A POST of the gate's own. It has no header of any client's; the host that was asked for is said
+    /// in `X-Forwarded-Host` alone.
     pub fn originate(
         message: Message,
         identity: Identity,
@@ -106,9 +108,6 @@ impl Outbound<Full<Bytes>> {
     ) -> Self {
         let mut fields = HeaderFields::default();
         fields.append("Content-Type", &message.content_type);
-        if let Some(host) = &cause.host {
-            fields.append("Host", host);
-        }
         let head = RequestHead {
             method: Method::POST,
             uri: Uri::from(message.path),
@@ -124,6 +123,7 @@ impl Outbound<Full<Bytes>> {
                 rules: cause.rules,
                 identity,
                 origin: cause.origin,
+                asked_host: cause.host,
                 request_id,
                 traceparent: None,
             },

@@ -49,14 +49,14 @@ const OF_A_CLIENT: [(&str, &str); 7] = [
 ];
 
 #[test]
-fn nothing_of_a_clients_goes_into_a_request_of_the_gates_own_but_its_host() {
+fn nothing_of_a_clients_goes_into_a_request_of_the_gates_own() {
     let (head, all) = sent(&OF_A_CLIENT, Identity::LoggedIn(JustRedeemed::of(holder())));
     assert_eq!(head.method, "POST");
     assert_eq!(head.uri, "/hooks/login");
     let map = head.fields.to_map();
     let mut left: Vec<_> = map.keys().map(HeaderName::as_str).collect();
     left.sort_unstable();
-    assert_eq!(left, ["content-type", "host"]);
+    assert_eq!(left, ["content-type"]);
     assert_eq!(all["x-forwarded-for"], "203.0.113.9");
     assert_eq!(all["x-forwarded-host"], "gate.example");
     assert_eq!(all["x-request-id"], "id");

@@ -224,6 +224,35 @@ fn sdks_that_ask_for_a_token_first_get_one_that_is_none() {
 }
 
 #[test]
+fn the_usual_list_has_what_wechat_documents_for_mini_programs_and_nothing_else() {
+    for allowed in [
+        "/cgi-bin/message/custom/business/typing",
+        "/cgi-bin/media/get",
+        "/cgi-bin/openapi/quota/get",
+        "/wxa/generatenfcscheme",
+        "/wxaapi/newtmpl/gettemplate",
+    ] {
+        assert!(
+            matches!(post(allowed), Ok(Verdict::Relay { .. })),
+            "{allowed}"
+        );
+    }
+    for not_allowed in [
+        "/wxa/img_sec_check",
+        "/wxa/resetusersessionkey",
+        "/wxa/business/getuserencryptkey",
+        "/wxaapi/newtmpl/addtemplate",
+        "/wxaapi/newtmpl/deltemplate",
+        "/cgi-bin/openapi/quota/clear",
+    ] {
+        assert_eq!(post(not_allowed), Err(Refusal::Path), "{not_allowed}");
+    }
+    assert!(DEFAULT_ALLOW.is_sorted());
+    let mut paths = DEFAULT_ALLOW.iter();
+    assert!(paths.all(|path| ApiPath::parse(path).is_ok()));
+}
+
+#[test]
 fn what_is_never_relayed_cannot_be_allowed() {
     for path in [
         "/cgi-bin/token",
@@ -234,6 +263,9 @@ fn what_is_never_relayed_cannot_be_allowed() {
         "/cgi-bin/clear_quota",
         "/cgi-bin/clear_quota/v2",
         "/cgi-bin/component/clear_quota",
+        "/cgi-bin/openapi/quota/clear",
+        "/cgi-bin/openapi/rid/get",
+        "/cgi-bin/OpenAPI/rid/get",
     ] {
         assert_eq!(ApiPath::parse(path), Err(PathError::Never), "{path}");
     }

@@ -21,6 +21,7 @@ use crate::gateway::push::settings::AppPush;
 use crate::gateway::refusal::Refusal;
 use crate::gateway::{Gateway, Visit};
 use crate::telemetry::event;
+use crate::telemetry::metrics::{Metrics, PushResult};
 use crate::upstream;
 
 /// Within this WeChat is answered, whatever the app server does: after 5 s it hangs up and tries
@@ -127,30 +128,57 @@ impl Delivery {
     }
 }
 
+/// What became of a push: counted when it is let go, whichever way that happens.
+struct Tally {
+    metrics: Metrics,
+    app: AppId,
+    result: PushResult,
+}
+
+impl Tally {
+    /// For a push of which this becomes unless the app server takes it.
+    fn begin(metrics: &Metrics, app: &AppId, result: PushResult) -> Self {
+        Self {
+            metrics: metrics.clone(),
+            app: app.clone(),
+            result,
+        }
+    }
+
+    fn taken(&mut self) {
+        self.result = PushResult::Delivered;
+    }
+}
+
+impl Drop for Tally {
+    fn drop(&mut self) {
+        self.metrics.pushed(&self.app, self.result);
+    }
+}
+
 /// A push that WeChat will not repeat. Says in the log when it is let go before it was taken, also
 /// because the process ends.
 struct Account {
-    app: AppId,
+    tally: Tally,
     kind: String,
-    taken: bool,
     _place: OwnedSemaphorePermit,
 }
 
 impl Account {
     fn close(mut self) {
-        self.taken = true;
+        self.tally.taken();
     }
 
     fn give_up(self, error: &NotTaken) {
-        let appid = self.app.as_str();
+        let appid = self.tally.app.as_str();
         tracing::warn!(message = event::UPSTREAM_FAILED, %error, appid);
     }
 }
 
 impl Drop for Account {
     fn drop(&mut self) {
-        if !self.taken {
-            let (appid, msg_type) = (self.app.as_str(), self.kind.as_str());
+        if self.tally.result == PushResult::Lost {
+            let (appid, msg_type) = (self.tally.app.as_str(), self.kind.as_str());
             tracing::error!(message = event::PUSH_LOST, appid, msg_type);
         }
     }
@@ -177,6 +205,7 @@ impl Gateway {
         (id, app): (&AppId, &AppPush),
         (proven, freshness): (&Proven<'_>, Freshness),
     ) -> Result<Response<Bytes>, Refusal> {
+        let mut tally = Tally::begin(&self.shared.metrics, id, PushResult::Failed);
         let deadline = visit.entry.begun() + ANSWER_WITHIN;
         let handed_over = tokio::time::timeout_at(deadline, delivery.hand_over()).await;
         visit.entry.app_server_answered();
@@ -184,6 +213,7 @@ impl Gateway {
             handed_over.unwrap_or_else(|_elapsed| Err(upstream::Error::ResponseTimeout.into()))?;
         let reply = self.push_reply((id, app), proven, answer)?;
         ticket.keep(freshness.remember_until());
+        tally.taken();
         Ok(reply)
     }
 
@@ -194,11 +224,14 @@ impl Gateway {
         app: &AppId,
         (proven, freshness): (&Proven<'_>, Freshness),
     ) -> Result<Response<Bytes>, Refusal> {
-        let place = self.shared.pushes.place().ok_or(Refusal::Overloaded)?;
+        let metrics = &self.shared.metrics;
+        let Some(place) = self.shared.pushes.place() else {
+            metrics.pushed(app, PushResult::Overloaded);
+            return Err(Refusal::Overloaded);
+        };
         let account = Account {
-            app: app.clone(),
+            tally: Tally::begin(metrics, app, PushResult::Lost),
             kind: kind(&proven.fields),
-            taken: false,
             _place: place,
         };
         ticket.keep(freshness.remember_until());
@@ -226,7 +259,7 @@ impl Gateway {
             return Ok(answer_with(proven.format.content_type(), answer));
         };
         let sealed = push::seal(key, id, &random::bytes(), text).ok_or(NotTaken::Answer)?;
-        let nonce = u32::from_be_bytes(random::bytes()).to_string();
+        let nonce = push::answer_nonce(random::bytes());
         let now = self.shared.clock.now().as_secs();
         let reply = Reply::sign(&app.token, now, &nonce, sealed);
         let text = match format {

@@ -64,7 +64,8 @@ pub struct Inbox {
 
 impl Default for Inbox {
     fn default() -> Self {
-        let longest = limits::MAX_PUSH_DEDUPE_WINDOW + limits::WATERMARK_SKEW;
+        let passes = limits::MAX_PUSH_AGE + limits::WATERMARK_SKEW;
+        let longest = limits::MAX_PUSH_DEDUPE_WINDOW.max(passes);
         Self {
             known: Cache::builder()
                 .max_capacity(MAX_REMEMBERED)
@@ -112,6 +113,11 @@ impl Inbox {
             // Nothing is ever removed in this way.
             CompResult::StillNone(_) | CompResult::Removed(_) => Taking::UnderWay,
         }
+    }
+
+    /// How many wait.
+    pub fn waiting(&self) -> usize {
+        MAX_WAITING.saturating_sub(self.places.available_permits())
     }
 
     /// A place among those that wait, if there is one.
@@ -195,7 +201,9 @@ mod tests {
         let places: Vec<_> = (0..MAX_WAITING).map(|_| inbox.place()).collect();
         assert!(places.iter().all(Option::is_some));
         assert!(inbox.place().is_none());
+        assert_eq!(inbox.waiting(), MAX_WAITING);
         drop(places);
+        assert_eq!(inbox.waiting(), 0);
         assert!(inbox.place().is_some());
     }
 }

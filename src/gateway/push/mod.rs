@@ -28,6 +28,7 @@ use crate::gateway::refusal::Refusal;
 use crate::gateway::route::Endpoint;
 use crate::gateway::{Gateway, Settings, Visit};
 use crate::server::body::RequestBody;
+use crate::telemetry::metrics::PushResult;
 
 impl Gateway {
     /// Answers WeChat.
@@ -41,16 +42,22 @@ impl Gateway {
         let path = request.uri().path().as_bytes();
         let (push, id, app) = settings.recipient(path).ok_or(Refusal::NotFound)?;
         visit.entry.pushed(id);
-        let unproven = |why| Refusal::PushRefused {
-            why,
-            app: id.clone(),
+        let is_message = *request.method() == Method::POST;
+        let unproven = |why| {
+            if is_message {
+                self.shared.metrics.pushed(id, PushResult::Refused);
+            }
+            Refusal::PushRefused {
+                why,
+                app: id.clone(),
+            }
         };
         let query = Query::parse(request.uri().query()).map_err(unproven)?;
         if *request.method() == Method::GET {
             let echo = query.echo(app).map_err(unproven)?;
             return Ok(answer_with("text/plain", echo.into()));
         }
-        if *request.method() != Method::POST {
+        if !is_message {
             return Err(Refusal::MethodNotAllowed {
                 allowed: "GET, POST",
             });
@@ -62,15 +69,21 @@ impl Gateway {
             .await?;
         let freshness = Freshness {
             now: self.shared.clock.now(),
-            max_age: push.dedupe_window,
+            dedupe_window: push.dedupe_window,
         };
         let proven = proof::prove((id, app), &query, &body, freshness).map_err(unproven)?;
         let digest = PushDigest::of(id, &proven.text);
         let ticket = match self.shared.pushes.take(digest, freshness.now) {
             Taking::New(ticket) => ticket,
-            Taking::Taken => return Ok(success()),
+            Taking::Taken => {
+                self.shared.metrics.pushed(id, PushResult::Repeated);
+                return Ok(success());
+            }
             // Whether it will be taken is not known yet, so WeChat must ask again.
-            Taking::UnderWay => return Err(Refusal::Overloaded),
+            Taking::UnderWay => {
+                self.shared.metrics.pushed(id, PushResult::Repeated);
+                return Err(Refusal::Overloaded);
+            }
         };
         let delivery = Delivery::new(occasion, push.forward_to.clone(), id, &proven);
         let (handed, proven) = ((delivery, ticket), (&proven, freshness));

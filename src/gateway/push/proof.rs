@@ -11,6 +11,10 @@ use crate::domain::secret::EncodingAesKey;
 use crate::gateway::push::message::{self, Fields, Format, Unreadable};
 use crate::gateway::push::settings::{AppPush, Mode};
 
+/// How far the moment that a signed message names may be from now. Far more than WeChat takes to push
+/// it and to repeat that; it keeps old messages from coming again under a stamp that was turned round.
+const MESSAGE_WITHIN: Duration = Duration::from_hours(24);
+
 /// Longest text that is given back to show that the gate knows the token, in bytes. Today's have 19.
 const MAX_ECHO_BYTES: usize = 128;
 
@@ -23,6 +27,10 @@ pub(in crate::gateway) enum Unproven {
     Signature,
     #[error("the timestamp is too old, or in the future: check the clock of this machine")]
     Stale,
+    #[error("the message is of another day: check the clock of this machine")]
+    OldMessage,
+    #[error("it is an answer of the gate's own")]
+    OwnAnswer,
     #[error("the push is not of the mode that is configured")]
     Mode,
     #[error("the push is signed and does not open: {0}")]
@@ -87,34 +95,53 @@ impl Query {
     }
 }
 
-/// How old a push may be.
+/// Whether a push is of today, and for how long it will be.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::gateway) struct Freshness {
     /// The present moment.
     pub(in crate::gateway) now: Timestamp,
-    /// The age.
-    pub(in crate::gateway) max_age: Duration,
+    /// How long a repeat is known as one, at least.
+    pub(in crate::gateway) dedupe_window: Duration,
 }
 
 impl Freshness {
     /// Whoever has seen a push cannot send it again once nobody remembers it any more.
     fn check(self, stamp: Stamp<'_>) -> Result<(), Unproven> {
-        // Digits only: `parse` alone would take a plus sign.
-        let digits = stamp.timestamp.bytes().all(|byte| byte.is_ascii_digit());
-        let signed: u64 = stamp.timestamp.parse().map_err(|_cause| Unproven::Stale)?;
+        let signed = seconds(stamp.timestamp).ok_or(Unproven::Stale)?;
         let now = self.now.as_secs();
         let future = signed > now.saturating_add(limits::WATERMARK_SKEW.as_secs());
-        let old = signed.saturating_add(self.max_age.as_secs()) <= now;
-        if !digits || future || old {
+        let old = signed.saturating_add(limits::MAX_PUSH_AGE.as_secs()) <= now;
+        if future || old {
             return Err(Unproven::Stale);
         }
         Ok(())
     }
 
-    /// Until when a push that comes now must be remembered, lest it be taken again.
-    pub(in crate::gateway) fn remember_until(self) -> Timestamp {
-        self.now.plus(self.max_age).plus(limits::WATERMARK_SKEW)
+    /// The same of a message that a signature covers. What names no moment, or not in seconds, is not
+    /// judged by it.
+    fn check_message(self, fields: &Fields) -> Result<(), Unproven> {
+        let created = fields.create_time.as_deref().and_then(seconds);
+        let within = MESSAGE_WITHIN.as_secs();
+        if created.is_some_and(|created| created.abs_diff(self.now.as_secs()) > within) {
+            return Err(Unproven::OldMessage);
+        }
+        Ok(())
     }
+
+    /// Until when a push that comes now must be remembered, lest it be taken again: as long as its
+    /// stamp could pass, whatever the window.
+    pub(in crate::gateway) fn remember_until(self) -> Timestamp {
+        let passes = limits::MAX_PUSH_AGE + limits::WATERMARK_SKEW;
+        self.now.plus(self.dedupe_window.max(passes))
+    }
+}
+
+/// Seconds since 1970 as WeChat writes them, which has ten digits until the year 2286. Nothing else is
+/// taken for a moment: a signature covers timestamp and nonce with nothing between them, so that
+/// digits could be moved from one to the other.
+fn seconds(text: &str) -> Option<u64> {
+    let digits = text.len() == 10 && text.bytes().all(|byte| byte.is_ascii_digit());
+    (digits && !text.starts_with('0')).then(|| text.parse().ok())?
 }
 
 /// A push that WeChat wrote.
@@ -138,6 +165,9 @@ pub(in crate::gateway) fn prove<'a>(
 ) -> Result<Proven<'a>, Unproven> {
     let body = std::str::from_utf8(body).map_err(|_position| Unproven::NotText)?;
     let stamp = query.stamp()?;
+    if stamp.is_of_an_answer() {
+        return Err(Unproven::OwnAnswer);
+    }
     let (format, fields) = message::read(body)?;
     match app.mode {
         // They differ in what is in clear beside the ciphertext, and that is nobody's word.
@@ -156,6 +186,7 @@ pub(in crate::gateway) fn prove<'a>(
                 })?;
             freshness.check(stamp)?;
             let (inner, fields) = message::read(&opened.message)?;
+            freshness.check_message(&fields)?;
             Ok(Proven {
                 format: inner,
                 text: opened.message,

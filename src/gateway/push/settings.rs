@@ -13,7 +13,7 @@ pub struct Push {
     pub forward_to: PathAndQuery,
     /// When WeChat is told that a message was taken.
     pub ack: Ack,
-    /// How long a repeated message is known as one; and how old a push may be.
+    /// How long a repeated message is known as one, at least.
     pub dedupe_window: Duration,
 }
 
@@ -37,7 +37,8 @@ pub struct AppPush {
     pub keys: Vec<EncodingAesKey>,
 }
 
-/// How much of a push is encrypted, as WeChat's console says it. A push of another mode is refused.
+/// How much of a push is encrypted, as WeChat's console says it. None falls back to a weaker one: where
+/// something is to be encrypted, what is not is refused, and in mode plain what is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Everything (安全模式).

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, Version};
 use http_body::{Body, Frame};
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -23,8 +23,8 @@ use crate::server::http1::wire::Wire;
 pub(in crate::server) struct Terms {
     /// Whether the request was HEAD.
     pub(in crate::server) head_only: bool,
-    /// Whether the client speaks HTTP/1.0, which knows no chunks.
-    pub(in crate::server) old: bool,
+    /// What the client speaks: 1.0, which knows no chunks, or 1.1.
+    pub(in crate::server) version: Version,
     /// Whether the client takes trailers.
     pub(in crate::server) takes_trailers: bool,
     /// Whether the connection goes on.
@@ -58,7 +58,7 @@ impl Framing {
         }
         match exact {
             Some(length) => Self::Length(length),
-            None if terms.old => Self::UntilClose,
+            None if terms.version == Version::HTTP_10 => Self::UntilClose,
             None => Self::Chunked,
         }
     }
@@ -218,7 +218,7 @@ where
 }
 
 fn write_head<B>(out: &mut Vec<u8>, response: &Response<B>, framing: Framing, terms: Terms) {
-    write_status(out, response.status, terms.old);
+    write_status(out, response.status, terms.version);
     let keeps_length = framing.keeps_length();
     let (mut dated, mut connected) = (false, false);
     response.passed.write(out, |field| {
@@ -240,7 +240,7 @@ fn write_head<B>(out: &mut Vec<u8>, response: &Response<B>, framing: Framing, te
     }
     if !terms.persists && !connected {
         out.extend_from_slice(b"connection: close\r\n");
-    } else if terms.old {
+    } else if terms.version == Version::HTTP_10 {
         out.extend_from_slice(b"connection: keep-alive\r\n");
     }
     if !dated {
@@ -251,8 +251,11 @@ fn write_head<B>(out: &mut Vec<u8>, response: &Response<B>, framing: Framing, te
 
 /// The status line (RFC 9112 §4). A client of HTTP/1.0 is answered in its own version: some take the
 /// other one for a promise to keep the connection.
-fn write_status(out: &mut Vec<u8>, status: StatusCode, old: bool) {
-    let version = if old { "HTTP/1.0 " } else { "HTTP/1.1 " };
+fn write_status(out: &mut Vec<u8>, status: StatusCode, version: Version) {
+    let version = match version {
+        Version::HTTP_10 => "HTTP/1.0 ",
+        _ => "HTTP/1.1 ",
+    };
     let reason = status.canonical_reason().unwrap_or_default();
     for part in [version, status.as_str(), " ", reason, "\r\n"] {
         out.extend_from_slice(part.as_bytes());

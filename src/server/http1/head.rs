@@ -5,7 +5,7 @@
 use std::mem::MaybeUninit;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONNECTION, EXPECT, TE, UPGRADE};
+use http::header::{CONNECTION, EXPECT, TE};
 use http::{Method, StatusCode, Uri, Version};
 use httparse::{ParserConfig, Status};
 
@@ -46,8 +46,6 @@ pub(in crate::server) struct Said {
     pub(in crate::server) expects: bool,
     /// Whether the client takes trailers (RFC 9110 §10.1.4).
     pub(in crate::server) takes_trailers: bool,
-    /// Whether another protocol is asked for.
-    pub(in crate::server) upgrade: bool,
 }
 
 impl Received {
@@ -145,9 +143,7 @@ impl Gathered {
         let mut gathered = Self::default();
         for field in fields.iter() {
             // Most names are told to be none of these by their first letter.
-            if let Some(b'c' | b't' | b'u' | b'e') =
-                field.name().first().map(u8::to_ascii_lowercase)
-            {
+            if let Some(b'c' | b'e' | b't') = field.name().first().map(u8::to_ascii_lowercase) {
                 gathered.add(field, minor)?;
             }
         }
@@ -161,8 +157,6 @@ impl Gathered {
             self.keep_alive |= hop::lists(value, "keep-alive");
         } else if field.is(&TE) {
             self.said.takes_trailers |= hop::lists(value, "trailers");
-        } else if field.is(&UPGRADE) {
-            self.said.upgrade = true;
         } else if field.is(&EXPECT) {
             // HTTP/1.0 knows no interim answers.
             self.said.expects |= minor == 1 && value.eq_ignore_ascii_case(b"100-continue");

@@ -15,6 +15,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::UPGRADE;
 use http::{Method, StatusCode, Version};
 use http_body::Body;
 use http_body_util::Empty;
@@ -162,7 +163,7 @@ where
     let Received { head, body, said } = received;
     let mut terms = Terms {
         head_only: head.method == Method::HEAD,
-        old: head.version == Version::HTTP_10,
+        version: head.version,
         takes_trailers: said.takes_trailers,
         persists: said.persists,
     };
@@ -174,7 +175,7 @@ where
         RequestBody::nothing()
     };
     let progress = body.progress();
-    let upgrading = said.upgrade.then(|| {
+    let upgrading = head.fields.has(&UPGRADE).then(|| {
         let (upgrading, upgrade) = ClientUpgrade::pair();
         body.set_upgrade(upgrade);
         upgrading
@@ -269,7 +270,7 @@ where
     };
     let terms = Terms {
         head_only: false,
-        old: false,
+        version: Version::HTTP_11,
         takes_trailers: false,
         persists: false,
     };

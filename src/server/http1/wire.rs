@@ -193,14 +193,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 return Poll::Ready(Ok(Some(head)));
             }
             if ready!(self.poll_read(context)).map_err(Fault::Io)? == 0 {
-                let nothing = self.buffer.is_empty();
-                let closed = if nothing {
-                    Ok(None)
-                } else {
-                    Err(Fault::Closed)
-                };
-                return Poll::Ready(closed);
+                return Poll::Ready(self.closed());
             }
+        }
+    }
+
+    /// The client has closed: between two requests, or within one.
+    fn closed(&self) -> Result<Option<Received>, Fault> {
+        if self.buffer.is_empty() {
+            Ok(None)
+        } else {
+            Err(Fault::Closed)
         }
     }
 

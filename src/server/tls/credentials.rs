@@ -6,6 +6,7 @@ use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::pki_types::pem::{self, PemObject};
@@ -22,6 +23,10 @@ use crate::server::tls::{Settings, provider};
 
 /// Larger files hold something else. A bundle of all public authorities has a fifth of it.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
+
+/// After the last moment that a certificate can name, 9999-12-31 (RFC 5280 §4.1.2.5), in seconds
+/// since 1970.
+const END_OF_TIME: u64 = 253_402_300_800;
 
 /// How PEM says that a key is encrypted: PKCS #8 (RFC 7468 §11), and the older form (RFC 1421).
 const ENCRYPTED: [&[u8]; 2] = [b"BEGIN ENCRYPTED PRIVATE KEY", b"Proc-Type: 4,ENCRYPTED"];
@@ -144,24 +149,40 @@ impl Credentials {
 
     /// Whether the certificate is of use at this time.
     pub fn validity(&self, now: Timestamp) -> Validity {
-        let Some(Ok(certificate)) = self.certified.cert.first().map(ParsedCertificate::try_from)
-        else {
-            return Validity::Good;
-        };
-        // With nobody to vouch for it no certificate is accepted; but what is said first of one that
-        // is too old or too new is that.
-        let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(now.as_secs()));
+        match self.objection(now.as_secs()) {
+            Some(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
+                Validity::Expired
+            }
+            Some(CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. }) => {
+                Validity::NotYet
+            }
+            _ => Validity::Good,
+        }
+    }
+
+    /// When the certificate ends, if that can be told.
+    pub fn end(&self) -> Option<Timestamp> {
+        match self.objection(END_OF_TIME) {
+            Some(CertificateError::ExpiredContext { not_after, .. }) => {
+                let end = Duration::from_secs(not_after.as_secs());
+                Some(Timestamp::EPOCH.plus(end))
+            }
+            _ => None,
+        }
+    }
+
+    /// What is wrong with the certificate at this time, in seconds since 1970. With nobody to vouch
+    /// for it no certificate is accepted; but what is said first of one that is too old or too new is
+    /// that.
+    fn objection(&self, now: u64) -> Option<CertificateError> {
+        let certificate = ParsedCertificate::try_from(self.certified.cert.first()?).ok()?;
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(now));
         let nobody = RootCertStore::empty();
         let algorithms = provider().signature_verification_algorithms.all;
         match verify_server_cert_signed_by_trust_anchor(&certificate, &nobody, &[], now, algorithms)
         {
-            Err(rustls::Error::InvalidCertificate(
-                CertificateError::Expired | CertificateError::ExpiredContext { .. },
-            )) => Validity::Expired,
-            Err(rustls::Error::InvalidCertificate(
-                CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. },
-            )) => Validity::NotYet,
-            _ => Validity::Good,
+            Err(rustls::Error::InvalidCertificate(error)) => Some(error),
+            _ => None,
         }
     }
 

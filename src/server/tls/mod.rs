@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{self, Ticketer};
 use rustls::server::{
@@ -23,7 +23,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::domain::clock::Clock;
+use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::peer::Address;
 use crate::server::tls::credentials::{Credentials, FileErrors};
 use crate::server::tls::watch::Watch;
@@ -81,6 +81,8 @@ struct Inner {
     alpn: &'static [&'static [u8]],
     /// What new handshakes use: certificate, key and client authorities, always of one reading.
     config: ArcSwap<ServerConfig>,
+    /// When the certificate in use ends.
+    end: ArcSwapOption<Timestamp>,
     resumption: Resumption,
     watch: Watch,
 }
@@ -119,9 +121,15 @@ impl Tls {
             clock,
             alpn,
             config: ArcSwap::from_pointee(config),
+            end: ArcSwapOption::from_pointee(credentials.end()),
             resumption,
             watch,
         })))
+    }
+
+    /// When the certificate in use ends, if that can be told.
+    pub fn certificate_end(&self) -> Option<Timestamp> {
+        self.0.end.load().as_deref().copied()
     }
 
     /// Makes an accepted connection an encrypted one, within this time.

@@ -120,6 +120,7 @@ impl Tls {
         if content != in_use {
             let config = server_config(&credentials, &self.0.resumption, self.0.alpn)?;
             self.0.config.store(Arc::new(config));
+            self.0.end.store(credentials.end().map(Arc::new));
             let file = self.0.settings.cert_file.display();
             tracing::info!(message = event::CERTIFICATE_RELOADED, %file);
             if credentials.validity(self.0.clock.now()) != Validity::Good {

@@ -3,14 +3,15 @@
 //! The table bounds memory and decides nothing. Whether a session is live is asked of the session,
 //! so one that a race left in the table after it was ended is still dead.
 
+mod census;
 mod table;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::domain::clock::Timestamp;
-use crate::domain::id::UserKey;
+use crate::domain::id::{AppId, UserKey};
 use crate::domain::secret::SessionKey;
 use crate::domain::session::{Lifetimes, Live, Session};
 use crate::domain::token::TokenDigest;
@@ -27,6 +28,7 @@ pub struct MemoryStore {
     users: Arc<Users>,
     streams: Streams,
     next_sweep: Arc<AtomicUsize>,
+    evicted: Arc<AtomicU64>,
 }
 
 impl MemoryStore {
@@ -38,6 +40,7 @@ impl MemoryStore {
             users: Arc::new(Users::new()),
             streams: Streams::default(),
             next_sweep: Arc::default(),
+            evicted: Arc::default(),
         }
     }
 
@@ -77,8 +80,10 @@ impl MemoryStore {
         if let Some(replaced) = displaced.replaced {
             self.streams.look_again(&replaced);
         }
-        self.table
-            .make_room(self.max_sessions, session, |oldest| self.end(oldest));
+        self.table.make_room(self.max_sessions, session, |oldest| {
+            self.evicted.fetch_add(1, Ordering::Relaxed);
+            self.end(oldest);
+        });
     }
 
     pub(in crate::store) fn end(&self, session: &Arc<Session>) {
@@ -112,6 +117,14 @@ impl MemoryStore {
         for dead in self.users.sweep(part, now, lifetimes) {
             self.drop_ended(&dead);
         }
+    }
+
+    pub(in crate::store) fn census(&self) -> Vec<(AppId, u64)> {
+        self.table.census()
+    }
+
+    pub(in crate::store) fn evicted(&self) -> u64 {
+        self.evicted.load(Ordering::Relaxed)
     }
 
     /// Ends a session that the index has let go of.

@@ -20,8 +20,10 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use hashbrown::HashTable;
 use parking_lot::{Mutex, RwLock};
 
+use crate::domain::id::AppId;
 use crate::domain::session::Session;
 use crate::domain::token::TokenDigest;
+use crate::store::memory::census::Census;
 
 /// Parts of the table with a lock each, by one byte of the digest. So many that two threads are
 /// seldom in the same one, and that growing one, which keeps finds waiting, is over at once.
@@ -35,6 +37,7 @@ const LOOKED_AT: usize = 64;
 pub(in crate::store) struct Table {
     shards: Box<[Shard]>,
     sessions: AtomicUsize,
+    census: Census,
     /// See [`Session::stamp`].
     stamps: AtomicU64,
     hand: Mutex<Hand>,
@@ -59,6 +62,7 @@ impl Table {
                 .take(SHARDS)
                 .collect(),
             sessions: AtomicUsize::new(0),
+            census: Census::default(),
             stamps: AtomicU64::new(0),
             hand: Mutex::default(),
         }
@@ -67,6 +71,11 @@ impl Table {
     /// The number of sessions.
     pub(in crate::store) fn len(&self) -> usize {
         self.sessions.load(Ordering::Relaxed)
+    }
+
+    /// The number of sessions of each mini program.
+    pub(in crate::store) fn census(&self) -> Vec<(AppId, u64)> {
+        self.census.take()
     }
 
     /// The session of this token, with its use noted.
@@ -85,6 +94,7 @@ impl Table {
         let Some(shard) = self.shard(&digest) else {
             return;
         };
+        self.census.came(&session.holder().app);
         let mut shard = shard.0.write();
         shard.insert_unique(hash(&digest), session, |session| hash(session.digest()));
         self.sessions.fetch_add(1, Ordering::Relaxed);
@@ -99,7 +109,8 @@ impl Table {
         let found = shard.find_entry(hash(digest), |session| session.digest() == digest);
         let removed = found.ok().map(|found| found.remove().0);
         drop(shard);
-        if removed.is_some() {
+        if let Some(session) = removed {
+            self.census.went(&session.holder().app);
             self.sessions.fetch_sub(1, Ordering::Relaxed);
         }
     }

@@ -187,6 +187,25 @@ fn the_newest_stays_though_the_other_was_found_since() {
 }
 
 #[test]
+fn the_census_knows_every_session_and_those_that_went_for_want_of_room() {
+    let mut world = World::new(3);
+    assert_eq!(world.store.census(), []);
+    for openid in ["a", "b", "b"] {
+        world.login(openid, 1, None);
+    }
+    assert_eq!(world.store.census(), [(app(), 3)]);
+    assert_eq!(world.store.evicted(), 0);
+    world.login("c", 1, None);
+    assert_eq!(world.store.census(), [(app(), 3)]);
+    assert_eq!(world.store.evicted(), 1);
+    for openid in ["a", "b"] {
+        world.store.end_all(&user(openid));
+    }
+    assert_eq!(world.store.census(), [(app(), 1)]);
+    assert_eq!(world.store.evicted(), 1);
+}
+
+#[test]
 fn over_the_whole_bound_the_least_recently_used_goes_and_never_the_newest() {
     let mut world = World::new(3);
     let digests = ["a", "b", "c"].map(|openid| world.login(openid, 1, None));

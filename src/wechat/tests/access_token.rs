@@ -284,3 +284,20 @@ async fn every_mini_program_has_a_keeper_of_its_own_and_nobody_else_has_one() {
     let other = AppId::parse("wxfedcba9876543210").unwrap();
     assert!(keepers.of(&other).is_none());
 }
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_does_not_keep_the_gate_from_asking() {
+    for back in [Duration::from_hours(3), Duration::from_hours(24 * 365 * 20)] {
+        let played = Played::start(&[BAD_SECRET, FIRST, SECOND]).await;
+        let keeper = keeper(&played);
+        failure(&keeper).await;
+        failure(&keeper).await;
+        assert_eq!(played.count(), 1, "it is held");
+        played.held.set_back(back);
+        assert_eq!(text(&keeper).await, "planted-1");
+        // By the new time it would live for longer than any token does.
+        played.held.set_back(back);
+        assert_eq!(text(&keeper).await, "planted-2");
+        assert_eq!(played.count(), 3);
+    }
+}

@@ -1,6 +1,8 @@
 //! `POST /wx/decrypt`: what opens, with which keys, and that every failure looks the same.
 
+mod authenticity;
 mod failures;
+mod freshness;
 
 use std::time::Duration;
 

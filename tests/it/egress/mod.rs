@@ -67,6 +67,8 @@ async fn what_is_not_allowed_never_reaches_wechat() {
         "/wxa/business/getuserencryptkey",
         "/sns/jscode2session?appid=x&js_code=y",
         "/cgi-bin/clear_quota",
+        "/cgi-bin/openapi/quota/clear",
+        "/cgi-bin/openapi/rid/get",
         "/cgi-bin//stable_token",
         "/cgi-bin/./stable_token",
         "/cgi-bin/%73table_token",
@@ -176,6 +178,20 @@ async fn a_token_that_is_refused_again_and_again_is_not_asked_for_again_and_agai
     assert!(world.wechat.calls_of(Api::SendSubscribed) <= 40);
 }
 
+/// In one documented example an errcode is text.
+#[tokio::test]
+async fn a_refusal_of_the_token_is_one_in_either_spelling_of_its_errcode() {
+    for errcode in ["40001", "40014", "42001"] {
+        let world = start().await;
+        assert_eq!(send(&world).await.json()["errcode"], 0);
+        world.wechat.kill_token(&appid(APPID));
+        let order = Misbehaviour::ErrcodeText(errcode.to_owned());
+        world.wechat.misbehave_at(Api::SendSubscribed, 1, order);
+        assert_eq!(send(&world).await.json()["errcode"], 0, "{errcode}");
+        assert_eq!(world.wechat.calls_of(Api::StableToken), 2);
+    }
+}
+
 #[tokio::test]
 async fn other_errcodes_are_the_app_servers_business() {
     let world = start().await;
@@ -201,17 +217,23 @@ async fn a_picture_and_a_text_come_back_as_they_are() {
 }
 
 #[tokio::test]
-async fn wechat_out_of_order_is_told_as_a_fault_of_no_answer() {
+async fn an_answer_that_makes_no_sense_is_the_app_servers_to_judge() {
+    let world = start().await;
+    let order = Misbehaviour::Garbage;
+    world.wechat.misbehave_at(Api::SendSubscribed, 1, order);
+    let answer = send(&world).await;
+    assert_eq!(answer.status, 200);
+    assert!(std::str::from_utf8(&answer.body).is_err(), "{answer:?}");
+    assert!(answer.header("x-openapi-seqid").is_some(), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_wechat_that_breaks_off_or_cannot_be_reached_is_told_as_no_answer() {
     let world = start().await;
     assert_eq!(send(&world).await.status, 200);
-    world
-        .wechat
-        .misbehave_at(Api::SendSubscribed, 1, Misbehaviour::Reset);
+    let order = Misbehaviour::Reset;
+    world.wechat.misbehave_at(Api::SendSubscribed, 1, order);
     is_refused(&send(&world).await, 502, -1);
-    world
-        .wechat
-        .misbehave_at(Api::SendSubscribed, 1, Misbehaviour::Garbage);
-    // Not the gate's to judge.
     assert_eq!(send(&world).await.status, 200);
     let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let nowhere = format!("http://{}", dead.local_addr().unwrap());

@@ -173,3 +173,37 @@ async fn an_answer_that_breaks_off_never_ends_cleanly() {
     // What was there already may be lost as well.
     assert!(answer.unwrap().is_none_or(|answer| !answer.whole));
 }
+
+/// An answer of this body, which is no JSON, so that nothing of it is held back.
+fn picture(body: &str) -> &'static str {
+    let length = body.len();
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\nContent-Length:";
+    Box::leak(format!("{head} {length}\r\n\r\n{body}").into_boxed_str())
+}
+
+#[tokio::test]
+async fn an_answer_breaks_off_where_the_access_token_would_begin() {
+    for (before, after) in [(1, 0), (4096, 1), (100_000, 100_000), (300_000, 0)] {
+        let (begin, end) = ("x".repeat(before), "y".repeat(after));
+        let noted = start(picture(&format!("{begin}{TOKEN}{end}"))).await;
+        let mut connection = call(&noted.world, "POST", SEND).body("{}").begin().await;
+        let answer = tokio::time::timeout(STUCK, connection.try_answer("POST")).await;
+        // What was there already may be lost as well.
+        if let Some(answer) = answer.unwrap() {
+            assert!(answer.status == 502 || !answer.whole, "{before}");
+            let text = answer.text();
+            assert!(answer.status == 502 || begin.starts_with(&text), "{before}");
+            assert!(!text.contains("the_real"), "{before}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_only_begins_like_the_access_token_passes_whole() {
+    for end in ["the_real+toke", "tthe_real+", "the_real_token"] {
+        let body = format!("{}{end}", "x".repeat(200_000));
+        let noted = start(picture(&body)).await;
+        let answer = call(&noted.world, "POST", SEND).body("{}").send().await;
+        assert!(answer.whole && answer.text() == body, "{end}");
+    }
+}

@@ -1,14 +1,23 @@
 //! App servers that are slow, down or starting again: WeChat repeats what was not taken, or the gate
 //! does; nothing that was taken arrives again.
 
-use crate::push::wechat::{App, Then, Wechat, message, world};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use wxgate::domain::clock::Clock;
+
+use crate::push::wechat::{App, Then, Wechat, message, setup, world};
 use crate::support::app::until;
+use crate::support::process::Gate;
 use crate::support::raw::Answer;
 use crate::support::{STUCK, World};
 
 const FAILS: &str = "HTTP/1.1 500 Failed\r\nContent-Length: 0\r\n\r\n";
 const MOVED: &str = "HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n";
 const BREAKS_OFF: &str = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nab";
+
+/// WeChat waits for an answer for that long.
+const WECHAT_HANGS_UP_AFTER: Duration = Duration::from_secs(5);
 
 async fn push(world: &World, id: u64) -> Answer {
     let pushed = Wechat::of(world).sealed(&message(false, id), "");
@@ -44,8 +53,6 @@ async fn what_an_app_server_does_not_take_wechat_may_repeat_until_it_does() {
 
 #[tokio::test]
 async fn an_answer_that_is_too_long_or_no_text_is_no_answer() {
-    let app = App::start().await;
-    let world = world(&app, "safe", "").await;
     let long: &'static str = Box::leak(
         format!(
             "HTTP/1.1 200 OK\r\nContent-Length: 65537\r\n\r\n{}",
@@ -53,11 +60,19 @@ async fn an_answer_that_is_too_long_or_no_text_is_no_answer() {
         )
         .into_boxed_str(),
     );
-    app.next([Then::Says(long)]);
-    push(&world, 1)
-        .await
-        .is_refused(502, "upstream_failed", "retry");
-    pushed_well(&world, 1).await;
+    let no_text = b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nsucces\xffs";
+    for mode in ["safe", "plain"] {
+        for then in [Then::Says(long), Then::SaysBytes(no_text)] {
+            let app = App::start().await;
+            let world = world(&app, mode, "").await;
+            app.next([then]);
+            let pushed = Wechat::of(&world).of_mode(mode, &message(false, 1));
+            let answer = pushed.to(&world).send().await;
+            answer.is_refused(502, "upstream_failed", "retry");
+            assert_eq!(pushed.to(&world).send().await.text(), "success");
+            assert_eq!(app.count(), 2);
+        }
+    }
 }
 
 #[tokio::test]
@@ -77,9 +92,12 @@ async fn wechat_is_answered_before_it_hangs_up_and_may_repeat_what_took_too_long
     let app = App::start().await;
     let world = world(&app, "safe", "").await;
     app.next([Then::Waits]);
+    let begun = Instant::now();
     push(&world, 1)
         .await
         .is_refused(504, "upstream_timeout", "retry");
+    let took = begun.elapsed();
+    assert!(took < WECHAT_HANGS_UP_AFTER, "{took:?}");
     pushed_well(&world, 1).await;
     assert_eq!(app.count(), 2);
 }
@@ -149,4 +167,24 @@ async fn after_an_immediate_answer_the_gate_repeats_what_was_not_taken() {
     assert!(ids.iter().all(|id| *id == ids[0]));
     pushed_well(&world, 1).await;
     assert_eq!(app.count(), 3);
+}
+
+/// WeChat was told that it was taken, and will not repeat it.
+#[tokio::test]
+async fn a_stop_right_after_an_immediate_answer_loses_no_push() {
+    let app = App::start().await;
+    app.next([Then::Says(FAILS), Then::Waits]);
+    let mut gate = Gate::start(setup(&app, "safe", "ack = \"immediate\"")).await;
+    let pushed = Wechat::at(&Clock::System).sealed(&message(false, 1), "");
+    let answer = pushed.to_address(gate.address).send().await;
+    assert_eq!((answer.status, &*answer.text()), (200, "success"));
+    gate.program.signal("TERM").await;
+    gate.program.line("draining").await;
+    // The first try failed; the second comes a second later, to a gate that nobody is connected to.
+    until("it is tried again", || app.count() == 2).await;
+    app.go_on();
+    assert_eq!(gate.program.ended().await, 0);
+    let said = gate.program.said();
+    assert!(!said.contains("push lost"), "{said}");
+    assert!(app.arrived().iter().all(|it| it.body == message(false, 1)));
 }

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use crate::push::wechat::{App, OPENID, Pushed, Then, Wechat, message, setup, sign, world};
+use crate::push::wechat::{
+    App, OPENID, Pushed, Then, Wechat, message, message_of, setup, sign, world,
+};
 use crate::support::{APPID, APPID2, Setup, World};
 
 const MODES: [&str; 3] = ["safe", "compatible", "plain"];
@@ -189,15 +191,18 @@ async fn what_stands_in_clear_beside_a_ciphertext_counts_for_nothing() {
 async fn a_push_that_somebody_sends_again_arrives_once() {
     for mode in MODES {
         let app = App::start().await;
-        let world = world(&app, mode, "dedupe_window = \"2m\"").await;
+        let world = world(&app, mode, "dedupe_window = \"1m\"").await;
         let pushed = Wechat::of(&world).of_mode(mode, &message(false, 1));
         for _ in 0..3 {
             let answer = pushed.to(&world).send().await;
             assert_eq!((answer.status, &*answer.text()), (200, "success"), "{mode}");
         }
-        world.clock.advance(Duration::from_secs(119));
-        assert_eq!(pushed.to(&world).send().await.status, 200);
-        assert_eq!(app.count(), 1, "{mode}");
+        // Beyond the window, and for as long as its stamp is good.
+        for seconds in [59, 2, 120, 118] {
+            world.clock.advance(Duration::from_secs(seconds));
+            assert_eq!(pushed.to(&world).send().await.status, 200);
+            assert_eq!(app.count(), 1, "{mode}");
+        }
         // When nobody remembers it any more it is too old.
         for _ in 0..10 {
             world.clock.advance(Duration::from_mins(1));
@@ -205,6 +210,36 @@ async fn a_push_that_somebody_sends_again_arrives_once() {
             answer.is_refused(403, "push_refused", "none");
         }
         assert_eq!(app.count(), 1, "{mode}");
+    }
+}
+
+#[tokio::test]
+async fn how_old_a_push_may_be_is_no_matter_of_the_window() {
+    for window in ["1m", "1h"] {
+        let app = App::start().await;
+        let world = world(&app, "safe", &format!("dedupe_window = \"{window}\"")).await;
+        let now = Wechat::of(&world);
+        for (message_id, age, status) in [(1, 298, 200), (2, 301, 403)] {
+            let wechat = Wechat {
+                at: now.at - age,
+                ..now.clone()
+            };
+            let pushed = wechat.sealed(&message(false, message_id), "");
+            let answer = pushed.to(&world).send().await;
+            assert_eq!(answer.status, status, "{window}: {age} s old");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_repeat_with_a_stamp_of_its_own_is_known_for_the_window() {
+    let app = App::start().await;
+    let world = world(&app, "safe", "dedupe_window = \"10m\"").await;
+    for (wait, arrived) in [(0, 1), (299, 1), (300, 1), (1, 2)] {
+        world.clock.advance(Duration::from_secs(wait));
+        let pushed = Wechat::of(&world).sealed(&message(false, 1), "");
+        assert_eq!(pushed.to(&world).send().await.status, 200);
+        assert_eq!(app.count(), arrived, "after {wait} s more");
     }
 }
 
@@ -224,6 +259,61 @@ async fn a_stamp_from_the_future_is_refused() {
     };
     let answer = soon.sealed(&message(false, 1), "").to(&world).send().await;
     assert_eq!(answer.status, 200);
+}
+
+/// What is signed has nothing between timestamp and nonce, so that whoever has seen a push can turn them
+/// round, or move digits from one to the other.
+#[tokio::test]
+async fn a_timestamp_made_of_a_nonce_makes_no_old_push_new() {
+    const DAY: u64 = 24 * 60 * 60;
+    for mode in ["safe", "compatible"] {
+        let app = App::start().await;
+        let world = world(&app, mode, "").await;
+        let now = Wechat::of(&world);
+        let (yesterday, tomorrow) = (now.at - DAY - 1, now.at + DAY + 1);
+        for (at, xml) in [(yesterday, false), (yesterday, true), (tomorrow, false)] {
+            let turned = now.of_mode(mode, &message_of(at, xml, 1));
+            refused(&world, &app, &turned, "a message of another day").await;
+        }
+        for (stamp, nonce) in [
+            (format!("0{}", now.at), "415670741".to_owned()),
+            (format!("{}0", now.at), "415670741".to_owned()),
+            (format!("+{}", now.at), "415670741".to_owned()),
+            (format!("0{}", now.at / 10), "4".to_owned()),
+        ] {
+            let pushed = now.stamped_with(&stamp, &nonce, &message(false, 1));
+            refused(&world, &app, &pushed, &stamp).await;
+        }
+        // What names no moment is not judged by it, and a push may come late.
+        let late = message_of(now.at - DAY + 60, false, 2);
+        for taken in [late.as_str(), r#"{"MsgType":"event","CreateTime":0}"#, "{}"] {
+            let answer = now.of_mode(mode, taken).to(&world).send().await;
+            assert_eq!(answer.status, 200, "{taken}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_of_the_gates_own_is_no_push() {
+    let app = App::start().await;
+    let world = world(&app, "safe", "").await;
+    let says = "HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n{\"MsgId\":123}";
+    app.next([Then::Says(says)]);
+    let pushed = Wechat::of(&world).sealed(&message(false, 1), "");
+    let answer = pushed.to(&world).send().await.json();
+    assert_eq!(app.count(), 1);
+    let text = |name: &str| answer[name].as_str().unwrap().to_owned();
+    let back = Pushed {
+        body: serde_json::json!({ "Encrypt": text("Encrypt") }).to_string(),
+        ..pushed
+    };
+    let timestamp = answer["TimeStamp"].to_string();
+    let back = back.set("timestamp", &timestamp);
+    let back = back.set("nonce", &text("Nonce"));
+    let back = back.set("msg_signature", &text("MsgSignature"));
+    let sent_back = back.to(&world).send().await;
+    sent_back.is_refused(403, "push_refused", "none");
+    assert_eq!(app.count(), 1);
 }
 
 #[tokio::test]

@@ -16,7 +16,14 @@ async fn the_log_says_why_a_push_was_refused_and_which_was_lost_and_nothing_of_w
         "{}[log]\nlevel = \"debug\"\nformat = \"json\"\n",
         setup.toml
     );
-    let mut gate = Gate::start(Setup { toml, ..setup }).await;
+    // So long that the push waits for its next try, and no longer.
+    let server = "drain_timeout = \"200ms\"".to_owned();
+    let setup = Setup {
+        toml,
+        server,
+        ..setup
+    };
+    let mut gate = Gate::start(setup).await;
     let wechat = Wechat::at(&Clock::System);
     let good = wechat.sealed(&message(false, 1), "");
     let forged = good.clone().set("nonce", "1");
@@ -37,6 +44,9 @@ async fn the_log_says_why_a_push_was_refused_and_which_was_lost_and_nothing_of_w
         (&"error".into(), &APPID.into())
     );
     assert_eq!(lost["msg_type"], "text");
+    let left = gate.program.line("pushes were still waiting").await;
+    let left: Value = serde_json::from_str(&left).unwrap();
+    assert_eq!(left["pushes"], 1);
     let said = gate.program.said();
     let encrypted = good.body.split('"').nth(3).unwrap();
     let hidden = [TOKEN, KEY, OLD_KEY, OPENID, "你好", "signature=", encrypted];

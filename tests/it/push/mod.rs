@@ -1,6 +1,7 @@
 //! What WeChat pushes reaches the app server in the clear, once, and with its sender; what anybody
 //! else would like to push reaches nobody.
 
+mod counts;
 mod failures;
 mod forgeries;
 mod log;
@@ -43,6 +44,7 @@ async fn the_app_server_learns_the_sender_as_in_cloud_run_where_a_signature_cove
         let pushed = Wechat::of(&world).of_mode(mode, &message(false, 1));
         let forged = pushed.to(&world).header("X-WX-OPENID", "oVictim");
         let forged = forged
+            .header("Host", "other.example")
             .header("x_wx_unionid", "uVictim")
             .header("X-Secret-Of-The-Client", "1")
             .bearer(&format!("wxg_{}", "a".repeat(43)));
@@ -57,6 +59,7 @@ async fn the_app_server_learns_the_sender_as_in_cloud_run_where_a_signature_cove
         assert_eq!(arrived.header("x-wx-appid"), [APPID]);
         assert_eq!(arrived.header("x-wx-source"), ["wx_client"]);
         assert_eq!(arrived.header("x-request-id").len(), 1);
+        assert_eq!(arrived.header("host"), [app.address.to_string()]);
         for none in ["x_wx_unionid", "authorization", "x-secret-of-the-client"] {
             assert_eq!(arrived.header(none), [""; 0], "{none}");
         }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt::Write;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use sha1::{Digest, Sha1};
@@ -33,18 +33,28 @@ pub(super) fn sign(parts: &[&str]) -> String {
     })
 }
 
-/// A message of this id, in either format.
+/// A message of this id, in either format, written when the tests began.
 pub(super) fn message(xml: bool, id: u64) -> String {
+    static BEGUN: OnceLock<u64> = OnceLock::new();
+    message_of(
+        *BEGUN.get_or_init(|| Clock::System.now().as_secs()),
+        xml,
+        id,
+    )
+}
+
+/// One that was written at this moment.
+pub(super) fn message_of(at: u64, xml: bool, id: u64) -> String {
     if xml {
         format!(
             "<xml><ToUserName><![CDATA[gh_1]]></ToUserName>\
-             <FromUserName><![CDATA[{OPENID}]]></FromUserName><CreateTime>1714112445</CreateTime>\
+             <FromUserName><![CDATA[{OPENID}]]></FromUserName><CreateTime>{at}</CreateTime>\
              <MsgType><![CDATA[text]]></MsgType><Content><![CDATA[你好]]></Content>\
              <MsgId>{id}</MsgId></xml>"
         )
     } else {
         format!(
-            r#"{{"ToUserName":"gh_1","FromUserName":"{OPENID}","CreateTime":1714112445,"MsgType":"text","Content":"你好","MsgId":{id}}}"#
+            r#"{{"ToUserName":"gh_1","FromUserName":"{OPENID}","CreateTime":{at},"MsgType":"text","Content":"你好","MsgId":{id}}}"#
         )
     }
 }
@@ -143,6 +153,15 @@ impl Wechat {
             .set("msg_signature", &signature)
     }
 
+    /// In mode safe, stamped so.
+    pub(super) fn stamped_with(&self, timestamp: &str, nonce: &str, message: &str) -> Pushed {
+        let sealed = self.sealed(message, "");
+        let encrypt = sealed.body.split('"').nth(3).unwrap().to_owned();
+        let signature = sign(&[&self.token, timestamp, nonce, &encrypt]);
+        let stamped = sealed.set("timestamp", &timestamp.replace('+', "%2B"));
+        stamped.set("nonce", nonce).set("msg_signature", &signature)
+    }
+
     pub(super) fn of_mode(&self, mode: &str, message: &str) -> Pushed {
         match (mode, message.starts_with('<')) {
             ("plain", _) => self.plain(message),
@@ -157,6 +176,8 @@ impl Wechat {
 pub(super) enum Then {
     /// Answers so.
     Says(&'static str),
+    /// Answers so, with bytes that are no text.
+    SaysBytes(&'static [u8]),
     /// Answers so, and closes.
     SaysAndCloses(&'static str),
     /// Closes without an answer.
@@ -252,8 +273,9 @@ impl App {
             });
             let then = self.then.lock().pop_front();
             let says = match then {
-                None => TAKEN,
-                Some(Then::Says(says)) => says,
+                None => TAKEN.as_bytes(),
+                Some(Then::Says(says)) => says.as_bytes(),
+                Some(Then::SaysBytes(says)) => says,
                 Some(Then::SaysAndCloses(says)) => {
                     reader.say(says).await;
                     return;
@@ -261,10 +283,10 @@ impl App {
                 Some(Then::HangsUp) => return,
                 Some(Then::Waits) => {
                     self.going_on.acquire().await.unwrap().forget();
-                    TAKEN
+                    TAKEN.as_bytes()
                 }
             };
-            if !reader.say(says).await {
+            if !reader.write(says).await {
                 return;
             }
         }

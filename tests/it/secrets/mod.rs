@@ -9,7 +9,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use wxgate::sim::wechat::{Misbehaviour, Wanted};
+use wxgate::sim::wechat::{Api, Misbehaviour, Wanted};
 
 use crate::secrets::story::Story;
 use crate::support::process::Gate;
@@ -160,6 +160,44 @@ async fn decryption_good_and_bad_tells_no_key_and_the_log_no_data() {
     let said = story.end().await;
     assert!(said.contains("decryption failed"), "{said}");
     assert!(said.contains("a client sent a sessionKey field"), "{said}");
+}
+
+#[tokio::test]
+async fn phone_numbers_got_or_not_tell_no_code_and_the_log_no_number() {
+    let mut story = Story::begin().await;
+    let token = story.log_in("alice").await;
+    let (app, alice) = (appid(APPID), person("alice"));
+    let number = "13580006666";
+    let phone = story.gate.request("POST", "/wx/phone").bearer(&token);
+    for trouble in [
+        None,
+        Some(Misbehaviour::Errcode(-1)),
+        Some(Misbehaviour::Errcode(40029)),
+        Some(Misbehaviour::Errcode(99999)),
+        Some(Misbehaviour::Body(format!(
+            "{{\"phone_info\":\"{number}\"}}"
+        ))),
+        Some(Misbehaviour::Reset),
+        Some(Misbehaviour::Delay(Duration::from_mins(1))),
+    ] {
+        let code = story.gate.wechat.issue_phone_code(&app, &alice);
+        story.hide("a phone code", &code);
+        let went_well = trouble.is_none();
+        if let Some(trouble) = trouble {
+            story.gate.wechat.misbehave_at(Api::PhoneNumber, 1, trouble);
+        }
+        let answer = phone.clone().json(&json!({ "code": code })).send().await;
+        assert_eq!(answer.status == 200, went_well, "{answer:?}");
+        story.hear_but(&answer, if went_well { number } else { "" });
+    }
+    story.hide("a phone number", number);
+    let said = story.end().await;
+    for told in ["wechat call failed", "phone code refused"] {
+        assert!(said.contains(told), "{told}: {said}");
+    }
+    let lines = access_lines(&said);
+    let numbers = lines.iter().filter(|line| line["route"] == "phone");
+    assert_eq!(numbers.count(), 7, "{said}");
 }
 
 /// Requests that are none, or nearly.

@@ -250,6 +250,23 @@ async fn the_host_is_said_once_and_as_configured() {
 }
 
 #[tokio::test]
+async fn what_the_gate_sends_by_itself_is_for_the_app_servers_own_host() {
+    let app = H2App::start().await;
+    let setup = Setup {
+        toml: "[login]\nhook = \"/hook\"".to_owned(),
+        ..open_to_all(format!("http://{}", app.address), "")
+    };
+    let world = setup.start().await;
+    let body = serde_json::json!({ "code": world.code("alice") });
+    let login = world.post("/wx/login").header("Host", "other.example");
+    login.json(&body).send().await;
+    let seen = app.last();
+    assert_eq!(seen.authority, app.address.to_string());
+    assert_eq!(seen.header("host"), [""; 0]);
+    assert_eq!(seen.header("x-forwarded-host"), ["other.example"]);
+}
+
+#[tokio::test]
 async fn every_method_and_kind_of_body_arrives_with_its_length_if_it_has_one() {
     let (world, app) = start("").await;
     for (method, length, body) in [

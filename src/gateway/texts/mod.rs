@@ -1,18 +1,21 @@
 //! What is said to a developer who was refused, English and Chinese side by side: what happened and
 //! what to do. Every case is named, so that a new refusal does not compile before it has both.
 
+mod login;
+
 use std::borrow::Cow;
 
-use crate::domain::id::AppId;
 use crate::domain::identity::Unclean;
 use crate::domain::readings::Unreadable;
 use crate::domain::websocket::BadHandshake;
 use crate::gateway::language::Language;
-use crate::gateway::refusal::{Budget, Refusal, UnknownApp};
+use crate::gateway::problems;
+use crate::gateway::refusal::{Budget, Refusal};
 use crate::gateway::route::Ambiguous;
+use crate::gateway::wechat_failure;
 use crate::server::body::BodyFault;
 use crate::upstream;
-use crate::wechat::error::RedeemError;
+use crate::wechat::open_api::OpenApiError;
 
 /// A text that is always the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +83,26 @@ pub(in crate::gateway) const OVERRIDE_MALFORMED: Text = Text::new(
     "the method override header has no method in it",
     "方法覆盖请求头（如 X-HTTP-Method-Override）里不是有效的请求方法，请改正或去掉它",
 );
+pub(in crate::gateway) const PHONE_CODE_MALFORMED: Text = Text::new(
+    "the field code is not a code of the phone button",
+    "字段 code 不是手机号按钮返回的 code，请原样发送 bindgetphonenumber 事件的 e.detail.code",
+);
+pub(in crate::gateway) const PHONE_CODE_MISSING: Text = Text::new(
+    "send the code of the phone button (e.detail.code of bindgetphonenumber) as the field code",
+    "请把手机号按钮 bindgetphonenumber 事件的 e.detail.code 作为字段 code（字符串）发送",
+);
 
+const DECRYPT_FAILED: Text = Text::new(
+    "the data could not be decrypted; call wx.login, log in, and obtain the data from \
+     WeChat again; do not send the same data again",
+    "数据无法解密；请先调用 wx.login 并重新登录，再重新向微信获取数据；不要重发同一份数据",
+);
+const PHONE_CODE_INVALID: Text = Text::new(
+    "this code of the phone button is not good: it works once, for five minutes, for the user \
+     of this session, and is not the code of wx.login; let the user tap the button again",
+    "手机号按钮的 code 无效：有效期 5 分钟，只能使用一次，且须属于当前登录的用户，\
+     也不能用 wx.login 的 code 代替；请让用户重新点击按钮",
+);
 const SESSION_EXPIRED: Text = Text::new(
     "the session is unknown, has ended or has run out; call wx.login, log in, and retry once with \
      the new token in Authorization: Bearer",
@@ -106,11 +128,7 @@ pub(in crate::gateway) fn detail(refusal: &Refusal, language: Language) -> Cow<'
             format!("the body may have at most {max} bytes; send less, or in parts"),
             format!("请求体最多 {max} 字节，请压缩或分次发送"),
         ),
-        Refusal::DecryptFailed => fixed(
-            "the data could not be decrypted; call wx.login, log in, and obtain the data from \
-             WeChat again; do not send the same data again",
-            "数据无法解密；请先调用 wx.login 并重新登录，再重新向微信获取数据；不要重发同一份数据",
-        ),
+        Refusal::DecryptFailed => DECRYPT_FAILED.told(language),
         Refusal::HeadersTooLarge => fixed(
             "the request head is larger than allowed; send fewer or shorter headers, most often it is \
              the cookies",
@@ -120,7 +138,7 @@ pub(in crate::gateway) fn detail(refusal: &Refusal, language: Language) -> Cow<'
             "a fault of the gate itself; its log knows this request_id",
             "网关自身出错；请稍后重试，并凭 request_id 在网关日志中查找原因",
         ),
-        Refusal::Login { error, app } => login(error, app, language),
+        Refusal::Login { error, app } => login::redeem(error, app, language),
         Refusal::MethodNotAllowed { allowed } => {
             made(format!("use {allowed}"), format!("请改用 {allowed} 方法"))
         }
@@ -141,6 +159,7 @@ pub(in crate::gateway) fn detail(refusal: &Refusal, language: Language) -> Cow<'
             "send application/json, in UTF-8 and without content coding",
             "请求体须为 UTF-8 编码且未压缩的 JSON；请把 Content-Type 设为 application/json",
         ),
+        Refusal::PhoneCode { .. } => PHONE_CODE_INVALID.told(language),
         Refusal::PushNotTaken(_) => fixed(
             "the app server did not take the message",
             "业务服务没有接收该消息",
@@ -153,7 +172,7 @@ pub(in crate::gateway) fn detail(refusal: &Refusal, language: Language) -> Cow<'
         Refusal::SessionExpired => SESSION_EXPIRED.told(language),
         Refusal::SessionRequired => SESSION_REQUIRED.told(language),
         Refusal::Unclean(why) => unclean(*why, language),
-        Refusal::UnknownApp(why) => unknown_app(why, language),
+        Refusal::UnknownApp(why) => login::unknown_app(why, language),
         Refusal::UnsupportedMediaType => fixed(
             "send application/json or application/x-www-form-urlencoded",
             "请求体只接受 JSON 或表单；请把 Content-Type 设为 application/json 或 \
@@ -164,6 +183,7 @@ pub(in crate::gateway) fn detail(refusal: &Refusal, language: Language) -> Cow<'
             format!("the target may have at most {max} bytes; send data in the body"),
             format!("请求地址（含查询参数）最多 {max} 字节，请把数据放进请求体"),
         ),
+        Refusal::WeChat { error, .. } => wechat(error).told(language),
     }
 }
 
@@ -188,55 +208,32 @@ fn body(fault: &BodyFault, language: Language) -> Cow<'static, str> {
     language.pick(fault.to_string(), zh).into()
 }
 
-fn login(error: &RedeemError, app: &AppId, language: Language) -> Cow<'static, str> {
-    let fixed = |en: &'static str, zh: &'static str| Text::new(en, zh).told(language);
-    match error {
-        RedeemError::CodeInvalid { .. } => {
-            let en = format!(
-                "WeChat does not know this code: it has expired (5 minutes), was already used, or \
-                 was made by another mini program than {app}; call wx.login again"
-            );
-            let zh = format!(
-                "微信不认识这个 code：可能已过期（有效期 5 分钟）、已被使用，或不是由小程序 {app} \
-                 生成的；请重新调用 wx.login，并核对项目的 appid"
-            );
-            language.pick(en, zh).into()
-        }
-        RedeemError::CodeUsed { .. } => fixed(
-            "this code was already used, and a code works once; call wx.login again",
-            "这个 code 已经用过，每个 code 只能用一次；请重新调用 wx.login",
-        ),
-        RedeemError::UserBlocked { .. } => fixed(
-            "WeChat holds this user for a risk and does not let them log in; trying again does not \
-             help",
-            "微信判定该用户有风险，不允许其登录；重试没有用",
-        ),
-        RedeemError::RateLimited { .. } => fixed(
-            "WeChat allows a user only so many logins a minute; wait, then log in with a new code",
-            "微信限制每个用户每分钟的登录次数；请等待 Retry-After 所示的秒数，再用新的 code 登录",
-        ),
-        RedeemError::Misconfigured { .. } => fixed(
-            "WeChat refuses this gate's configuration; its operator finds the reason in the log",
-            "微信拒绝了网关的配置（如 AppSecret 或 IP 白名单）；小程序端无需处理，请运维查看网关日志",
-        ),
-        RedeemError::Paused { .. } => fixed(
+/// Of a call that was no login.
+fn wechat(error: &OpenApiError) -> Text {
+    match wechat_failure::kind(error) {
+        _ if wechat_failure::pause(error).is_some() => Text::new(
             "WeChat has not answered for a while and is not asked for a moment; wait as long as \
-             Retry-After says, then log in",
-            "微信接口暂时没有响应，网关正在等待其恢复；请等待 Retry-After 所示的秒数后再登录",
+             Retry-After says, then try again",
+            "微信接口暂时没有响应，网关正在等待其恢复；请等待 Retry-After 所示的秒数后再试",
         ),
-        RedeemError::TooManyCalls => fixed(
-            "too many logins at once; try again shortly",
-            "同时登录的人太多，请稍后重试",
+        problems::OVERLOADED => Text::new(
+            "too many calls to WeChat at once; try again shortly",
+            "同时调用微信接口的请求过多，请稍后重试",
         ),
-        RedeemError::Busy { .. }
-        | RedeemError::HttpStatus { .. }
-        | RedeemError::Interrupted { .. }
-        | RedeemError::Malformed(_)
-        | RedeemError::TimedOut
-        | RedeemError::Unknown { .. }
-        | RedeemError::Unreachable { .. } => fixed(
-            "no usable answer from WeChat; try again shortly with a new code",
-            "微信没有给出可用的答复；请稍后重新调用 wx.login，用新的 code 重试",
+        problems::RATE_LIMITED => Text::new(
+            "WeChat allows only so many of these calls a minute; wait as long as Retry-After says, then \
+             obtain the data from WeChat again",
+            "微信限制每分钟的调用次数；请等待 Retry-After 所示的秒数，再向微信重新获取数据",
+        ),
+        problems::WECHAT_MISCONFIGURED => Text::new(
+            "WeChat refuses this gate's configuration; its operator finds the reason in the log",
+            "微信拒绝了网关的配置（如 AppSecret、IP 白名单或接口权限）；小程序端无需处理，\
+             请运维查看网关日志",
+        ),
+        _ => Text::new(
+            "no usable answer from WeChat; try again shortly; a code of the phone button may be used up, \
+             so let the user tap it again",
+            "微信没有给出可用的答复，请稍后重试；手机号按钮的 code 可能已被用掉，请让用户重新点击按钮",
         ),
     }
 }
@@ -252,6 +249,11 @@ fn used_up(budget: Budget) -> Text {
             "this mini program has more logins than its gate is set to allow; wait, then log in with \
              a new code",
             "该小程序的登录次数超过网关设定的上限；请稍后用新的 code 登录",
+        ),
+        Budget::PhoneCodes => Text::new(
+            "too many phone codes of this session were not good, or too much of its data could not be \
+             decrypted; wait, then let the user tap the button again",
+            "该会话的手机号 code 无效或解密失败次数过多；请稍后让用户重新点击按钮",
         ),
         Budget::RefusedLogins => Text::new(
             "WeChat refused too many login codes from this address; wait, then log in with a new code",
@@ -275,30 +277,6 @@ fn unclean(why: Unclean, language: Language) -> Cow<'static, str> {
         Unclean::Target => "请求地址不是路径，请使用 /a/b 这样的路径",
     };
     language.pick(why.to_string().into(), zh.into())
-}
-
-fn unknown_app(why: &UnknownApp, language: Language) -> Cow<'static, str> {
-    let fixed = |en: &'static str, zh: &'static str| Text::new(en, zh).told(language);
-    match why {
-        UnknownApp::Caller { from, expected } => {
-            let en = format!(
-                "the request comes from the mini program {from}, but this gate is configured for \
-                 {expected}; check the appid of the project and the gate's [[apps]]"
-            );
-            let zh = format!(
-                "请求来自小程序 {from}，而网关配置的是 {expected}；请核对项目的 appid 和网关的 [[apps]]"
-            );
-            language.pick(en, zh).into()
-        }
-        UnknownApp::Named => fixed(
-            "the appid in the body is not configured here",
-            "请求体里的 appid 没有在网关配置；请核对 appid 和网关的 [[apps]]",
-        ),
-        UnknownApp::Unnamed => fixed(
-            "this gate serves several mini programs; send the field appid",
-            "网关服务多个小程序，请用字段 appid 说明是哪一个",
-        ),
-    }
 }
 
 fn app_server(error: &upstream::Error, language: Language) -> Cow<'static, str> {
@@ -340,8 +318,14 @@ fn app_server(error: &upstream::Error, language: Language) -> Cow<'static, str> 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use super::*;
+    use crate::domain::id::AppId;
+    use crate::gateway::phone::BadCode;
+    use crate::gateway::refusal::UnknownApp;
+    use crate::wechat::errcode::Errcode;
+    use crate::wechat::error::{CallError, RedeemError, Refused};
 
     fn limited(budget: Budget) -> Refusal {
         Refusal::RateLimited {
@@ -378,6 +362,8 @@ mod tests {
             &OPEN_DATA_FORGED,
             &NOT_AN_OBJECT,
             &OVERRIDE_MALFORMED,
+            &PHONE_CODE_MALFORMED,
+            &PHONE_CODE_MISSING,
         ] {
             check(&Refusal::BadRequest(wrong));
         }
@@ -411,6 +397,7 @@ mod tests {
             Refusal::NotJson,
             limited(Budget::DecryptFailures),
             limited(Budget::LoginsOfApp),
+            limited(Budget::PhoneCodes),
             limited(Budget::RefusedLogins),
             Refusal::SessionExpired,
             Refusal::SessionRequired,
@@ -427,6 +414,33 @@ mod tests {
             Refusal::UriTooLong(1),
         ] {
             check(&refusal);
+        }
+    }
+
+    #[test]
+    fn what_wechat_said_of_a_phone_code_is_told_in_both_languages() {
+        let app = AppId::parse("wx0123456789abcdef").unwrap();
+        let refused = |errcode| Refused {
+            errcode: Errcode::from_number(errcode),
+            rid: None,
+            seen_ip: None,
+        };
+        check(&Refusal::PhoneCode {
+            why: Box::new(BadCode::Refused(refused(40_029))),
+            app: app.clone(),
+        });
+        let paused = CallError::Paused {
+            retry_after: Duration::from_secs(5),
+        };
+        for error in [
+            refused(40_125).into(),
+            refused(45_011).into(),
+            refused(-1).into(),
+            CallError::TooManyCalls.into(),
+            paused.into(),
+        ] {
+            let (error, app) = (Box::<OpenApiError>::new(error), app.clone());
+            check(&Refusal::WeChat { error, app });
         }
     }
 
