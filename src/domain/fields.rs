@@ -325,3 +325,94 @@ impl fmt::Debug for HeaderField<'_> {
         f.write_str(&String::from_utf8_lossy(self.name()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Fields as if they had been read from a head.
+    fn read(lines: &[(&str, &str)]) -> HeaderFields {
+        let mut head = b"GET / HTTP/1.1\r\n".to_vec();
+        let mut spans = Vec::new();
+        for (name, value) in lines {
+            let from = head.len();
+            head.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+            let value_from = from + name.len() + 2;
+            spans.push((
+                from..from + name.len(),
+                value_from..value_from + value.len(),
+            ));
+        }
+        head.extend_from_slice(LINE_END);
+        let head = Bytes::from(head);
+        let mut fields = HeaderFields::of(head.clone(), lines.len());
+        for (name, value) in spans {
+            fields.note(&head[name], &head[value]).unwrap();
+        }
+        fields
+    }
+
+    fn written(fields: &HeaderFields, apart: &str) -> String {
+        let mut out = Vec::new();
+        fields.write(&mut out, |field| field.name() == apart.as_bytes());
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_name_is_found_in_any_case_and_a_second_one_is_not_the_only_one() {
+        let fields = read(&[("X-A", "1"), ("x-b", "2"), ("x-A", "3")]);
+        let (a, b, c) = (
+            HeaderName::from_static("x-a"),
+            HeaderName::from_static("x-b"),
+            HeaderName::from_static("x-c"),
+        );
+        assert_eq!(fields.get(&a).unwrap().value(), b"1");
+        assert!(fields.only(&a).is_none() && fields.only(&c).is_none());
+        assert_eq!(fields.only(&b).unwrap().to_str(), Some("2"));
+        let all: Vec<_> = fields.all(&a).map(|field| field.name()).collect();
+        assert_eq!(all, [b"X-A", b"x-A"]);
+    }
+
+    #[test]
+    fn a_part_of_something_else_is_no_field_of_this_head() {
+        let mut fields = HeaderFields::of(Bytes::from_static(b"A: b\r\n\r\n"), 1);
+        let elsewhere = b"A".to_vec();
+        assert_eq!(fields.note(&elsewhere, &elsewhere), Err(NoField));
+        assert!(fields.is_empty());
+    }
+
+    #[test]
+    fn nothing_is_shown_of_a_value() {
+        let shown = format!("{:?}", read(&[("Authorization", "Bearer secret")]));
+        assert!(shown.contains("Authorization") && !shown.contains("secret"));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_taken_out_is_gone_and_all_else_stays_as_it_came(
+            lines in prop::collection::vec(("[A-Za-z-]{1,8}", "[ -~]{0,12}"), 0..12),
+            taken in prop::collection::vec(any::<bool>(), 12),
+            added in prop::option::of("[a-z]{1,8}"),
+        ) {
+            let lines: Vec<_> = lines.iter().map(|(name, value)| (&**name, value.trim())).collect();
+            let mut fields = read(&lines);
+            let mut flags = taken.iter();
+            fields.retain(|_| !*flags.next().unwrap());
+            let mut left: Vec<_> = lines.iter().zip(&taken).filter(|(_, taken)| !**taken)
+                .map(|(line, _)| *line).collect();
+            if let Some(added) = &added {
+                fields.append(added, &HeaderValue::from_static("value"));
+                left.push((added, "value"));
+            }
+            let apart = left.first().map_or("", |(name, _)| name);
+            let line = |(name, value): &(&str, &str)| format!("{name}: {value}\r\n");
+            let whole: String = left.iter().map(line).collect();
+            prop_assert_eq!(written(&fields, ""), whole);
+            let rest: String = left.iter().filter(|(name, _)| *name != apart).map(line).collect();
+            prop_assert_eq!(written(&fields, apart), rest);
+            prop_assert_eq!(fields.to_map().len(), left.len());
+        }
+    }
+}

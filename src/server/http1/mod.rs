@@ -301,3 +301,6 @@ where
     let shut = poll_fn(|context| Pin::new(wire.borrow_mut().socket()).poll_shutdown(context));
     matches!(timeout(GOODBYE, shut).await, Ok(Ok(())))
 }
+
+#[cfg(test)]
+mod tests;
