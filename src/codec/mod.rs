@@ -12,5 +12,5 @@ mod trailers;
 pub use body::{Decoder, Piece};
 pub use fault::Fault;
 pub use outgoing::Outgoing;
-pub use spare::SpareHeads;
+pub use spare::{SpareBuffers, SpareHeads};
 pub use trailers::clean_trailers;

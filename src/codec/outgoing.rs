@@ -155,6 +155,10 @@ impl Buf for Outgoing {
         self.written += own;
         let piece = (count - own).min(self.piece.len());
         self.piece.advance(piece);
+        if self.piece.is_empty() {
+            // Lets go of the memory, so that the next piece can be read into it.
+            self.piece = Bytes::new();
+        }
         self.tail = self.tail.get(count - own - piece..).unwrap_or_default();
     }
 }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http_body::Body;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
-use crate::codec::SpareHeads;
+use crate::codec::{SpareBuffers, SpareHeads};
 use crate::domain::peer::Peer;
 use crate::domain::request::Request;
 use crate::domain::response::Response;
@@ -54,6 +54,8 @@ pub(in crate::server) struct Service<H> {
     pub(in crate::server) limits: Limits,
     /// Memory for the heads of answers.
     pub(in crate::server) heads: SpareHeads,
+    /// Memory for the bodies of requests.
+    pub(in crate::server) buffers: SpareBuffers,
 }
 
 /// What all requests of one connection share.
@@ -75,6 +77,10 @@ impl<H> Shared<H> {
 
     pub(in crate::server) fn heads(&self) -> &SpareHeads {
         &self.service.heads
+    }
+
+    pub(in crate::server) fn buffers(&self) -> &SpareBuffers {
+        &self.service.buffers
     }
 
     pub(in crate::server) fn peer(&self) -> &Arc<Peer> {

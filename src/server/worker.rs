@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::codec::SpareHeads;
+use crate::codec::{SpareBuffers, SpareHeads};
 use crate::domain::peer::{Address, Peer, Scheme, TrustedProxies};
 use crate::server::Limits;
 use crate::server::capacity::Capacity;
@@ -81,6 +81,7 @@ pub async fn run<H: Handler>(
             handler,
             limits: context.limits.clone(),
             heads: SpareHeads::default(),
+            buffers: SpareBuffers::default(),
         }),
         context,
         register: Register::default(),

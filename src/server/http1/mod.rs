@@ -167,7 +167,9 @@ where
         takes_trailers: said.takes_trailers,
         persists: said.persists,
     };
-    let has_body = wire.borrow_mut().begin_body(body, said.expects);
+    let has_body = wire
+        .borrow_mut()
+        .begin_body(body, said.expects, shared.buffers());
     let mut body = if has_body {
         let pull: Rc<dyn Pull> = Rc::<RefCell<Wire<S>>>::clone(wire);
         RequestBody::pulled(pull, shared.limits().body_idle_timeout)
@@ -203,7 +205,7 @@ where
         return Ok(upgrading.map_or(After::Close, After::Tunnel));
     }
     if persists {
-        wire.borrow_mut().end_body();
+        wire.borrow_mut().end_body(shared.buffers());
         return Ok(After::Next);
     }
     Ok(After::Close)

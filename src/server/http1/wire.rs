@@ -15,7 +15,7 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::codec::{Decoder, Fault, Piece};
+use crate::codec::{Decoder, Fault, Piece, SpareBuffers};
 use crate::domain::limits;
 use crate::server::body::{Broken, Pull};
 use crate::server::http1::head::{HeadLimits, Received};
@@ -29,7 +29,10 @@ const SMALL_READ_BYTES: usize = 8 * 1024;
 
 /// Size of the largest read of a body, in bytes. What is read at once is written at once, and every
 /// write wakes somebody.
-const LARGE_READ_BYTES: usize = 256 * 1024;
+const LARGE_READ_BYTES: usize = 128 * 1024;
+
+/// From which length on a body is read in pieces of that size from the beginning.
+const LARGE_BODY_BYTES: u64 = 64 * 1024;
 
 /// The go-ahead for a body (RFC 9110 §15.2.1).
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -113,7 +116,19 @@ impl<S> Wire<S> {
     }
 
     /// Begins with the body of a request. Gives whether there is one.
-    pub(in crate::server) fn begin_body(&mut self, body: Decoder, expects: bool) -> bool {
+    pub(in crate::server) fn begin_body(
+        &mut self,
+        body: Decoder,
+        expects: bool,
+        spare: &SpareBuffers,
+    ) -> bool {
+        let length = body.remaining().unwrap_or_default();
+        if length >= LARGE_BODY_BYTES {
+            let mut buffer = spare.take();
+            buffer.extend_from_slice(&self.buffer);
+            self.buffer = buffer;
+            self.read_bytes = LARGE_READ_BYTES;
+        }
         self.body = body;
         self.reader = Reader::Handler;
         self.go_ahead = if expects {
@@ -138,10 +153,10 @@ impl<S> Wire<S> {
     }
 
     /// The request is over. Memory that a large body took is given back.
-    pub(in crate::server) fn end_body(&mut self) {
+    pub(in crate::server) fn end_body(&mut self, spare: &SpareBuffers) {
         self.server = None;
         if self.buffer.is_empty() {
-            self.buffer = BytesMut::new();
+            spare.give_back(std::mem::take(&mut self.buffer));
             self.read_bytes = SMALL_READ_BYTES;
         }
     }
