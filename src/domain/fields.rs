@@ -99,6 +99,12 @@ impl HeaderFields {
         self.places.len()
     }
 
+    /// What they take on the wire, in bytes.
+    pub fn bytes(&self) -> usize {
+        let lines = self.places.iter();
+        lines.map(|place| index(place.end - place.name.from)).sum()
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.places.is_empty()
@@ -265,7 +271,9 @@ impl From<&HeaderMap> for HeaderFields {
     fn from(map: &HeaderMap) -> Self {
         let mut fields = Builder::default();
         for (name, value) in map {
-            fields.add(name.as_str().as_bytes(), value.as_bytes());
+            // Over HTTP/2 there may be white space around a value, wrongly (RFC 9113 §8.2.1), which
+            // everybody behind the gate would take away.
+            fields.add(name.as_str().as_bytes(), value.as_bytes().trim_ascii());
         }
         fields.build()
     }

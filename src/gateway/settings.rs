@@ -9,7 +9,6 @@ use http::header::{ACCESS_CONTROL_REQUEST_METHOD, CONTENT_LENGTH, ORIGIN};
 use http::uri::PathAndQuery;
 use http_body::Body;
 
-use crate::domain::fields::HeaderField;
 use crate::domain::id::AppId;
 use crate::domain::identity::{Clean, IdentityRules, is_method_override};
 use crate::domain::request::RequestHead;
@@ -22,9 +21,6 @@ use crate::gateway::route::{Access, Line, Require, Routes};
 use crate::gateway::{Envelope, FieldNames, Language};
 use crate::server::Limits;
 use crate::wechat::Credential;
-
-/// What a header field takes on the wire beside its name and value, in bytes: `: ` and the line end.
-const FIELD_OVERHEAD: usize = 4;
 
 /// Everything that the request path is told by the configuration.
 #[derive(Clone, Debug)]
@@ -186,9 +182,7 @@ impl Settings {
             return Err(Refusal::UriTooLong(limits.max_uri_bytes));
         }
         let fields = &request.fields;
-        let size =
-            |field: HeaderField<'_>| field.name().len() + field.value().len() + FIELD_OVERHEAD;
-        let bytes = target + fields.iter().map(size).sum::<usize>();
+        let bytes = target + fields.bytes();
         if bytes > limits.max_header_bytes || fields.len() > limits.max_headers {
             return Err(Refusal::HeadersTooLarge);
         }

@@ -18,6 +18,7 @@ use crate::domain::request::Request;
 use crate::domain::response::Response;
 use crate::server::body::RequestBody;
 use crate::server::ending::Ending;
+use crate::server::socket::Socket;
 use crate::server::state::{RequestGuard, State};
 use crate::server::watched::Watched;
 use crate::server::{Limits, http1, http2};
@@ -104,7 +105,7 @@ pub(in crate::server) async fn serve<S, H>(
     state: Arc<State>,
     service: Rc<Service<H>>,
 ) where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    S: Socket,
     H: Handler,
 {
     let shared = Shared {

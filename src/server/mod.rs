@@ -14,6 +14,7 @@ pub mod listener;
 pub mod plain;
 pub mod problem;
 mod proxy_protocol;
+mod socket;
 pub mod starvation;
 mod state;
 mod streams;

@@ -19,6 +19,7 @@ use tokio_util::io::poll_read_buf;
 use crate::server::Limits;
 use crate::server::capacity::Place;
 use crate::server::crew::LiveGuard;
+use crate::server::socket::Socket;
 use crate::server::state::State;
 
 /// What an idle connection gets to say goodbye in.
@@ -115,7 +116,8 @@ impl<S> Watched<S> {
         self.early = read;
     }
 
-    fn settle(&mut self) {
+    /// Looks whether a request is under way, and times accordingly.
+    pub(in crate::server) fn settle(&mut self) {
         self.reading = match (self.reading, self.state.is_busy()) {
             (_, true) => Reading::Busy,
             (Reading::Busy, false) => {
@@ -217,6 +219,13 @@ impl<S> Watched<S> {
     }
 }
 
+impl<S: Socket> Watched<S> {
+    /// Has the connection end in a reset instead of a clean end.
+    pub(in crate::server) fn break_off(&self) {
+        self.socket.break_off();
+    }
+}
+
 impl<S: AsyncRead + Unpin> Watched<S> {
     /// Waits until something has come, at the cost of no buffer. Gives all that has come and not
     /// been read; nothing when the client has closed.
@@ -309,8 +318,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         let this = &mut *self;
         let polled = Pin::new(&mut this.socket).poll_flush(context);
         ready!(this.flushed(polled, context))?;
-        // That may have been the end of the last answer. hyper has asked for bytes long ago and
-        // asks again only when some come; so the wait for them is timed from here.
+        // That may have been the end of the last answer. hyper has asked for bytes of HTTP/2 long ago
+        // and asks again only when some come; so the wait for them is timed from here.
         this.settle();
         if matches!(this.reading, Reading::Idle(_) | Reading::Ending { .. })
             && let Poll::Ready(error) = this.poll_deadline(context)

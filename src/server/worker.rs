@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::AsyncRead;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +23,7 @@ use crate::server::crew::{Crew, HandedOn, Member, Seat};
 use crate::server::entrance::{Ends, Entry};
 use crate::server::listener::{Bound, Listener, Owner};
 use crate::server::proxy_protocol;
+use crate::server::socket::Socket;
 use crate::server::starvation::{self, Starvation};
 use crate::server::state::{Register, State};
 use crate::server::tls::Tls;
@@ -283,7 +284,7 @@ impl<H: Handler> Worker<H> {
 
     fn speak_clear<S>(self: &Rc<Self>, mut socket: S, ends: Ends, entry: Entry)
     where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: Socket,
     {
         if !self.context.proxy_protocol {
             return self.speak(socket, self.peer(ends, Scheme::Http), entry);
@@ -357,7 +358,7 @@ impl<H: Handler> Worker<H> {
     /// Speaks HTTP over a connection, as a task of its own.
     fn speak<S>(&self, socket: S, peer: Peer, entry: Entry)
     where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: Socket,
     {
         let Entry {
             state,

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use h2::client::SendRequest;
 use tokio::net::TcpStream;
 
+use crate::support::Setup;
 use crate::support::pattern;
 use crate::support::played::Played;
 use crate::support::process::Gate;
@@ -141,4 +142,25 @@ async fn streams_of_http2_leave_the_gate_as_small_as_it_was() {
     assert_eq!(app.received(), BY_HTTP2);
     let grown = gate.program.memory("VmHWM") - before;
     assert!(grown < GROWTH, "by {grown} KiB");
+}
+
+#[tokio::test]
+async fn the_bytes_of_a_body_that_come_one_by_one_take_no_more_memory_than_they_are() {
+    let gate = Gate::start(Setup::default()).await;
+    let before = gate.program.memory("VmHWM");
+    let mut clients = Vec::new();
+    for _ in 0..16 {
+        let request = gate.request("POST", "/wx/login");
+        let request = request.header("Content-Type", "application/json");
+        let mut client = request.header("Content-Length", "16384").begin().await;
+        client.socket.set_nodelay(true).unwrap();
+        clients.push(client);
+    }
+    for _ in 0..1000 {
+        for client in &mut clients {
+            client.write(b" ").await;
+        }
+    }
+    let grown = gate.program.memory("VmHWM") - before;
+    assert!(grown < GROWTH, "{grown} KiB for 16 kB");
 }

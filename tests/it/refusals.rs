@@ -412,3 +412,56 @@ async fn what_is_left_of_a_refused_body_is_never_read_as_a_request() {
     connection.closed().await;
     assert_eq!(world.app.count(), 0);
 }
+
+#[tokio::test]
+async fn a_request_that_is_costly_to_look_at_is_refused() {
+    let world = open_to_all("").await;
+    let listed = |count: usize| "a,".repeat(count);
+    let answer = world
+        .get("/a")
+        .header("Connection", &listed(33))
+        .send()
+        .await;
+    assert_eq!((answer.status, &*answer.problem()), (400, "bad_request"));
+    let answer = world
+        .get("/a")
+        .header("Connection", &listed(32))
+        .send()
+        .await;
+    assert_eq!(answer.status, 200);
+}
+
+#[tokio::test]
+async fn a_target_without_a_path_goes_nowhere() {
+    let world = open_to_all("").await;
+    for target in ["http://gate.example?a=/b", "?a=/b"] {
+        let answer = world.get(target).send().await;
+        assert_eq!(answer.status, 400, "{target}");
+    }
+    assert_eq!(world.app.count(), 0);
+    assert_eq!(world.get("http://gate.example").send().await.status, 200);
+    assert_eq!(world.app.last().target, "/");
+}
+
+#[tokio::test]
+async fn white_space_counts_for_the_size_of_a_head() {
+    let world = open_to_all("max_header_bytes = \"8KiB\"").await;
+    let padded = format!("{}y", " ".repeat(8192));
+    let answer = world.get("/a").header("X-Padded", &padded).send().await;
+    assert_eq!(
+        (answer.status, &*answer.problem()),
+        (431, "headers_too_large")
+    );
+}
+
+#[tokio::test]
+async fn who_sends_without_waiting_for_the_go_ahead_still_sees_the_refusal() {
+    let world = Setup::default().start().await;
+    let request = world
+        .post("/wx/session")
+        .header("Expect", "100-continue")
+        .body(vec![b'x'; UPLOAD]);
+    let (answer, mut connection) = upload(request).await;
+    assert_eq!(answer.status, 405);
+    ends_cleanly(&mut connection).await;
+}

@@ -205,6 +205,23 @@ async fn a_websocket_upgrade_brings_no_identity_of_its_own() {
     assert_eq!(identity(&world.app.last()), identity_of(&world, "alice"));
 }
 
+/// Over HTTP/2 a value may stand in white space, which every HTTP/1 server takes away.
+#[tokio::test]
+async fn a_token_in_white_space_is_a_token_over_http2_as_well() {
+    let world = Setup::with(RULES).start().await;
+    let token = world.login("alice").await;
+    for (before, after) in [(" ", ""), ("", " "), ("\t", "\t ")] {
+        let bearer = format!("{before}Bearer {token}{after}");
+        let request = http::Request::post("http://gate.example/h2");
+        let request = request.header("authorization", bearer).body(()).unwrap();
+        let status = upload_by_http2(world.address(), request, HeaderMap::new()).await;
+        assert_eq!(status, 200);
+        let seen = world.app.last();
+        assert_eq!(seen.header("authorization"), [""; 0]);
+        assert_eq!(identity(&seen), identity_of(&world, "alice"));
+    }
+}
+
 /// Sends an upload over HTTP/2, gives the status.
 async fn upload_by_http2(
     to: SocketAddr,

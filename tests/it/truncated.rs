@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use socket2::SockRef;
+use tokio::io::AsyncReadExt;
 
 use crate::support::frames::{Frames, NO_ERROR, RST_STREAM, get};
 use crate::support::played::Played;
@@ -80,6 +81,24 @@ async fn over_http1_what_is_cut_is_not_whole_and_nothing_follows() {
             "{target}: {answer:?}"
         );
         connection.closed().await;
+    }
+}
+
+/// HTTP/1.0 has no framing for what is not known beforehand but the end of the connection.
+#[tokio::test]
+async fn over_http1_0_what_is_cut_ends_in_a_reset() {
+    let (_app, world) = start().await;
+    for target in targets() {
+        let mut connection = Connection::open(world.address()).await;
+        let request = format!("GET {target} HTTP/1.0\r\nHost: g\r\n\r\n");
+        connection.write(request.as_bytes()).await;
+        let mut all = Vec::new();
+        let read = connection.socket.read_to_end(&mut all);
+        let read = tokio::time::timeout(STUCK, read).await.expect("stuck");
+        let text = String::from_utf8_lossy(&all);
+        let refused = text.starts_with("HTTP/1.0 502");
+        let sized = text.contains("content-length: 10") || text.contains("Content-Length: 10");
+        assert!(read.is_err() || refused || sized, "{target}: {text}");
     }
 }
 

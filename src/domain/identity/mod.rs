@@ -45,6 +45,9 @@ const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 static REQUEST_ID_FIELD: FieldName = FieldName::fixed(X_REQUEST_ID, "X-Request-Id");
 static TRACEPARENT_FIELD: FieldName = FieldName::fixed(TRACEPARENT, "traceparent");
 
+/// Names that `Connection` may list. Each is looked for among all header fields.
+const MAX_CONNECTION_OPTIONS: usize = 32;
+
 /// The value of the source header: a mini program.
 const SOURCE: &[u8] = b"wx_client";
 
@@ -57,6 +60,9 @@ pub enum Unclean {
     /// A WebSocket handshake that is not one.
     #[error(transparent)]
     Handshake(#[from] BadHandshake),
+    /// More connection options than any client has.
+    #[error("the Connection header lists more than {MAX_CONNECTION_OPTIONS} names")]
+    Connection,
     /// None, two, or one that differs from the target's.
     #[error("the request needs exactly one Host that names its target")]
     Host,
@@ -135,7 +141,7 @@ impl<B> Clean<B> {
         // cannot have the proxy's word removed.
         let origin = Origin::take(&mut head.fields, peer, &rules.trusted);
         let takes_trailers = hop::has_token(&head.fields, &TE, "trailers");
-        let stripped = strip(&mut head.fields, rules, &origin);
+        let stripped = strip(&mut head.fields, rules, &origin)?;
         let body = CleanBody::new(body, Arc::clone(rules));
         let clean = Self {
             head,
@@ -372,11 +378,17 @@ impl OwnFields {
 
 /// Takes out, in one pass, every identity header, what belongs to the connection, and what nobody
 /// vouches for. Gives how many identity headers there were.
-fn strip(fields: &mut HeaderFields, rules: &IdentityRules, origin: &Origin) -> usize {
+fn strip(
+    fields: &mut HeaderFields,
+    rules: &IdentityRules,
+    origin: &Origin,
+) -> Result<usize, Unclean> {
     let connections = fields.all(&CONNECTION);
-    let listed: Vec<_> = connections
-        .flat_map(|field| hop::listed_in(field.value()))
-        .collect();
+    let listed = connections.flat_map(|field| hop::listed_in(field.value()));
+    let listed: Vec<_> = listed.take(MAX_CONNECTION_OPTIONS + 1).collect();
+    if listed.len() > MAX_CONNECTION_OPTIONS {
+        return Err(Unclean::Connection);
+    }
     let mut stripped = 0;
     fields.retain(|field| {
         let name = field.name();
@@ -387,14 +399,15 @@ fn strip(fields: &mut HeaderFields, rules: &IdentityRules, origin: &Origin) -> u
             && !origin.disbelieves(name)
             && !hop::is_one_of(name, &listed)
     });
-    stripped
+    Ok(stripped)
 }
 
 /// Makes sure that the request names its host once, and leaves the name in `Host` alone: RFC 9112
 /// §3.2.2 has the target's authority win; here the two may not differ.
 fn settle_host(head: &mut RequestHead) -> Result<(), Unclean> {
-    let pathless = head.uri.path_and_query().is_none() || !head.uri.path().starts_with('/');
-    if pathless || head.method == Method::CONNECT {
+    let target = head.uri.path_and_query();
+    let has_path = target.is_some_and(|target| target.as_str().starts_with('/'));
+    if !has_path || head.method == Method::CONNECT {
         return Err(Unclean::Target);
     }
     let host = head.fields.get(&HOST);

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE};
 use http::{HeaderMap, StatusCode, Version};
 use http_body::{Body, Frame};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::AsyncWrite as _;
 
 use crate::codec::Outgoing;
 use crate::codec::outgoing::write_field;
@@ -17,6 +17,7 @@ use crate::domain::response::Response;
 use crate::server::connection::BoxError;
 use crate::server::http1::date;
 use crate::server::http1::wire::Wire;
+use crate::server::socket::Socket;
 
 /// What an answer depends on beside itself.
 #[derive(Clone, Copy, Debug)]
@@ -136,7 +137,7 @@ where
 
     /// Writes on until everything is written, or somebody has to be waited for. Small pieces are
     /// gathered as long as the body has more.
-    pub(in crate::server) fn poll<S: AsyncRead + AsyncWrite + Unpin>(
+    pub(in crate::server) fn poll<S: Socket>(
         &mut self,
         wire: &RefCell<Wire<S>>,
         context: &mut Context<'_>,

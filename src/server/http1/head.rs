@@ -15,8 +15,9 @@ use crate::domain::fields::{HeaderField, HeaderFields};
 use crate::domain::hop;
 use crate::domain::request::RequestHead;
 
-/// Fields that are parsed without memory of their own; `max_headers` may allow more.
-const USUAL_FIELDS: usize = 100;
+/// Fields that are parsed without memory of their own, one more than `max_headers` by default: that
+/// there are too many is seen by it.
+const USUAL_FIELDS: usize = 101;
 
 /// An empty line before a request: some clients send one after a body (RFC 9112 §2.2).
 const EMPTY_LINE: &[u8] = b"\r\n";
@@ -61,6 +62,9 @@ impl Received {
         } else {
             0
         };
+        if buffer.as_ref() == b"\r" {
+            return Ok(None);
+        }
         // What speaks another protocol may never send a line end.
         if buffer
             .get(before)
@@ -83,7 +87,6 @@ impl Received {
     }
 
     fn parse(head: &Bytes, max_fields: usize) -> Result<Self, Fault> {
-        // One more: whether there are too many is seen by it.
         if max_fields < USUAL_FIELDS {
             let mut space = [const { MaybeUninit::uninit() }; USUAL_FIELDS];
             let room = space.get_mut(..=max_fields).unwrap_or_default();

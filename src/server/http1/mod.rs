@@ -19,7 +19,7 @@ use http::header::UPGRADE;
 use http::{Method, StatusCode, Version};
 use http_body::Body;
 use http_body_util::Empty;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::AsyncWrite as _;
 use tokio::time::timeout;
 
 use crate::codec::Fault;
@@ -33,6 +33,7 @@ use crate::server::ending::Ending;
 use crate::server::http1::answer::{Answering, Terms, Unanswered};
 use crate::server::http1::head::{HeadLimits, Received, status_for};
 use crate::server::http1::wire::Wire;
+use crate::server::socket::Socket;
 use crate::server::upgrade::{ClientUpgrade, Upgrading};
 use crate::server::watched::Watched;
 use crate::telemetry::event;
@@ -66,7 +67,7 @@ type Shares<S> = Rc<RefCell<Wire<S>>>;
 /// Serves one connection until it ends.
 pub(in crate::server) async fn serve<S, H>(socket: Watched<S>, shared: &Shared<H>)
 where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    S: Socket,
     H: Handler,
 {
     let peer = shared.peer().address();
@@ -88,7 +89,7 @@ fn is_clients_doing(fault: &Fault) -> bool {
 /// A request, its answer, the next request.
 async fn take_turns<S, H>(socket: Watched<S>, shared: &Shared<H>) -> Result<(), Failed>
 where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    S: Socket,
     H: Handler,
 {
     // A head that is a little too large is to be refused with a problem document, so it is read.
@@ -133,7 +134,7 @@ fn next_head<S, H>(
     context: &mut Context<'_>,
 ) -> Poll<Result<Option<Received>, Fault>>
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: Socket,
     H: Handler,
 {
     let mut wire = wire.borrow_mut();
@@ -155,7 +156,7 @@ async fn answer<S, H>(
     shared: &Shared<H>,
 ) -> Result<After, Failed>
 where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    S: Socket,
     H: Handler,
 {
     // From here on the connection is busy, until the answer is written.
@@ -218,7 +219,7 @@ async fn answer_of<S, H>(
     shared: &Shared<H>,
 ) -> Option<Response<H::Body>>
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: Socket,
     H: Handler,
 {
     let mut answered = pin!(shared.handler().answer(request, shared.peer()));
@@ -237,7 +238,7 @@ async fn send<S, B>(
     mut answering: Answering<B>,
 ) -> Result<Vec<u8>, Unanswered>
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: Socket,
     B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
 {
     poll_fn(|context| {
@@ -246,20 +247,22 @@ where
         }
         // Some clients read nothing before they have sent everything.
         let mut wire = wire.borrow_mut();
-        if !wire.is_read() {
-            let _skipped = wire.poll_skip(context);
-            return Poll::Pending;
-        }
+        ready!(wire.poll_skip(context));
         wire.poll_gone(context).map(|()| Err(Unanswered::Gone))
     })
-    .await?;
+    .await
+    .inspect_err(|_broken| {
+        if answering.ends_connection() {
+            wire.borrow_mut().socket().break_off();
+        }
+    })?;
     Ok(answering.into_space())
 }
 
 /// Tells a client that what it sent is no request.
 async fn refuse<S>(wire: &RefCell<Wire<S>>, fault: &Fault)
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: Socket,
 {
     if !is_clients_doing(fault) {
         return;
@@ -278,27 +281,36 @@ where
     };
     let sent = send(wire, Answering::new(response, terms, Vec::new())).await;
     if sent.is_ok() && shut(wire).await {
-        // A connection that is closed over unread bytes is reset, and takes the answer with it.
-        let discard = poll_fn(|context| wire.borrow_mut().poll_discard(context));
-        drop(timeout(GOODBYE, discard).await);
+        discard(wire).await;
     }
 }
 
 /// Ends a connection so that the client gets the last answer.
 async fn say_goodbye<S>(wire: &RefCell<Wire<S>>)
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: Socket,
 {
     let skip = poll_fn(|context| wire.borrow_mut().poll_skip(context));
     // Whether the rest came, or the client hears the end, makes no difference any more.
     drop(timeout(limits::DRAIN_REFUSED_FOR, skip).await);
-    shut(wire).await;
+    let read = wire.borrow().is_read();
+    if shut(wire).await && !read {
+        discard(wire).await;
+    }
+}
+
+/// Reads what nobody will read, for a moment: a connection that is closed over unread bytes is reset,
+/// and takes the answer with it.
+async fn discard<S: Socket>(wire: &RefCell<Wire<S>>) {
+    let mut left = limits::MAX_DRAINED_BYTES;
+    let discard = poll_fn(|context| wire.borrow_mut().poll_discard(context, &mut left));
+    drop(timeout(GOODBYE, discard).await);
 }
 
 /// Says that nothing more comes. Gives whether the client can have heard it.
 async fn shut<S>(wire: &RefCell<Wire<S>>) -> bool
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: Socket,
 {
     let shut = poll_fn(|context| Pin::new(wire.borrow_mut().socket()).poll_shutdown(context));
     matches!(timeout(GOODBYE, shut).await, Ok(Ok(())))

@@ -13,12 +13,13 @@ use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
 use crate::codec::{Decoder, Fault, Piece, SpareBuffers};
 use crate::domain::limits;
 use crate::server::body::{Broken, Pull};
 use crate::server::http1::head::{HeadLimits, Received};
+use crate::server::socket::Socket;
 use crate::server::watched::Watched;
 
 /// What is read at once between requests, in bytes: the head of most, and a small body with it.
@@ -33,6 +34,9 @@ const LARGE_READ_BYTES: usize = 128 * 1024;
 
 /// From which length on a body is read in pieces of that size from the beginning.
 const LARGE_BODY_BYTES: u64 = 64 * 1024;
+
+/// What is read at most of next requests while one is under way, in bytes.
+const MAX_AHEAD_BYTES: usize = 64 * 1024;
 
 /// The go-ahead for a body (RFC 9110 §15.2.1).
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -129,6 +133,8 @@ impl<S> Wire<S> {
             self.buffer = buffer;
             self.read_bytes = LARGE_READ_BYTES;
         }
+        // Busy from here on, and no longer within a head.
+        self.socket.settle();
         self.body = body;
         self.reader = Reader::Handler;
         self.go_ahead = if expects {
@@ -173,25 +179,22 @@ impl<S> Wire<S> {
         while let Reader::Nobody { left } = self.reader
             && self.is_to_be_skipped()
         {
-            let skipped = match self.body.take(&mut self.buffer) {
-                Ok(Piece::Starved) => return,
-                Ok(Piece::End) => 0,
-                Ok(Piece::Frame(frame)) => frame.data_ref().map_or(0, Bytes::len),
-                Err(_fault) => {
-                    self.reader = Reader::Broken;
-                    return;
-                }
-            };
-            let skipped = u64::try_from(skipped).unwrap_or(u64::MAX);
-            self.reader = match left.checked_sub(skipped) {
+            let before = self.buffer.len();
+            let taken = self.body.take(&mut self.buffer);
+            // Not the data alone: what chunks say of themselves comes as well.
+            let skipped = u64::try_from(before - self.buffer.len()).unwrap_or(u64::MAX);
+            self.reader = match left.checked_sub(skipped).filter(|_| taken.is_ok()) {
                 Some(left) => Reader::Nobody { left },
                 None => Reader::Broken,
             };
+            if matches!(taken, Ok(Piece::Starved)) {
+                return;
+            }
         }
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+impl<S: Socket> Wire<S> {
     /// The head of the next request; `None` when the client has closed instead.
     pub(in crate::server) fn poll_head(
         &mut self,
@@ -222,16 +225,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
-    /// Ready when the client has gone. Looks only where nobody else reads, and where nothing waits
-    /// to be read.
+    /// Ready when the client has gone. Looks only where nobody else reads, and no further than to
+    /// some next requests: one who sends more waits for its answers.
     pub(in crate::server) fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        if !self.body.is_done() || !self.buffer.is_empty() {
-            return Poll::Pending;
+        while self.body.is_done() && self.buffer.len() < MAX_AHEAD_BYTES {
+            if !matches!(ready!(self.poll_read(context)), Ok(1..)) {
+                return Poll::Ready(());
+            }
         }
-        match ready!(self.poll_read(context)) {
-            Ok(0) | Err(_) => Poll::Ready(()),
-            Ok(_some) => Poll::Pending,
-        }
+        Poll::Pending
     }
 
     /// Reads a body on that nobody reads; ready when it has come to its end or no more is to be read
@@ -253,8 +255,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     /// Reads what will be read by nobody; ready when the client has closed, or has sent too much.
-    pub(in crate::server) fn poll_discard(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let mut left = limits::MAX_DRAINED_BYTES;
+    pub(in crate::server) fn poll_discard(
+        &mut self,
+        context: &mut Context<'_>,
+        left: &mut u64,
+    ) -> Poll<()> {
         loop {
             self.buffer.clear();
             let read = match ready!(self.poll_read_body(context)) {
@@ -262,7 +267,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 Ok(_) | Err(_) => return Poll::Ready(()),
             };
             match left.checked_sub(read) {
-                Some(rest) => left = rest,
+                Some(rest) => *left = rest,
                 None => return Poll::Ready(()),
             }
         }
@@ -335,7 +340,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Pull for RefCell<Wire<S>> {
+impl<S: Socket> Pull for RefCell<Wire<S>> {
     fn poll_frame(&self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         self.borrow_mut().poll_body(context)
     }
@@ -352,7 +357,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pull for RefCell<Wire<S>> {
     fn let_go(&self) {
         let server = {
             let mut wire = self.borrow_mut();
-            if wire.reader == Reader::Handler {
+            if wire.reader == Reader::Handler && !wire.body.is_done() {
                 wire.reader = Reader::Nobody {
                     left: limits::MAX_DRAINED_BYTES,
                 };

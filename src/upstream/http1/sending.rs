@@ -173,19 +173,17 @@ where
         }
     }
 
-    /// Takes the next piece of the body, if there is room for one.
+    /// Takes pieces of the body while there is room. Pending when the body makes wait.
     fn poll_body(&mut self, context: &mut Context<'_>) -> Result<Poll<()>, Unsent> {
-        let Some(body) = &mut self.body else {
-            return Ok(Poll::Ready(()));
-        };
-        if !self.out.has_room() {
-            return Ok(Poll::Ready(()));
-        }
-        match Pin::new(body).poll_frame(context) {
-            Poll::Pending => return Ok(Poll::Pending),
-            Poll::Ready(Some(Ok(frame))) => self.frame(frame)?,
-            Poll::Ready(Some(Err(error))) => return Err(Unsent::Client(error.into())),
-            Poll::Ready(None) => self.end(None)?,
+        while self.out.has_room()
+            && let Some(body) = &mut self.body
+        {
+            match Pin::new(body).poll_frame(context) {
+                Poll::Pending => return Ok(Poll::Pending),
+                Poll::Ready(Some(Ok(frame))) => self.frame(frame)?,
+                Poll::Ready(Some(Err(error))) => return Err(Unsent::Client(error.into())),
+                Poll::Ready(None) => self.end(None)?,
+            }
         }
         Ok(Poll::Ready(()))
     }

@@ -1,0 +1,34 @@
+//! The sockets over which clients come, as far as HTTP wants more of one than reading and writing.
+
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::server::TlsStream;
+
+/// A socket of a client.
+pub(in crate::server) trait Socket:
+    AsyncRead + AsyncWrite + Unpin + 'static
+{
+    /// Has the connection end in a reset instead of a clean end, for an answer that broke off and
+    /// whose end would be taken for a good one.
+    fn break_off(&self);
+}
+
+impl Socket for TcpStream {
+    fn break_off(&self) {
+        // One that is gone cannot be told, and need not be.
+        drop(SockRef::from(self).set_linger(Some(Duration::ZERO)));
+    }
+}
+
+impl Socket for UnixStream {
+    /// A unix socket knows no reset. Who listens on one puts a proxy before it that speaks HTTP/1.1.
+    fn break_off(&self) {}
+}
+
+impl Socket for TlsStream<TcpStream> {
+    /// Without an end of its own an encrypted connection is seen to be broken off.
+    fn break_off(&self) {}
+}
