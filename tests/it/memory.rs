@@ -152,7 +152,7 @@ async fn the_bytes_of_a_body_that_come_one_by_one_take_no_more_memory_than_they_
     for _ in 0..16 {
         let request = gate.request("POST", "/wx/login");
         let request = request.header("Content-Type", "application/json");
-        let mut client = request.header("Content-Length", "16384").begin().await;
+        let client = request.header("Content-Length", "16384").begin().await;
         client.socket.set_nodelay(true).unwrap();
         clients.push(client);
     }
