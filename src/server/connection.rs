@@ -64,7 +64,7 @@ pub(in crate::server) struct Service<H> {
 pub(in crate::server) struct Shared<H> {
     service: Rc<Service<H>>,
     peer: Arc<Peer>,
-    state: Arc<State>,
+    state: Rc<State>,
 }
 
 impl<H> Shared<H> {
@@ -102,7 +102,7 @@ impl<H> Shared<H> {
 pub(in crate::server) async fn serve<S, H>(
     mut socket: Watched<S>,
     peer: Peer,
-    state: Arc<State>,
+    state: Rc<State>,
     service: Rc<Service<H>>,
 ) where
     S: Socket,

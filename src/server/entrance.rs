@@ -2,7 +2,7 @@
 //! proxy says whose it is, and it becomes an encrypted one. Knows nothing of what is said over it
 //! afterwards.
 
-use std::sync::Arc;
+use std::rc::Rc;
 use std::time::Duration;
 
 use crate::domain::peer::{Address, Peer, Scheme, TrustedProxies};
@@ -19,7 +19,7 @@ const LATE: Duration = Duration::from_secs(2);
 /// dropped.
 #[derive(Debug)]
 pub(in crate::server) struct Entry {
-    pub(in crate::server) state: Arc<State>,
+    pub(in crate::server) state: Rc<State>,
     pub(in crate::server) registration: Registration,
     pub(in crate::server) held: (Place, LiveGuard),
 }

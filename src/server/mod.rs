@@ -7,7 +7,7 @@ pub mod connection;
 pub mod crew;
 mod ending;
 mod entrance;
-mod http1;
+pub mod http1;
 mod http2;
 pub mod inherited;
 pub mod listener;

@@ -1,123 +1,110 @@
 //! What the parts of one connection know of each other: how many requests are under way, and what
 //! is asked of it from outside. Shared between the socket, the requests that came over it, and the
-//! register of all connections.
-//!
-//! Atomics, though one thread sees them: hyper wants a socket that can become a tunnel to be `Send`.
+//! register of all connections. All of them are on one thread.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::task::{Context, Poll, Waker};
 
-use futures_util::task::AtomicWaker;
 use tokio::time::Instant;
 
 /// The state of one connection.
 #[derive(Debug)]
 pub(in crate::server) struct State {
-    opened: Instant,
-    in_flight: AtomicUsize,
-    multiplexed: AtomicBool,
-    tunnelled: AtomicBool,
-    draining: AtomicBool,
-    retired: AtomicBool,
-    /// Microseconds after `opened` at which the last request was over.
-    idle_since: AtomicU64,
+    in_flight: Cell<usize>,
+    multiplexed: Cell<bool>,
+    tunnelled: Cell<bool>,
+    draining: Cell<bool>,
+    retired: Cell<bool>,
+    /// When the last request was over.
+    idle_since: Cell<Instant>,
     /// Whether somebody has asked for its end and was not heard yet.
-    end_asked: AtomicBool,
-    asked: AtomicWaker,
+    end_asked: Cell<bool>,
+    /// Who is to hear of it.
+    asked: RefCell<Waker>,
 }
 
 impl State {
-    pub(in crate::server) fn new() -> Arc<Self> {
-        Arc::new(Self {
-            opened: Instant::now(),
-            in_flight: AtomicUsize::new(0),
-            multiplexed: AtomicBool::new(false),
-            tunnelled: AtomicBool::new(false),
-            draining: AtomicBool::new(false),
-            retired: AtomicBool::new(false),
-            idle_since: AtomicU64::new(0),
-            end_asked: AtomicBool::new(false),
-            asked: AtomicWaker::new(),
+    pub(in crate::server) fn new() -> Rc<Self> {
+        Rc::new(Self {
+            in_flight: Cell::new(0),
+            multiplexed: Cell::new(false),
+            tunnelled: Cell::new(false),
+            draining: Cell::new(false),
+            retired: Cell::new(false),
+            idle_since: Cell::new(Instant::now()),
+            end_asked: Cell::new(false),
+            asked: RefCell::new(Waker::noop().clone()),
         })
     }
 
     /// Notes the begin of a request; it is over when the guard is dropped.
-    pub(in crate::server) fn begin_request(self: &Arc<Self>) -> RequestGuard {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
-        RequestGuard(Arc::clone(self))
+    pub(in crate::server) fn begin_request(self: &Rc<Self>) -> RequestGuard {
+        self.in_flight.set(self.in_flight.get() + 1);
+        RequestGuard(Rc::clone(self))
     }
 
     pub(in crate::server) fn is_busy(&self) -> bool {
-        self.in_flight.load(Ordering::Relaxed) > 0 || self.tunnelled.load(Ordering::Relaxed)
+        self.in_flight.get() > 0 || self.tunnelled.get()
     }
 
     /// Notes that the last request was over at this moment.
     pub(in crate::server) fn fell_idle(&self, now: Instant) {
-        let since_open = now.saturating_duration_since(self.opened).as_micros();
-        let since_open = u64::try_from(since_open).unwrap_or(u64::MAX);
-        self.idle_since.store(since_open, Ordering::Relaxed);
-    }
-
-    fn idle_from(&self) -> Instant {
-        self.opened + Duration::from_micros(self.idle_since.load(Ordering::Relaxed))
+        self.idle_since.set(now);
     }
 
     /// Many requests share it: a byte that arrives is not the begin of a request head.
     pub(in crate::server) fn is_multiplexed(&self) -> bool {
-        self.multiplexed.load(Ordering::Relaxed)
+        self.multiplexed.get()
     }
 
     pub(in crate::server) fn set_multiplexed(&self) {
-        self.multiplexed.store(true, Ordering::Relaxed);
+        self.multiplexed.set(true);
     }
 
     /// It became a tunnel, which has no requests and no idle time of its own.
     pub(in crate::server) fn set_tunnelled(&self) {
-        self.tunnelled.store(true, Ordering::Relaxed);
+        self.tunnelled.set(true);
     }
 
     /// Asks the connection to end when what is under way is over.
     pub(in crate::server) fn retire(&self) {
-        if !self.retired.swap(true, Ordering::Relaxed) {
-            self.end_asked.store(true, Ordering::Relaxed);
-            self.asked.wake();
+        if !self.retired.replace(true) {
+            self.end_asked.set(true);
+            self.asked.borrow().wake_by_ref();
         }
     }
 
     /// Whether somebody has asked for the end.
     pub(in crate::server) fn is_retired(&self) -> bool {
-        self.retired.load(Ordering::Relaxed)
+        self.retired.get()
     }
 
     /// Asks the connection to end because the process does: who is just sending a request gets it
     /// answered first.
     pub(in crate::server) fn drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+        self.draining.set(true);
         self.retire();
     }
 
     /// Whether the process is about to end.
     pub(in crate::server) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        self.draining.get()
     }
 
     /// Has the end heard once more, by somebody who speaks HTTP.
     pub(in crate::server) fn ask_again(&self) {
         if self.is_retired() {
-            self.end_asked.store(true, Ordering::Relaxed);
+            self.end_asked.set(true);
         }
     }
 
     /// Waits until somebody asks for the end.
     pub(in crate::server) async fn retired(&self) {
         poll_fn(|context| {
-            self.asked.register(context.waker());
+            self.asked.borrow_mut().clone_from(context.waker());
             if self.is_retired() {
                 Poll::Ready(())
             } else {
@@ -129,8 +116,8 @@ impl State {
 
     /// Ready when somebody has asked for the end; once each time.
     pub(in crate::server) fn poll_end_asked(&self, context: &Context<'_>) -> Poll<()> {
-        self.asked.register(context.waker());
-        if self.end_asked.swap(false, Ordering::Relaxed) {
+        self.asked.borrow_mut().clone_from(context.waker());
+        if self.end_asked.replace(false) {
             return Poll::Ready(());
         }
         Poll::Pending
@@ -139,11 +126,11 @@ impl State {
 
 /// One request under way.
 #[derive(Debug)]
-pub(in crate::server) struct RequestGuard(Arc<State>);
+pub(in crate::server) struct RequestGuard(Rc<State>);
 
 impl Drop for RequestGuard {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.0.in_flight.set(self.0.in_flight.get() - 1);
     }
 }
 
@@ -154,12 +141,12 @@ pub(in crate::server) struct Register(Rc<RefCell<Registered>>);
 #[derive(Debug, Default)]
 struct Registered {
     next: u64,
-    states: HashMap<u64, Arc<State>>,
+    states: HashMap<u64, Rc<State>>,
 }
 
 impl Register {
     /// Adds a connection, until the guard is dropped.
-    pub(in crate::server) fn add(&self, state: Arc<State>) -> Registration {
+    pub(in crate::server) fn add(&self, state: Rc<State>) -> Registration {
         let mut registered = self.0.borrow_mut();
         let id = registered.next;
         registered.next += 1;
@@ -185,7 +172,7 @@ impl Register {
             .states
             .values()
             .filter(|state| !state.is_busy() && !state.is_retired());
-        if let Some(state) = idle.min_by_key(|state| state.idle_from()) {
+        if let Some(state) = idle.min_by_key(|state| state.idle_since.get()) {
             state.retire();
         }
     }

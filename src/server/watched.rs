@@ -7,7 +7,7 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ const EARLY_BYTES: usize = 2 * 1024;
 #[derive(Debug)]
 pub(in crate::server) struct Watched<S> {
     socket: S,
-    state: Arc<State>,
+    state: Rc<State>,
     limits: Deadlines,
     reading: Reading,
     /// What was read before anybody was there to read it.
@@ -78,7 +78,7 @@ impl Reading {
 impl<S> Watched<S> {
     pub(in crate::server) fn new(
         socket: S,
-        state: Arc<State>,
+        state: Rc<State>,
         limits: &Limits,
         (place, live): (Place, LiveGuard),
     ) -> Self {

@@ -5,7 +5,6 @@ use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
@@ -344,7 +343,7 @@ impl<H: Handler> Worker<H> {
         let place = self.context.capacity.take().await;
         let state = State::new();
         let live = self.context.crew.enter(self.index);
-        let registration = self.register.add(Arc::clone(&state));
+        let registration = self.register.add(Rc::clone(&state));
         if self.context.drain.is_cancelled() {
             state.drain();
         }
@@ -365,7 +364,7 @@ impl<H: Handler> Worker<H> {
             registration,
             held,
         } = entry;
-        let socket = Watched::new(socket, Arc::clone(&state), &self.context.limits, held);
+        let socket = Watched::new(socket, Rc::clone(&state), &self.context.limits, held);
         let service = Rc::clone(&self.service);
         tokio::task::spawn_local(async move {
             connection::serve(socket, peer, state, service).await;

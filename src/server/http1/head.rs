@@ -24,35 +24,39 @@ const EMPTY_LINE: &[u8] = b"\r\n";
 
 /// How large a head may be.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::server) struct HeadLimits {
-    pub(in crate::server) bytes: usize,
-    pub(in crate::server) fields: usize,
+pub struct HeadLimits {
+    /// From its first byte to the end of its empty line.
+    pub bytes: usize,
+    /// Header fields.
+    pub fields: usize,
 }
 
 /// The head of a request, and what it says of its body and of the connection.
 #[derive(Debug)]
-pub(in crate::server) struct Received {
-    pub(in crate::server) head: RequestHead,
+pub struct Received {
+    /// The head.
+    pub head: RequestHead,
     /// How the body is framed.
-    pub(in crate::server) body: Decoder,
-    pub(in crate::server) said: Said,
+    pub body: Decoder,
+    /// What is not for the app server.
+    pub said: Said,
 }
 
 /// What a head says of the connection that it came over.
 #[derive(Clone, Copy, Debug, Default)]
-pub(in crate::server) struct Said {
+pub struct Said {
     /// Whether the client means to send another request (RFC 9112 §9.3).
-    pub(in crate::server) persists: bool,
+    pub persists: bool,
     /// Whether the client waits for a go-ahead before it sends the body (RFC 9110 §10.1.1).
-    pub(in crate::server) expects: bool,
+    pub expects: bool,
     /// Whether the client takes trailers (RFC 9110 §10.1.4).
-    pub(in crate::server) takes_trailers: bool,
+    pub takes_trailers: bool,
 }
 
 impl Received {
     /// Takes a head off the front of `buffer`; `None` while it is not whole. `searched` is how much
     /// of the buffer was looked at before.
-    pub(in crate::server) fn take(
+    pub fn take(
         buffer: &mut BytesMut,
         searched: &mut usize,
         limits: HeadLimits,

@@ -4,7 +4,7 @@
 
 mod answer;
 mod date;
-mod head;
+pub mod head;
 mod wire;
 
 use std::cell::RefCell;

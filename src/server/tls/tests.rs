@@ -1,6 +1,7 @@
 //! What clients see of it is in `tests/it/tls`; this is what no client can bring about at will.
 
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
@@ -52,7 +53,7 @@ async fn a_client_that_does_not_take_what_encryption_holds_back_is_cut() {
         let state = State::new();
         let limits = Limits::default();
         let held = (place, crew.enter(0));
-        let mut socket = Watched::new(Withholding, Arc::clone(&state), &limits, held);
+        let mut socket = Watched::new(Withholding, Rc::clone(&state), &limits, held);
         // A request is under way, so no other time counts.
         let _busy = state.begin_request();
         let read = tokio::time::timeout(Duration::ZERO, socket.read_u8());
