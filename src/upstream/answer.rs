@@ -59,7 +59,7 @@ enum Source {
 pub(in crate::upstream) struct Direct {
     reading: Reading,
     /// Until the answer has come to its end.
-    connection: Option<Connection>,
+    connection: Option<Box<Connection>>,
     /// Where the connection goes then; nowhere when it can carry nothing more.
     home: Option<Rc<Pool>>,
 }
@@ -67,7 +67,7 @@ pub(in crate::upstream) struct Direct {
 impl Direct {
     pub(in crate::upstream) fn new(
         reading: Reading,
-        connection: Connection,
+        connection: Box<Connection>,
         home: Option<Rc<Pool>>,
     ) -> Self {
         let mut direct = Self {
@@ -106,7 +106,7 @@ impl AnswerBody {
     /// An answer to a request that has been sent to its end.
     pub(in crate::upstream) fn direct(
         reading: Reading,
-        connection: Connection,
+        connection: Box<Connection>,
         home: Option<Rc<Pool>>,
     ) -> Self {
         Self::new(Source::Direct(Direct::new(reading, connection, home)))
@@ -115,7 +115,7 @@ impl AnswerBody {
     /// An answer to a request that is still being sent.
     pub(in crate::upstream) fn relayed<B>(
         reading: Reading,
-        connection: Connection,
+        connection: Box<Connection>,
         sending: Sending<B>,
         home: Option<Rc<Pool>>,
     ) -> Self

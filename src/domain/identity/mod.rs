@@ -120,7 +120,8 @@ pub enum Identity {
 pub struct Clean<B> {
     head: RequestHead,
     body: CleanBody<B>,
-    websocket: Option<WebSocketRequest>,
+    /// In a box, as everything here that is seldom: a request is moved about.
+    websocket: Option<Box<WebSocketRequest>>,
     takes_trailers: bool,
     rules: Arc<IdentityRules>,
 }
@@ -135,8 +136,8 @@ impl<B> Clean<B> {
     ) -> Result<(Self, Presented), Unclean> {
         let Request { mut head, body } = request;
         settle_host(&mut head)?;
-        let mut websocket = WebSocketRequest::find(&head)?;
-        let token = tokens::take(&mut head, websocket.as_mut(), rules.token_places())?;
+        let mut websocket = WebSocketRequest::find(&head)?.map(Box::new);
+        let token = tokens::take(&mut head, websocket.as_deref_mut(), rules.token_places())?;
         // Before the headers of the connection go: a client whose `Connection` line a proxy passes on
         // cannot have the proxy's word removed.
         let origin = Origin::take(&mut head.fields, peer, &rules.trusted);
@@ -187,7 +188,7 @@ impl<B> Clean<B> {
 
     /// The WebSocket that the request asks for.
     pub fn websocket(&self) -> Option<&WebSocketRequest> {
-        self.websocket.as_ref()
+        self.websocket.as_deref()
     }
 
     /// The body as it comes from the client.
@@ -291,7 +292,7 @@ pub struct OutboundParts<B> {
     /// The body.
     pub body: CleanBody<B>,
     /// The WebSocket that it asks for.
-    pub websocket: Option<WebSocketRequest>,
+    pub websocket: Option<Box<WebSocketRequest>>,
     /// Whether the client takes trailers (`TE: trailers`, RFC 9110 §10.1.4).
     pub takes_trailers: bool,
     /// What the gate says itself. None of these fields is in `head`.
@@ -306,7 +307,7 @@ pub struct OwnFields {
     identity: Identity,
     origin: Origin,
     /// The host that a client asked for, where the request itself names none.
-    asked_host: Option<HeaderValue>,
+    asked_host: Option<Box<HeaderValue>>,
     request_id: HeaderValue,
     traceparent: Option<HeaderValue>,
 }
@@ -337,11 +338,11 @@ impl OwnFields {
             Identity::Session(live) => self.holder(live.holder(), &mut write),
             Identity::LoggedIn(redeemed) => self.holder(redeemed.holder(), &mut write),
             Identity::Sender(sender) => {
-                self.user(&sender.app, sender.openid.as_ref(), None, &mut write);
+                self.user(sender.app(), sender.openid(), None, &mut write);
             }
             Identity::Anonymous => {}
         }
-        let asked_host = self.asked_host.as_ref().map(HeaderValue::as_bytes);
+        let asked_host = self.asked_host.as_ref().map(|host| host.as_bytes());
         self.origin.fields(host.or(asked_host), &mut write);
         write(&REQUEST_ID_FIELD, self.request_id.as_bytes());
         if let Some(traceparent) = &self.traceparent {

@@ -25,12 +25,12 @@ use crate::domain::session::Holder;
 /// A user whose login WeChat has just accepted, before there is a session. Only
 /// [`JustRedeemed::of`] makes one, for whoever asked WeChat.
 #[derive(Clone, Debug)]
-pub struct JustRedeemed(Holder);
+pub struct JustRedeemed(Box<Holder>);
 
 impl JustRedeemed {
     /// For the desk, which alone asks WeChat about codes: `holder` is what WeChat answered.
     pub fn of(holder: Holder) -> Self {
-        Self(holder)
+        Self(Box::new(holder))
     }
 
     /// Who logged in.
@@ -42,16 +42,21 @@ impl JustRedeemed {
 /// The sender of a push whose signature has been verified. Only [`VerifiedSender::of`] makes one, for
 /// whoever verified it.
 #[derive(Clone, Debug)]
-pub struct VerifiedSender {
-    pub(in crate::domain::identity) app: AppId,
-    pub(in crate::domain::identity) openid: Option<OpenId>,
-}
+pub struct VerifiedSender(Box<(AppId, Option<OpenId>)>);
 
 impl VerifiedSender {
     /// For the push route, which alone verifies pushes. The openid is what the push names, if it
     /// names somebody.
     pub fn of(app: AppId, openid: Option<OpenId>) -> Self {
-        Self { app, openid }
+        Self(Box::new((app, openid)))
+    }
+
+    pub(in crate::domain::identity) fn app(&self) -> &AppId {
+        &self.0.0
+    }
+
+    pub(in crate::domain::identity) fn openid(&self) -> Option<&OpenId> {
+        self.0.1.as_ref()
     }
 }
 
@@ -123,7 +128,7 @@ impl Outbound<Full<Bytes>> {
                 rules: cause.rules,
                 identity,
                 origin: cause.origin,
-                asked_host: cause.host,
+                asked_host: cause.host.map(Box::new),
                 request_id,
                 traceparent: None,
             },

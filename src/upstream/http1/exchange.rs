@@ -52,7 +52,7 @@ struct Failed {
 pub(in crate::upstream) struct Written<B> {
     pool: Rc<Pool>,
     asking: Asking<B>,
-    websocket: Option<WebSocketRequest>,
+    websocket: Option<Box<WebSocketRequest>>,
     now: Instant,
 }
 
@@ -216,7 +216,7 @@ async fn deliver<B>(
     pool: &Pool,
     asking: &mut Asking<B>,
     now: Instant,
-) -> Result<(AnswerHead, Connection), Error>
+) -> Result<(AnswerHead, Box<Connection>), Error>
 where
     B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
 {
@@ -240,7 +240,7 @@ where
 fn answer<B>(
     pool: &Rc<Pool>,
     mut head: AnswerHead,
-    mut connection: Connection,
+    mut connection: Box<Connection>,
     asking: Asking<B>,
 ) -> Response<AnswerBody>
 where

@@ -17,12 +17,14 @@ pub(in crate::upstream) use sending::{Sending, Waiting, WrongLength};
 
 use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body::Frame;
+use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep};
 use tokio_util::io::poll_read_buf;
@@ -80,8 +82,13 @@ impl Wire {
         if !self.buffer.is_empty() {
             return false;
         }
+        // Into no buffer: nothing is to come, and the memory of the last answer may still be in use.
+        let mut space = [MaybeUninit::uninit(); 1];
+        let mut nothing = ReadBuf::uninit(&mut space);
+        let socket = &mut self.socket;
+        let look = poll_fn(|context| Pin::new(&mut *socket).poll_read(context, &mut nothing));
         // Looks at the socket also when the task has had its share of turns.
-        let mut read = pin!(unconstrained(poll_fn(|context| self.poll_read(context))));
+        let mut read = pin!(unconstrained(look));
         let mut context = Context::from_waker(Waker::noop());
         read.as_mut().poll(&mut context).is_pending()
     }

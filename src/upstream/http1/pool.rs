@@ -18,7 +18,8 @@ use crate::upstream::{Error, Protocol};
 /// While other workers wait, every so many-th returned connection is given up for them.
 const GIVE_UP_EVERY: usize = 4;
 
-/// One connection, while somebody has it.
+/// One connection, while somebody has it. In a box: it is handed from one to the next with every
+/// request.
 #[derive(Debug)]
 pub(in crate::upstream) struct Connection {
     pub(in crate::upstream) wire: Wire,
@@ -31,7 +32,7 @@ pub(in crate::upstream) struct Connection {
 
 #[derive(Debug)]
 struct Idle {
-    connection: Connection,
+    connection: Box<Connection>,
     until: Instant,
 }
 
@@ -40,7 +41,7 @@ struct Idle {
 pub(in crate::upstream) struct Pool {
     shared: Arc<Shared>,
     idle: RefCell<VecDeque<Idle>>,
-    waiters: RefCell<VecDeque<oneshot::Sender<Connection>>>,
+    waiters: RefCell<VecDeque<oneshot::Sender<Box<Connection>>>>,
     /// Requests that wait for a connection here.
     waiting: Cell<usize>,
     /// Connections that have come back.
@@ -76,7 +77,7 @@ impl Pool {
     }
 
     /// A kept connection, or a new one.
-    pub(in crate::upstream) async fn take(&self, now: Instant) -> Result<Connection, Error> {
+    pub(in crate::upstream) async fn take(&self, now: Instant) -> Result<Box<Connection>, Error> {
         if let Some(kept) = self.take_idle(now) {
             return Ok(kept);
         }
@@ -86,7 +87,7 @@ impl Pool {
     }
 
     /// A new connection: nothing that an app server may have closed already.
-    pub(in crate::upstream) async fn take_new(&self) -> Result<Connection, Error> {
+    pub(in crate::upstream) async fn take_new(&self) -> Result<Box<Connection>, Error> {
         let place = match self.shared.place() {
             Some(place) => place,
             None => self.wait_for_place().await?,
@@ -104,7 +105,7 @@ impl Pool {
     }
 
     /// The connection that was used last: the likeliest to be open still.
-    fn take_idle(&self, now: Instant) -> Option<Connection> {
+    fn take_idle(&self, now: Instant) -> Option<Box<Connection>> {
         let mut idle = self.idle.borrow_mut();
         while let Some(mut last) = idle.pop_back() {
             if last.until > now && last.connection.wire.is_quiet() {
@@ -114,7 +115,7 @@ impl Pool {
         None
     }
 
-    async fn take_new_or_returned(&self) -> Result<Connection, Error> {
+    async fn take_new_or_returned(&self) -> Result<Box<Connection>, Error> {
         if let Some(place) = self.shared.place() {
             return self.open(place).await;
         }
@@ -123,33 +124,33 @@ impl Pool {
         self.queue(sender);
         match self.wait(returned, pending).await? {
             Granted::Place(place) => self.open(place).await,
-            Granted::Returned(connection) => Ok(*connection),
+            Granted::Returned(connection) => Ok(connection),
         }
     }
 
     /// Puts a waiter at the end. Who gave up has left an entry behind; those go now, so that there
     /// are never more than may wait at a time.
-    fn queue(&self, waiter: oneshot::Sender<Connection>) {
+    fn queue(&self, waiter: oneshot::Sender<Box<Connection>>) {
         let mut waiters = self.waiters.borrow_mut();
         waiters.retain(|waiter| !waiter.is_closed());
         waiters.push_back(waiter);
     }
 
-    async fn open(&self, place: OwnedSemaphorePermit) -> Result<Connection, Error> {
+    async fn open(&self, place: OwnedSemaphorePermit) -> Result<Box<Connection>, Error> {
         let socket = connect(self.shared.settings(), Protocol::Http1).await?;
-        Ok(Connection {
+        Ok(Box::new(Connection {
             wire: Wire::new(socket),
             reused: false,
             keep: self.shared.settings().idle_timeout,
             _place: place,
-        })
+        }))
     }
 
     /// Waits for a place for a connection, or until one is returned. No longer than connecting may
     /// take, and only so many at a time.
     async fn wait(
         &self,
-        mut returned: oneshot::Receiver<Connection>,
+        mut returned: oneshot::Receiver<Box<Connection>>,
         _pending: Pending<'_>,
     ) -> Result<Granted, Error> {
         let mut place = std::pin::pin!(self.shared.next_place());
@@ -161,7 +162,7 @@ impl Pool {
             tokio::select! {
                 biased;
                 connection = &mut returned, if returns => match connection {
-                    Ok(connection) => return Ok(Granted::Returned(Box::new(connection))),
+                    Ok(connection) => return Ok(Granted::Returned(connection)),
                     Err(_nobody_will) => returns = false,
                 },
                 place = &mut place => return place.map(Granted::Place),
@@ -172,7 +173,7 @@ impl Pool {
     }
 
     /// Takes a connection back that has carried a request and its whole answer.
-    pub(in crate::upstream) fn put_back(self: &Rc<Self>, mut connection: Connection) {
+    pub(in crate::upstream) fn put_back(self: &Rc<Self>, mut connection: Box<Connection>) {
         // Nothing may have come that nobody asked for: it would be taken for the next answer.
         if !connection.wire.is_quiet() {
             return;

@@ -37,7 +37,7 @@ pub(in crate::upstream) struct Relayed {
 /// Starts the task. It ends when the answer has, or when nobody reads it any more.
 pub(in crate::upstream) fn start<B>(
     reading: Reading,
-    connection: Connection,
+    connection: Box<Connection>,
     sending: Sending<B>,
     home: Option<Rc<Pool>>,
 ) -> Relayed
@@ -56,7 +56,7 @@ where
 
 async fn relay<B>(
     mut reading: Reading,
-    (connection, home): (Connection, Option<Rc<Pool>>),
+    (connection, home): (Box<Connection>, Option<Rc<Pool>>),
     mut sending: Sending<B>,
     pass: mpsc::Sender<Passed>,
 ) where
@@ -106,7 +106,7 @@ async fn both(
 /// Passes the answer on to its end; gives whether it had one.
 async fn pass_on(
     reading: &mut Reading,
-    connection: &RefCell<Connection>,
+    connection: &RefCell<Box<Connection>>,
     pass: &mpsc::Sender<Passed>,
 ) -> bool {
     while let Ok(room) = pass.reserve().await {
