@@ -47,10 +47,6 @@ impl Hang {
     }
 }
 
-#[expect(
-    clippy::large_enum_variant,
-    reason = "most bodies are streamed; a box would cost each an allocation"
-)]
 enum Source {
     Whole(Option<Bytes>),
     Streamed(upstream::AnswerBody),
