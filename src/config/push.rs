@@ -8,7 +8,7 @@ use crate::config::secret::{self, Found};
 use crate::domain::limits::{MAX_PUSH_DEDUPE_WINDOW, MIN_PUSH_DEDUPE_WINDOW};
 use crate::domain::secret::{EncodingAesKey, PushToken};
 use crate::gateway::App;
-use crate::gateway::push::{Ack, AppPush, Mode, Push};
+use crate::gateway::push::{Ack, AppPush, Keys, Protection, Push};
 
 const DEDUPE_WINDOW: Duration = Duration::from_mins(1);
 
@@ -52,38 +52,34 @@ pub(super) fn read<'a>(
 
 /// Reads `[apps.push]`. Nothing when there is no such table.
 pub(super) fn read_app(table: &Key<'_>) -> Result<Option<AppPush>, Noted> {
-    let mode = table.key("mode").choice(
-        Mode::Safe,
-        &[
-            ("safe", Mode::Safe),
-            ("compatible", Mode::Compatible),
-            ("plain", Mode::Plain),
-        ],
-    );
+    let mode = table.key("mode");
+    // What is in clear beside the ciphertext in mode compatible is nobody's word.
+    let modes = [("safe", true), ("compatible", true), ("plain", false)];
+    let is_encrypted = mode.choice(true, &modes);
     let token = read_token(table);
     let key = read_key(table, "encoding_aes_key");
     let previous = read_key(table, "previous_encoding_aes_key");
     if !table.is_present() {
         return Ok(None);
     }
-    if matches!(key, Ok(None)) && mode != Mode::Plain {
-        table.key("encoding_aes_key").fault(format!(
-            "missing, expected exactly one of {}, or mode = \"plain\"",
-            secret::forms_of("encoding_aes_key")
-        ));
-        return Err(Noted);
-    }
-    if mode == Mode::Plain {
-        table
-            .key("mode")
-            .warn("is \"plain\": no signature covers what a message says; safer is \"safe\"");
-    }
-    let keys = [key?, previous?];
-    let keys = keys.into_iter().flatten().collect();
+    let (key, previous) = (key?, previous?);
+    let protection = match key {
+        _ if !is_encrypted => {
+            mode.warn("is \"plain\": no signature covers what a message says; safer is \"safe\"");
+            Protection::Plain
+        }
+        Some(current) => Protection::Encrypted(Keys { current, previous }),
+        None => {
+            table.key("encoding_aes_key").fault(format!(
+                "missing, expected exactly one of {}, or mode = \"plain\"",
+                secret::forms_of("encoding_aes_key")
+            ));
+            return Err(Noted);
+        }
+    };
     Ok(Some(AppPush {
         token: token.ok_or(Noted)?,
-        mode,
-        keys,
+        protection,
     }))
 }
 

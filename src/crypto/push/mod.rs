@@ -77,13 +77,15 @@ pub struct Stamp<'a> {
 
 /// What opens the pushes for one mini program.
 #[derive(Clone, Copy, Debug)]
-pub struct Recipient<'a> {
+pub struct AppKeys<'a> {
     /// The mini program.
     pub app: &'a AppId,
     /// What WeChat signs with.
     pub token: &'a PushToken,
-    /// What WeChat encrypts with: the key of today, then those before it.
-    pub keys: &'a [EncodingAesKey],
+    /// What WeChat encrypts with.
+    pub current: &'a EncodingAesKey,
+    /// What it encrypted with before that.
+    pub previous: Option<&'a EncodingAesKey>,
 }
 
 /// A pushed message in the clear.
@@ -118,17 +120,17 @@ fn sign(parts: &mut [&str]) -> String {
     hex(&sha1.finalize())
 }
 
-/// Opens `Encrypt`, the text exactly as it stood in the body. Every key is tried.
+/// Opens `Encrypt`, the text exactly as it stood in the body. Both keys are tried.
 ///
 /// The order of the checks is fixed, so that a push with several faults has one name for them: that
-/// of the first key.
+/// of the current key.
 pub fn open<'a>(
-    recipient: Recipient<'a>,
+    keys: AppKeys<'a>,
     stamp: Stamp<'_>,
     encrypt: &str,
     signature: &str,
 ) -> Result<Opened<'a>, PushError> {
-    let right = msg_signature(recipient.token, stamp, encrypt);
+    let right = msg_signature(keys.token, stamp, encrypt);
     if !bool::from(right.as_bytes().ct_eq(signature.as_bytes())) {
         return Err(PushError::SignatureMismatch);
     }
@@ -136,14 +138,16 @@ pub fn open<'a>(
         .decode(encrypt)
         // The cause adds a position, which nobody can use.
         .map_err(|_cause| PushError::BadBase64)?;
-    let mut why = None;
-    for key in recipient.keys {
-        match decrypt(key, data.clone(), recipient.app) {
-            Ok(message) => return Ok(Opened { message, key }),
-            Err(error) => why = why.or(Some(error)),
+    let with = |key, data| {
+        let message = decrypt(key, data, keys.app)?;
+        Ok(Opened { message, key })
+    };
+    match keys.previous {
+        None => with(keys.current, data),
+        Some(previous) => {
+            with(keys.current, data.clone()).or_else(|why| with(previous, data).map_err(|_| why))
         }
     }
-    Err(why.unwrap_or(PushError::BadPadding))
 }
 
 fn decrypt(key: &EncodingAesKey, mut data: Vec<u8>, app: &AppId) -> Result<String, PushError> {

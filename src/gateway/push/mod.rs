@@ -11,7 +11,7 @@ mod settings;
 
 pub use inbox::Inbox;
 pub(in crate::gateway) use proof::Unproven;
-pub use settings::{Ack, AppPush, Mode, Push};
+pub use settings::{Ack, AppPush, Keys, Protection, Push};
 
 use std::sync::Arc;
 

@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use crate::crypto::push::{self, PushError, Recipient, Stamp};
+use crate::crypto::push::{self, AppKeys, PushError, Stamp};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::AppId;
 use crate::domain::limits;
 use crate::domain::secret::EncodingAesKey;
 use crate::gateway::push::message::{self, Fields, Format, Unreadable};
-use crate::gateway::push::settings::{AppPush, Mode};
+use crate::gateway::push::settings::{AppPush, Keys, Protection};
 
 /// How far the moment that a signed message names may be from now. Far more than WeChat takes to push
 /// it and to repeat that; it keeps old messages from coming again under a stamp that was turned round.
@@ -169,18 +169,18 @@ pub(in crate::gateway) fn prove<'a>(
         return Err(Unproven::OwnAnswer);
     }
     let (format, fields) = message::read(body)?;
-    match app.mode {
-        // They differ in what is in clear beside the ciphertext, and that is nobody's word.
-        Mode::Safe | Mode::Compatible => {
+    match &app.protection {
+        Protection::Encrypted(Keys { current, previous }) => {
             let encrypt = fields.encrypt.as_deref().ok_or(Unproven::Mode)?;
             let signature = query.msg_signature.as_deref().ok_or(Unproven::Mode)?;
-            let recipient = Recipient {
+            let keys = AppKeys {
                 app: id,
                 token: &app.token,
-                keys: &app.keys,
+                current,
+                previous: previous.as_ref(),
             };
             let opened =
-                push::open(recipient, stamp, encrypt, signature).map_err(|error| match error {
+                push::open(keys, stamp, encrypt, signature).map_err(|error| match error {
                     PushError::SignatureMismatch => Unproven::Signature,
                     other => Unproven::Closed(other),
                 })?;
@@ -194,7 +194,7 @@ pub(in crate::gateway) fn prove<'a>(
                 envelope: Some((opened.key, format)),
             })
         }
-        Mode::Plain => {
+        Protection::Plain => {
             if fields.encrypt.is_some() || query.msg_signature.is_some() {
                 return Err(Unproven::Mode);
             }

@@ -8,7 +8,7 @@ mod log;
 mod wechat;
 
 use serde_json::Value;
-use wxgate::crypto::push::{self, Recipient, Stamp};
+use wxgate::crypto::push::{self, AppKeys, Stamp};
 use wxgate::domain::secret::{EncodingAesKey, PushToken};
 
 use crate::push::wechat::{App, KEY, OLD_KEY, OPENID, TOKEN, Then, Wechat, message, sign, world};
@@ -87,12 +87,13 @@ async fn an_event_without_an_openid_arrives_without_one() {
 /// Opens an answer as WeChat does.
 fn opened(answer: [&str; 4], key: &str) -> String {
     let [encrypt, signature, timestamp, nonce] = answer;
-    let recipient = Recipient {
+    let keys = AppKeys {
         app: &appid(APPID),
         token: &PushToken::parse(TOKEN).unwrap(),
-        keys: &[EncodingAesKey::parse(key).unwrap()],
+        current: &EncodingAesKey::parse(key).unwrap(),
+        previous: None,
     };
-    let opened = push::open(recipient, Stamp { timestamp, nonce }, encrypt, signature);
+    let opened = push::open(keys, Stamp { timestamp, nonce }, encrypt, signature);
     opened.unwrap().message
 }
 
