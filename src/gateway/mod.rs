@@ -62,7 +62,7 @@ use crate::gateway::entry::Entry;
 use crate::gateway::forward::Forwarding;
 use crate::gateway::ids::Ids;
 use crate::gateway::in_flight::InFlight;
-use crate::gateway::push::Inbox;
+use crate::gateway::push::{DeferredSlots, SeenPushes};
 use crate::gateway::refusal::Refusal;
 use crate::gateway::route::{Decision, Endpoint};
 use crate::gateway::voice::Voice;
@@ -86,8 +86,10 @@ pub struct Shared {
     pub budgets: Budgets,
     /// Where WeChat is asked about users who are logged in.
     pub inquiries: Inquiries,
-    /// Which pushes were taken already.
-    pub pushes: Inbox,
+    /// Which pushes came before.
+    pub seen_pushes: SeenPushes,
+    /// How many pushes wait for the app server.
+    pub deferred_pushes: DeferredSlots,
     /// What is counted, all workers together.
     pub metrics: Metrics,
     /// Under which labels requests are counted.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_LANGUAGE, RETRY_AFTER, VARY, WWW_AUTHENTICATE};
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderValue, Response};
 
 use crate::domain::id::AppId;
 use crate::domain::identity::Unclean;
@@ -15,7 +15,7 @@ use crate::gateway::budgets::UsedUp;
 use crate::gateway::control::{Busy, NoOutcome};
 use crate::gateway::phone::BadCode;
 use crate::gateway::problems::{self, Action, Kind};
-use crate::gateway::push::Unproven;
+use crate::gateway::push::{BadAnswer, Unproven};
 use crate::gateway::route::Ambiguous;
 use crate::gateway::texts::{self, Text};
 use crate::gateway::voice::Voice;
@@ -63,7 +63,7 @@ pub(in crate::gateway) enum Refusal {
         why: Box<BadCode>,
         app: AppId,
     },
-    PushNotTaken(Option<StatusCode>),
+    PushNotTaken(BadAnswer),
     PushRefused {
         why: Unproven,
         app: AppId,
@@ -243,9 +243,8 @@ impl Refusal {
             }
             Self::Login { error, app } => log_login(error, app, request_id),
             Self::PhoneCode { why, app } => log_phone_code(why, app, request_id),
-            Self::PushNotTaken(status) => {
-                let status = status.map(|status| status.as_u16());
-                tracing::warn!(message = event::PUSH_NOT_TAKEN, status, request_id);
+            Self::PushNotTaken(why) => {
+                tracing::warn!(message = event::PUSH_NOT_TAKEN, %why, request_id);
             }
             Self::PushRefused { why, app } => {
                 tracing::info!(message = event::PUSH_REFUSED, %why, appid = %app, request_id);
