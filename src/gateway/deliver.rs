@@ -36,8 +36,8 @@ impl Gateway {
         Ok(Recipient::AppServer(path, Box::new(occasion)))
     }
 
-    /// Hands JSON over, in the name of the session that it was obtained for.
-    pub(in crate::gateway) async fn hand_over(
+    /// Delivers JSON, in the name of the session that it was obtained for.
+    pub(in crate::gateway) async fn deliver(
         &self,
         visit: &mut Visit<'_>,
         recipient: Recipient,

@@ -176,7 +176,7 @@ impl Entry {
     }
 
     /// The record of a request that became a tunnel goes on with the tunnel.
-    pub(in crate::gateway) fn hand_over(&mut self) -> Self {
+    pub(in crate::gateway) fn split_for_tunnel(&mut self) -> Self {
         self.answered(StatusCode::SWITCHING_PROTOCOLS);
         Self {
             record: self.record.take(),

@@ -72,7 +72,10 @@ impl Gateway {
             Hook::prepare(path, &app.id, &client, occasion)
         });
         let client = (presented.origin().client(), &**visit.peer);
-        let toll = self.shared.budgets.toll(&app.id, client, &settings.rates);
+        let toll = self
+            .shared
+            .budgets
+            .toll(&app.id, client, &settings.rate_limits);
         let brought = Brought {
             code,
             replaces,
@@ -171,7 +174,7 @@ fn referer(fields: &HeaderFields) -> Option<AppId> {
 impl From<NoLogin> for Refusal {
     fn from(why: NoLogin) -> Self {
         match why {
-            NoLogin::Limited(budget, used_up) => budget.refusal(used_up),
+            NoLogin::Limited(used_up) => used_up.into(),
             NoLogin::NoOutcome(why) => why.into(),
         }
     }

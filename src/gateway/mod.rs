@@ -36,7 +36,7 @@ mod voice;
 mod wechat_failure;
 
 pub use books::RouteIds;
-pub use budgets::{Budgets, Rates, Toll};
+pub use budgets::{Budgets, RateLimits, Toll};
 pub use envelope::Envelope;
 pub use fields::{Field, FieldNames};
 pub use inquiry::Inquiries;
@@ -269,7 +269,7 @@ impl Gateway {
         } = visit;
         response.set(X_REQUEST_ID, entry.request_id().clone());
         entry.answered(response.status);
-        response.map(|body| body.accounted(entry, progress))
+        response.map(|body| body.recorded(entry, progress))
     }
 }
 

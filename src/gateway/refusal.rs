@@ -11,7 +11,7 @@ use http::{HeaderValue, Response};
 
 use crate::domain::id::AppId;
 use crate::domain::identity::Unclean;
-use crate::gateway::budgets::UsedUp;
+use crate::gateway::budgets::Budget;
 use crate::gateway::control::{Busy, NoOutcome};
 use crate::gateway::phone::BadCode;
 use crate::gateway::problems::{self, Action, Kind};
@@ -79,29 +79,6 @@ pub(in crate::gateway) enum Refusal {
         error: Box<OpenApiError>,
         app: AppId,
     },
-}
-
-/// Which of `[limits]` is used up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Budget {
-    /// `decrypt_failures_per_session`.
-    DecryptFailures,
-    /// `logins_per_app`.
-    LoginsOfApp,
-    /// `decrypt_failures_per_session`, used up by codes of the phone button.
-    PhoneCodes,
-    /// `refused_logins_per_ip`.
-    RefusedLogins,
-}
-
-impl Budget {
-    /// The refusal of who has used it up.
-    pub(in crate::gateway) fn refusal(self, used_up: UsedUp) -> Refusal {
-        Refusal::RateLimited {
-            budget: self,
-            retry_after: used_up.retry_after,
-        }
-    }
 }
 
 /// Why a login is for no mini program of this gate.
