@@ -150,7 +150,7 @@ pub fn start_on(
     };
     let (wechat, metrics, routes) = counted(&config, &surroundings.clock)?;
     let credentials = config.gateway.apps.iter().map(App::credential);
-    let keepers = Keepers::new(&wechat, &surroundings.clock, credentials);
+    let keepers = Keepers::new(&wechat, credentials);
     let egress = (sockets.egress.take(), &config.egress);
     let egress = Egress::prepare(egress, &wechat, &keepers, &surroundings.clock)?;
     let halt = CancellationToken::new();

@@ -25,7 +25,7 @@ use crate::server::problem::Problem;
 use crate::telemetry::access::Flag;
 use crate::telemetry::event;
 use crate::upstream;
-use crate::wechat::error::RedeemError;
+use crate::wechat::error::{CallError, RedeemError};
 use crate::wechat::open_api::OpenApiError;
 
 /// Seconds after which trying again makes sense when something was too busy.
@@ -186,10 +186,7 @@ impl Refusal {
     /// For how long WeChat is not asked, if that is why.
     fn pause(&self) -> Option<Duration> {
         match self {
-            Self::Login { error, .. } => match **error {
-                RedeemError::Paused { retry_after } => Some(retry_after),
-                _ => None,
-            },
+            Self::Login { error, .. } => error.pause(),
             Self::WeChat { error, .. } => wechat_failure::pause(error),
             _ => None,
         }
@@ -235,36 +232,31 @@ impl Refusal {
 
 fn login_kind(error: &RedeemError) -> Kind {
     match error {
-        RedeemError::CodeInvalid { .. } => problems::LOGIN_CODE_INVALID,
-        RedeemError::CodeUsed { .. } => problems::LOGIN_CODE_USED,
-        RedeemError::HttpStatus { .. } if error.is_unavailable() => problems::WECHAT_UNAVAILABLE,
-        RedeemError::HttpStatus { .. }
-        | RedeemError::Malformed(_)
-        | RedeemError::Unknown { .. } => problems::WECHAT_ERROR,
-        RedeemError::Misconfigured { .. } => problems::WECHAT_MISCONFIGURED,
-        RedeemError::RateLimited { .. } => problems::RATE_LIMITED,
-        RedeemError::TooManyCalls => problems::OVERLOADED,
-        RedeemError::UserBlocked { .. } => problems::USER_BLOCKED,
-        RedeemError::Busy { .. }
-        | RedeemError::Interrupted { .. }
-        | RedeemError::Paused { .. }
-        | RedeemError::TimedOut
-        | RedeemError::Unreachable { .. } => problems::WECHAT_UNAVAILABLE,
+        RedeemError::Busy(_) => problems::WECHAT_UNAVAILABLE,
+        RedeemError::Call(error) => wechat_failure::call_kind(error),
+        RedeemError::CodeInvalid(_) => problems::LOGIN_CODE_INVALID,
+        RedeemError::CodeUsed(_) => problems::LOGIN_CODE_USED,
+        RedeemError::Misconfigured(_) => problems::WECHAT_MISCONFIGURED,
+        RedeemError::RateLimited(_) => problems::RATE_LIMITED,
+        RedeemError::Unknown(_) => problems::WECHAT_ERROR,
+        RedeemError::UserBlocked(_) => problems::USER_BLOCKED,
     }
 }
 
 fn log_login(error: &RedeemError, app: &AppId, request_id: &str) {
-    let (errcode, rid) = (error.errcode(), error.rid());
+    let refused = error.refused();
+    let errcode = refused.map(|refused| refused.errcode.number());
+    let rid = refused.and_then(|refused| refused.rid.as_deref());
     match error {
-        RedeemError::CodeInvalid { .. }
-        | RedeemError::CodeUsed { .. }
-        | RedeemError::RateLimited { .. }
-        | RedeemError::UserBlocked { .. } => {
+        RedeemError::CodeInvalid(_)
+        | RedeemError::CodeUsed(_)
+        | RedeemError::RateLimited(_)
+        | RedeemError::UserBlocked(_) => {
             tracing::info!(message = event::LOGIN_REFUSED, %error, errcode, rid, appid = %app, request_id);
         }
         // Told by the client for WeChat, which counts them, and not once for each login.
-        RedeemError::Misconfigured { .. } | RedeemError::Paused { .. } => {}
-        _ => {
+        RedeemError::Misconfigured(_) | RedeemError::Call(CallError::Paused { .. }) => {}
+        RedeemError::Busy(_) | RedeemError::Call(_) | RedeemError::Unknown(_) => {
             let cause = causes(error);
             tracing::warn!(message = event::WECHAT_FAILED, %error, cause, errcode, rid, appid = %app, request_id);
         }

@@ -418,14 +418,17 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_wechat_said_of_a_phone_code_is_told_in_both_languages() {
-        let app = AppId::parse("wx0123456789abcdef").unwrap();
-        let refused = |errcode| Refused {
+    fn refused(errcode: i64) -> Refused {
+        Refused {
             errcode: Errcode::from_number(errcode),
             rid: None,
             seen_ip: None,
-        };
+        }
+    }
+
+    #[test]
+    fn what_wechat_said_of_a_phone_code_is_told_in_both_languages() {
+        let app = AppId::parse("wx0123456789abcdef").unwrap();
         check(&Refusal::PhoneCode {
             why: Box::new(BadCode::Refused(refused(40_029))),
             app: app.clone(),
@@ -448,26 +451,18 @@ mod tests {
     #[test]
     fn what_wechat_said_of_a_login_is_told_in_both_languages() {
         let app = AppId::parse("wx0123456789abcdef").unwrap();
-        for error in [
-            RedeemError::CodeInvalid {
-                errcode: 40029,
-                rid: None,
+        // One of each kind: busy, a code, a used one, a limit, the configuration, a user, any other.
+        let refused = [-1, 40_029, 40_163, 45_011, 40_125, 40_226, 99_999].map(refused);
+        let not_answered = [
+            CallError::TimedOut,
+            CallError::TooManyCalls,
+            CallError::Paused {
+                retry_after: Duration::from_secs(5),
             },
-            RedeemError::CodeUsed {
-                errcode: 40163,
-                rid: None,
-            },
-            RedeemError::RateLimited {
-                errcode: 45011,
-                rid: None,
-            },
-            RedeemError::TimedOut,
-            RedeemError::TooManyCalls,
-            RedeemError::UserBlocked {
-                errcode: 40226,
-                rid: None,
-            },
-        ] {
+        ];
+        let refused = refused.into_iter().map(RedeemError::from);
+        let not_answered = not_answered.into_iter().map(RedeemError::from);
+        for error in refused.chain(not_answered) {
             let error = Arc::new(error);
             let app = app.clone();
             check(&Refusal::Login { error, app });
