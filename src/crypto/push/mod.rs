@@ -14,7 +14,7 @@ use serde::Serialize;
 use sha1::{Digest as _, Sha1};
 use subtle::ConstantTimeEq as _;
 
-use crate::crypto::signature::hex;
+use crate::domain::hex::hex;
 use crate::domain::id::AppId;
 use crate::domain::secret::{EncodingAesKey, PushToken};
 
@@ -49,21 +49,6 @@ pub enum PushError {
     /// The signature is not that of this token.
     #[error("the signature is not right")]
     SignatureMismatch,
-}
-
-impl PushError {
-    /// A stable name, for counting.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::BadBase64 => "bad_base64",
-            Self::BadCiphertextLength => "bad_ciphertext_length",
-            Self::BadMsgLen => "bad_msg_len",
-            Self::BadPadding => "bad_padding",
-            Self::BadUtf8 => "bad_utf8",
-            Self::ReceiveIdMismatch => "receiveid_mismatch",
-            Self::SignatureMismatch => "signature_mismatch",
-        }
-    }
 }
 
 /// What a signature covers beside the token: parameters of the query, as they came.

@@ -43,6 +43,19 @@ fn every_vector_of_the_url_signature_holds() {
     });
 }
 
+/// The name of the vectors for it.
+fn name(error: PushError) -> &'static str {
+    match error {
+        PushError::BadBase64 => "bad_base64",
+        PushError::BadCiphertextLength => "bad_ciphertext_length",
+        PushError::BadMsgLen => "bad_msg_len",
+        PushError::BadPadding => "bad_padding",
+        PushError::BadUtf8 => "bad_utf8",
+        PushError::ReceiveIdMismatch => "receiveid_mismatch",
+        PushError::SignatureMismatch => "signature_mismatch",
+    }
+}
+
 fn open_vector(vector: &Value) -> Result<String, &'static str> {
     let Ok(app) = AppId::parse(text(vector, "receive_id")) else {
         // The type holds no appid with a space, so no message can be for one.
@@ -57,7 +70,7 @@ fn open_vector(vector: &Value) -> Result<String, &'static str> {
     };
     let (encrypt, signature) = (text(vector, "encrypt"), text(vector, "msg_signature"));
     let opened = open(keys, stamp(vector), encrypt, signature);
-    opened.map(|opened| opened.message).map_err(PushError::name)
+    opened.map(|opened| opened.message).map_err(name)
 }
 
 #[test]
