@@ -69,9 +69,15 @@ impl FieldNames {
         own.or_else(|| other().map(|&(_, field)| field))
     }
 
-    /// One more name of a field.
-    pub fn add(&mut self, name: String, field: Field) {
-        self.0.push((name, field));
+    /// One more name of a field, unless it is a name already: then of which.
+    pub fn add(&mut self, name: String, field: Field) -> Result<(), Field> {
+        match self.find(&name) {
+            Some(taken) => Err(taken),
+            None => {
+                self.0.push((name, field));
+                Ok(())
+            }
+        }
     }
 
     /// All names of a field.
