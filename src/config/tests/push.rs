@@ -107,8 +107,8 @@ fn what_is_missing_or_wrong_is_named() {
         ),
         (
             format!("token = \"A A\"\nencoding_aes_key = \"{KEY}\""),
-            "wxgate.toml:8: apps[0].push: has a token that is no Token, expected the letters and \
-             digits of WeChat",
+            "wxgate.toml:8: apps[0].push: has a token that is no Token, expected the one you typed in \
+             at WeChat, 3 to 32 letters and digits",
         ),
         (wrong_key(PLANTED), NO_KEY),
         (wrong_key(&format!("{KEY}=")), NO_KEY),
