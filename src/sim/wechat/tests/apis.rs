@@ -64,7 +64,9 @@ impl Served {
 async fn a_token_that_is_not_good_has_an_errcode_for_why() {
     let served = strict().await;
     let (expired, invalid) = (served.stable("wx1").await, served.stable("wx2").await);
-    served.wechat.kill_token(&AppId::parse("wx2").unwrap());
+    served
+        .wechat
+        .invalidate_tokens(&AppId::parse("wx2").unwrap());
     served.clock.advance(Duration::from_hours(2));
     for (api, post) in WITH_TOKEN {
         let body = json!({});
