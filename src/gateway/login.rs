@@ -53,7 +53,7 @@ impl Gateway {
         let referer = referer(request.fields());
         let settings = Arc::clone(&visit.settings);
         let hook = settings.login.hook.clone();
-        let hook = hook.map(|path| (path, self.occasion(visit, &request, presented)));
+        let hook = hook.map(|path| (path, self.own_request(visit, &request, presented)));
         let body = request
             .into_body()
             .read_all(limits::MAX_LOGIN_BODY_BYTES)
@@ -67,9 +67,9 @@ impl Gateway {
             TokenClaim::Token(old) => Some(token::digest(old)),
             TokenClaim::None | TokenClaim::Malformed => None,
         };
-        let hook = hook.map(|(path, occasion)| {
+        let hook = hook.map(|(path, own_request)| {
             let client = fields.others(&[Field::Code, Field::Appid]);
-            Hook::prepare(path, &app.id, &client, occasion)
+            Hook::prepare(path, &app.id, &client, own_request)
         });
         let client = (presented.origin().client(), &**visit.peer);
         let toll = self

@@ -3,6 +3,7 @@
 //! `Gateway::answer` is the only place that turns a refusal into an answer, and the only one that
 //! accounts for a request; `Gateway::decide` is the path itself, from top to bottom.
 
+mod answer_style;
 mod authenticate;
 mod authenticity;
 pub mod body;
@@ -32,7 +33,6 @@ pub mod route;
 mod session;
 mod settings;
 mod texts;
-mod voice;
 mod wechat_failure;
 
 pub use books::RouteIds;
@@ -55,6 +55,7 @@ use crate::domain::identity::{Clean, Presented};
 use crate::domain::peer::Peer;
 use crate::domain::request::Request;
 use crate::domain::response::Response;
+use crate::gateway::answer_style::AnswerStyle;
 use crate::gateway::body::AnswerBody;
 use crate::gateway::books::Books;
 use crate::gateway::desk::Desk;
@@ -65,7 +66,6 @@ use crate::gateway::in_flight::InFlight;
 use crate::gateway::push::{DeferredSlots, SeenPushes};
 use crate::gateway::refusal::Refusal;
 use crate::gateway::route::{Decision, Endpoint};
-use crate::gateway::voice::Voice;
 use crate::server::body::{Progress, RequestBody};
 use crate::server::connection::Handler;
 use crate::store::Store;
@@ -113,7 +113,7 @@ pub struct Gateway {
 struct Visit<'a> {
     settings: Arc<Settings>,
     peer: &'a Arc<Peer>,
-    voice: Voice,
+    style: AnswerStyle,
     entry: Entry,
     progress: Progress,
 }
@@ -239,7 +239,7 @@ impl Handler for Gateway {
         let id = self.ids.borrow_mut().request_id(now);
         let settings = self.shared.settings.load_full();
         let mut visit = Visit {
-            voice: Voice::of(settings.errors, &request.head.fields),
+            style: AnswerStyle::of(settings.errors, &request.head.fields),
             settings,
             peer,
             entry: Entry::begin(&request.head, peer, (now, id), &self.books),
@@ -279,7 +279,7 @@ impl Visit<'_> {
         self.entry.flag(refusal.flag());
         refusal.log(self.entry.request_id());
         let request_id = self.entry.request_id().to_str().unwrap_or_default();
-        let response = refusal.into_response(request_id, &self.voice);
+        let response = refusal.into_response(request_id, &self.style);
         response.map(AnswerBody::whole).into()
     }
 }

@@ -11,6 +11,7 @@ use http::{HeaderValue, Response};
 
 use crate::domain::id::AppId;
 use crate::domain::identity::Unclean;
+use crate::gateway::answer_style::AnswerStyle;
 use crate::gateway::budgets::Budget;
 use crate::gateway::control::{Busy, NoOutcome};
 use crate::gateway::phone::BadCode;
@@ -18,7 +19,6 @@ use crate::gateway::problems::{self, Action, Kind};
 use crate::gateway::push::{BadAnswer, Unproven};
 use crate::gateway::route::Ambiguous;
 use crate::gateway::texts::{self, Text};
-use crate::gateway::voice::Voice;
 use crate::gateway::wechat_failure;
 use crate::server::body::BodyFault;
 use crate::server::problem::Problem;
@@ -125,9 +125,9 @@ impl Refusal {
     pub(in crate::gateway) fn into_response(
         self,
         request_id: &str,
-        voice: &Voice,
+        style: &AnswerStyle,
     ) -> Response<Bytes> {
-        let (kind, language) = (self.kind(), voice.language());
+        let (kind, language) = (self.kind(), style.language());
         let problem = Problem {
             r#type: format!("urn:wxgate:problem:{}", kind.code),
             title: language.pick(kind.title, kind.title_zh),
@@ -137,10 +137,10 @@ impl Refusal {
             action: kind.action.name(),
             request_id,
         };
-        let mut response = voice.envelope.refusal(&problem);
+        let mut response = style.envelope.refusal(&problem);
         let headers = response.headers_mut();
         headers.insert(CONTENT_LANGUAGE, HeaderValue::from_static(language.tag()));
-        if voice.is_negotiated() {
+        if style.is_negotiated() {
             headers.append(VARY, HeaderValue::from_static("Accept-Language"));
         }
         if let Some(challenge) = self.challenge() {

@@ -12,7 +12,7 @@ use crate::crypto::random;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{AppId, OpenId};
 use crate::domain::identity::{Identity, Message, VerifiedSender};
-use crate::gateway::originate::{Occasion, read_answer};
+use crate::gateway::originate::{OwnRequest, read_answer};
 use crate::gateway::push::Received;
 use crate::gateway::push::message::Format;
 use crate::gateway::push::proof::Covered;
@@ -64,7 +64,7 @@ impl From<NotTaken> for Refusal {
 /// A push on its way to the app server.
 #[derive(Clone)]
 pub(super) struct Delivery {
-    occasion: Occasion,
+    own_request: OwnRequest,
     message: Message,
     identity: Identity,
 }
@@ -72,7 +72,7 @@ pub(super) struct Delivery {
 impl Delivery {
     /// The message goes in the format in which it came, from whom it is, as in WeChat Cloud Run. Where
     /// no signature covers the message it is from nobody that the gate would vouch for.
-    pub(super) fn new(occasion: Occasion, received: &Received<'_>) -> Self {
+    pub(super) fn new(own_request: OwnRequest, received: &Received<'_>) -> Self {
         let (app, message) = (&received.app, &received.message);
         let sender = match message.covered {
             Covered::Nothing => None,
@@ -82,7 +82,7 @@ impl Delivery {
             }
         };
         Self {
-            occasion,
+            own_request,
             message: Message {
                 path: app.push.forward_to.clone(),
                 content_type: HeaderValue::from_static(message.format.content_type()),
@@ -94,12 +94,12 @@ impl Delivery {
 
     /// The id under which the log knows the push.
     pub(super) fn request_id(&self) -> &HeaderValue {
-        self.occasion.request_id()
+        self.own_request.request_id()
     }
 
     /// Tries once, and gives what the app server says when it takes the push.
     pub(super) async fn attempt(self) -> Result<Bytes, NotTaken> {
-        let response = self.occasion.post(self.message, self.identity).await?;
+        let response = self.own_request.post(self.message, self.identity).await?;
         if !response.status.is_success() {
             return Err(BadAnswer::Status(response.status).into());
         }

@@ -82,7 +82,7 @@ impl Gateway {
                 allowed: "GET, POST",
             });
         }
-        let occasion = self.occasion(visit, &request, presented);
+        let own_request = self.own_request(visit, &request, presented);
         let body = request
             .into_body()
             .read_all(limits::MAX_PUSH_BODY_BYTES)
@@ -109,7 +109,7 @@ impl Gateway {
                 return Err(Refusal::Overloaded);
             }
         };
-        let delivery = Delivery::new(occasion, &received);
+        let delivery = Delivery::new(own_request, &received);
         match app.push.ack {
             Ack::Upstream => self.push_and_wait(visit, &received, delivery, claim).await,
             Ack::Immediate => self.push_later(&received, delivery, claim),
