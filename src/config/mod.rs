@@ -165,7 +165,7 @@ fn read(root: &Key<'_>) -> Option<Config> {
     let login = login::read(&root.table("login"), &mut app_paths);
     let decrypt = login::read_decrypt(&root.table("decrypt"), &mut app_paths);
     let phone = login::read_deliver(&root.table("phone"), &mut app_paths);
-    routes.in_flight = login::read_in_flight(&root.table("decrypt"));
+    routes.open_data = login::read_open_data(&root.table("decrypt"));
     routes.reserved = app_paths.reserved(&paths);
     let (session, places) = session::read(&root.table("session"));
     let trusted = server.trusted_proxies.clone();

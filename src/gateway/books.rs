@@ -84,8 +84,8 @@ impl RouteIds {
     /// What a decision is counted under.
     pub(in crate::gateway) fn of_decision(&self, decision: Decision) -> RouteId {
         match decision {
-            Decision::Forward(Line::Default) | Decision::InFlight(Line::Default) => self.default,
-            Decision::Forward(Line::Rule(index)) | Decision::InFlight(Line::Rule(index)) => {
+            Decision::Forward(Line::Default) | Decision::OpenData(Line::Default) => self.default,
+            Decision::Forward(Line::Rule(index)) | Decision::OpenData(Line::Rule(index)) => {
                 self.rules.get(index).copied().unwrap_or(self.default)
             }
             Decision::Endpoint(endpoint) => {
@@ -179,7 +179,7 @@ mod tests {
         let routes = Routes {
             endpoints: Vec::new(),
             reserved: Vec::new(),
-            in_flight: Vec::new(),
+            open_data: Vec::new(),
             rules: vec![
                 rule("/items/**", &[Method::DELETE]),
                 rule("/login", &[]),
@@ -197,7 +197,7 @@ mod tests {
         };
         for (decision, expected) in [
             (Decision::Forward(Line::Rule(0)), "/items/**"),
-            (Decision::InFlight(Line::Rule(2)), "/items/**"),
+            (Decision::OpenData(Line::Rule(2)), "/items/**"),
             (Decision::Forward(Line::Rule(1)), "/login"),
             (Decision::Forward(Line::Default), "default"),
             (Decision::Endpoint(Endpoint::Login), "login"),

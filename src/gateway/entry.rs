@@ -221,10 +221,10 @@ fn as_text(value: &HeaderValue) -> &str {
 fn route(decision: Decision) -> Route {
     match decision {
         Decision::Endpoint(endpoint) => Route::Own(endpoint.name()),
-        Decision::Forward(Line::Rule(index)) | Decision::InFlight(Line::Rule(index)) => {
+        Decision::Forward(Line::Rule(index)) | Decision::OpenData(Line::Rule(index)) => {
             Route::Rule(index)
         }
-        Decision::Forward(Line::Default) | Decision::InFlight(Line::Default) => Route::Default,
+        Decision::Forward(Line::Default) | Decision::OpenData(Line::Default) => Route::Default,
         Decision::Reserved => Route::Own("reserved"),
     }
 }

@@ -106,7 +106,7 @@ pub(in crate::gateway) fn encoding(fields: &HeaderFields) -> Result<Encoding, Re
     } else if essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
         Ok(Encoding::Form)
     } else {
-        Err(Refusal::UnsupportedMediaType)
+        Err(Refusal::UnsupportedMediaType(&texts::SEND_JSON_OR_FORM))
     }
 }
 

@@ -19,10 +19,10 @@ mod fields;
 mod forward;
 mod hook;
 mod ids;
-mod in_flight;
 mod inquiry;
 mod language;
 mod login;
+mod open_data;
 mod originate;
 mod phone;
 pub mod problems;
@@ -62,7 +62,7 @@ use crate::gateway::desk::Desk;
 use crate::gateway::entry::Entry;
 use crate::gateway::forward::Forwarding;
 use crate::gateway::ids::Ids;
-use crate::gateway::in_flight::InFlight;
+use crate::gateway::open_data::BodyToOpen;
 use crate::gateway::push::{DeferredSlots, SeenPushes};
 use crate::gateway::refusal::Refusal;
 use crate::gateway::route::{Decision, Endpoint};
@@ -122,7 +122,7 @@ struct Visit<'a> {
 enum Course {
     Endpoint(Endpoint, Box<(Clean<RequestBody>, Presented)>),
     Forward(Forwarding),
-    InFlight(Box<InFlight>),
+    OpenData(Box<BodyToOpen>),
 }
 
 impl Gateway {
@@ -167,17 +167,17 @@ impl Gateway {
             }
             Decision::Reserved => Err(Refusal::NotFound),
             // Without a body there is nothing to open.
-            Decision::InFlight(line) if !clean.is_without_body() => {
+            Decision::OpenData(line) if !clean.is_without_body() => {
                 let live = self.session_of(visit, &presented)?;
                 let upstream = visit.settings.access(line, &clean).upstream;
-                Ok(Course::InFlight(Box::new(InFlight {
+                Ok(Course::OpenData(Box::new(BodyToOpen {
                     request: clean,
                     presented,
                     live,
                     upstream,
                 })))
             }
-            Decision::Forward(line) | Decision::InFlight(line) => {
+            Decision::Forward(line) | Decision::OpenData(line) => {
                 let access = visit.settings.access(line, &clean);
                 let session = self.authenticate(visit, &presented, access.require)?;
                 let forwarding =
@@ -201,7 +201,7 @@ impl Gateway {
                 Box::pin(self.endpoint(endpoint, visit, clean, &presented)).await
             }
             Course::Forward(forwarding) => self.forward(visit, forwarding).await,
-            Course::InFlight(in_flight) => Box::pin(self.open_in_flight(visit, *in_flight)).await,
+            Course::OpenData(body) => Box::pin(self.open_body(visit, *body)).await,
         }
     }
 

@@ -53,7 +53,6 @@ pub(in crate::gateway) enum Refusal {
         allowed: &'static str,
     },
     NotFound,
-    NotJson,
     Overloaded,
     RateLimited {
         budget: Budget,
@@ -72,7 +71,7 @@ pub(in crate::gateway) enum Refusal {
     SessionRequired,
     Unclean(Unclean),
     UnknownApp(UnknownApp),
-    UnsupportedMediaType,
+    UnsupportedMediaType(&'static Text),
     Upstream(upstream::Error),
     UriTooLong(usize),
     WeChat {
@@ -114,7 +113,7 @@ impl Refusal {
             Self::SessionExpired => problems::SESSION_EXPIRED,
             Self::SessionRequired => problems::SESSION_REQUIRED,
             Self::UnknownApp(_) => problems::UNKNOWN_APP,
-            Self::NotJson | Self::UnsupportedMediaType => problems::UNSUPPORTED_MEDIA_TYPE,
+            Self::UnsupportedMediaType(_) => problems::UNSUPPORTED_MEDIA_TYPE,
             Self::Upstream(error) => upstream_kind(error),
             Self::UriTooLong(_) => problems::URI_TOO_LONG,
             Self::WeChat { error, .. } => wechat_failure::kind(error),
