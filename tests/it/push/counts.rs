@@ -3,7 +3,8 @@
 use serde_json::Value;
 use wxgate::domain::clock::Clock;
 
-use crate::push::wechat::{App, Then, Wechat, message, setup, world};
+use crate::push::app::{App, Then, setup, world};
+use crate::push::wechat::{Wechat, message};
 use crate::support::process::Gate;
 use crate::support::scrape::Scrape;
 use crate::support::{APPID, Setup, World};

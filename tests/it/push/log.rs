@@ -3,7 +3,8 @@
 use serde_json::Value;
 use wxgate::domain::clock::Clock;
 
-use crate::push::wechat::{App, KEY, OLD_KEY, OPENID, TOKEN, Wechat, message, setup};
+use crate::push::app::{App, setup};
+use crate::push::wechat::{KEY, OLD_KEY, OPENID, TOKEN, Wechat, message};
 use crate::support::process::Gate;
 use crate::support::{APPID, Setup};
 

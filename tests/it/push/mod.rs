@@ -1,6 +1,7 @@
 //! What WeChat pushes reaches the app server in the clear, once, and with its sender; what anybody
 //! else would like to push reaches nobody.
 
+mod app;
 mod counts;
 mod failures;
 mod forgeries;
@@ -11,7 +12,8 @@ use serde_json::Value;
 use wxgate::crypto::push::{self, AppKeys, Stamp};
 use wxgate::domain::secret::{EncodingAesKey, PushToken};
 
-use crate::push::wechat::{App, KEY, OLD_KEY, OPENID, TOKEN, Then, Wechat, message, sign, world};
+use crate::push::app::{App, Then, world};
+use crate::push::wechat::{KEY, OLD_KEY, OPENID, TOKEN, Wechat, message, sign};
 use crate::support::{APPID, World, appid};
 
 const MODES: [&str; 3] = ["safe", "compatible", "plain"];
