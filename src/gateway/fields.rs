@@ -71,13 +71,11 @@ impl FieldNames {
 
     /// One more name of a field, unless it is a name already: then of which.
     pub fn add(&mut self, name: String, field: Field) -> Result<(), Field> {
-        match self.find(&name) {
-            Some(taken) => Err(taken),
-            None => {
-                self.0.push((name, field));
-                Ok(())
-            }
+        if let Some(taken) = self.find(&name) {
+            return Err(taken);
         }
+        self.0.push((name, field));
+        Ok(())
     }
 
     /// All names of a field.

@@ -129,9 +129,8 @@ pub fn open<'a>(
     };
     match keys.previous {
         None => with(keys.current, data),
-        Some(previous) => {
-            with(keys.current, data.clone()).or_else(|why| with(previous, data).map_err(|_| why))
-        }
+        Some(previous) => with(keys.current, data.clone())
+            .or_else(|why| with(previous, data).map_err(|_of_previous| why)),
     }
 }
 

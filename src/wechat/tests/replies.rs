@@ -104,7 +104,7 @@ fn an_answer_that_is_none_is_named_by_what_is_wrong_with_it() {
     ] {
         match classify(200, body.as_bytes()) {
             Err(RedeemError::Call(CallError::Malformed(malformed))) => {
-                assert_eq!(malformed, wrong, "{body}")
+                assert_eq!(malformed, wrong, "{body}");
             }
             other => panic!("{body}: {other:?}"),
         }
