@@ -161,12 +161,6 @@ impl From<Closed> for RedeemError {
     }
 }
 
-impl From<Malformed> for RedeemError {
-    fn from(malformed: Malformed) -> Self {
-        Self::Call(malformed.into())
-    }
-}
-
 impl From<ApiError> for RedeemError {
     fn from(error: ApiError) -> Self {
         match error {
