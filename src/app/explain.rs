@@ -54,7 +54,7 @@ fn write(told: &mut String, config: &Config, method: &Method, target: &str) -> s
             told,
             "decision  answered with 404 not_found: only the gate itself may call it"
         ),
-        Ok(decision @ (Decision::Forward(line) | Decision::InFlight(line))) => {
+        Ok(decision @ (Decision::Forward(line) | Decision::OpenData(line))) => {
             let access = routes.access(line);
             writeln!(told, "decision  {}", name(config, decision))?;
             writeln!(
@@ -63,8 +63,11 @@ fn write(told: &mut String, config: &Config, method: &Method, target: &str) -> s
                 upstream_name(config, access.upstream)
             )?;
             writeln!(told, "injected  {}", injected(config, access.require))?;
-            if matches!(decision, Decision::InFlight(_)) {
-                writeln!(told, "a body    needs a session, and is injected for it")?;
+            if matches!(decision, Decision::OpenData(_)) {
+                writeln!(
+                    told,
+                    "with a body: needs a session; encryptedData and iv become openData"
+                )?;
             }
             Ok(())
         }
@@ -76,7 +79,7 @@ fn name(config: &Config, decision: Decision) -> String {
     match decision {
         Decision::Endpoint(endpoint) => format!("the gate's own route {}", endpoint.name()),
         Decision::Reserved => "a path of the app server that only the gate may call".to_owned(),
-        Decision::InFlight(line) => {
+        Decision::OpenData(line) => {
             let line = name(config, Decision::Forward(line));
             format!("{line}, its body opened on the way (decrypt.in_flight)")
         }

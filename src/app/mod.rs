@@ -34,7 +34,7 @@ use crate::config::Config;
 use crate::domain::clock::Clock;
 use crate::gateway::control::Control;
 use crate::gateway::desk::Desk;
-use crate::gateway::push::Inbox;
+use crate::gateway::push::{DeferredSlots, SeenPushes};
 use crate::gateway::{App, Budgets, Gateway, Inquiries, RouteIds, Shared};
 use crate::server::capacity::Capacity;
 use crate::server::crew::{Crew, Seat};
@@ -109,7 +109,7 @@ pub struct Running {
     readiness: Readiness,
     tls: Option<Tls>,
     crew: Crew,
-    pushes: Inbox,
+    deferred_pushes: DeferredSlots,
     /// The workers that accept connections.
     accepting: TaskTracker,
     /// Cancelled: accept no more connections.
@@ -150,7 +150,7 @@ pub fn start_on(
     };
     let (wechat, metrics, routes) = counted(&config, &surroundings.clock)?;
     let credentials = config.gateway.apps.iter().map(App::credential);
-    let keepers = Keepers::new(&wechat, &surroundings.clock, credentials);
+    let keepers = Keepers::new(&wechat, credentials);
     let egress = (sockets.egress.take(), &config.egress);
     let egress = Egress::prepare(egress, &wechat, &keepers, &surroundings.clock)?;
     let halt = CancellationToken::new();
@@ -205,7 +205,7 @@ pub fn start_on(
         readiness,
         tls,
         crew,
-        pushes: shared.pushes.clone(),
+        deferred_pushes: shared.deferred_pushes.clone(),
         accepting,
         drain,
         halt,
@@ -262,7 +262,8 @@ fn share(
         desk: Desk::new(control, wechat, store.clone(), clock.clone()),
         store,
         budgets: Budgets::default(),
-        pushes: Inbox::default(),
+        seen_pushes: SeenPushes::default(),
+        deferred_pushes: DeferredSlots::default(),
         metrics,
         routes,
         clock: clock.clone(),
@@ -390,7 +391,7 @@ impl Running {
         if left > 0 {
             tracing::warn!(message = event::DRAIN_INCOMPLETE, connections = left);
         }
-        let pushes = self.pushes.waiting();
+        let pushes = self.deferred_pushes.taken();
         if pushes > 0 {
             tracing::error!(message = event::PUSHES_LEFT, pushes);
         }
@@ -420,7 +421,7 @@ impl Running {
         drop(accepted);
         // WeChat will not repeat a push that it was told was taken. A connection may still bring one,
         // so the connections are looked at first.
-        while (self.crew.connections() > 0 || self.pushes.waiting() > 0)
+        while (self.crew.connections() > 0 || self.deferred_pushes.taken() > 0)
             && Instant::now() < deadline
         {
             tokio::time::sleep(LOOK_EVERY).await;

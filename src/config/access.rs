@@ -31,7 +31,7 @@ pub(super) fn read(table: &Key<'_>, paths: &Paths<'_>, upstreams: &Upstreams<'_>
         endpoints: paths.endpoints(),
         // Said by other tables.
         reserved: Vec::new(),
-        in_flight: Vec::new(),
+        open_data: Vec::new(),
         rules: Vec::new(),
     };
     let (_, rules) = table.table_list("rules");

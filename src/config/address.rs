@@ -1,7 +1,12 @@
-//! Addresses and URLs as operators write them. Does not look names up and knows no key by name.
+//! Addresses, networks and URLs as operators write them. Does not look names up and knows no key by name.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+
+use ipnet::IpNet;
+
+use crate::config::reader::Item;
+use crate::config::value;
 
 /// Longest path of a unix socket on Linux: `sun_path` has 108 bytes and ends with a zero.
 const MAX_SOCKET_PATH_BYTES: usize = 107;
@@ -125,6 +130,33 @@ pub(super) fn unix_socket(text: &str) -> Option<Result<PathBuf, &'static str>> {
     } else {
         Ok(PathBuf::from(path))
     })
+}
+
+/// Reads a network or an address. `others` ends the sentence on what may stand there; what
+/// `everybody` says is warned of when everybody is in it.
+pub(super) fn network(item: &Item<'_>, others: &str, everybody: &str) -> Option<IpNet> {
+    let text = item.text.as_str();
+    let network = text
+        .parse()
+        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    let network: IpNet = match network {
+        Ok(network) => network,
+        Err(_wrong) => {
+            let shown = value::quoted(text);
+            item.key.fault(format!(
+                "is {shown}, expected a network such as \"10.0.0.0/8\", {others}"
+            ));
+            return None;
+        }
+    };
+    if matches!(network, IpNet::V6(v6) if v6.addr().to_ipv4_mapped().is_some()) {
+        item.key
+            .fault("is IPv4 in IPv6 form and would never match, expected the IPv4 network");
+    }
+    if network.prefix_len() == 0 {
+        item.key.warn(everybody);
+    }
+    Some(network.trunc())
 }
 
 #[cfg(test)]

@@ -1,8 +1,7 @@
 //! `[[apps]]`: the registered mini programs.
 
-use crate::config::key::Key;
-use crate::config::push::{self, Noted};
-use crate::config::secret::{self, Found};
+use crate::config::key::{Given, Key, Noted};
+use crate::config::{push, secret};
 use crate::domain::id::AppId;
 use crate::domain::secret::AppSecret;
 use crate::gateway::App;
@@ -52,7 +51,7 @@ struct Read {
     id: Option<AppId>,
     secret: Option<AppSecret>,
     previous_secret: Option<AppSecret>,
-    push: Result<Option<AppPush>, Noted>,
+    push: Given<AppPush>,
 }
 
 fn read_one(table: &Key<'_>) -> Read {
@@ -84,15 +83,15 @@ fn read_id(key: &Key<'_>) -> Option<AppId> {
 fn read_secret(table: &Key<'_>) -> Option<AppSecret> {
     let at = table.key("secret");
     match secret::read(table, "secret") {
-        Found::Missing => {
+        Ok(None) => {
             at.fault(format!(
                 "missing, expected exactly one of {}",
                 secret::forms_of("secret")
             ));
             None
         }
-        Found::Faulty => None,
-        Found::Secret(bytes) => check(table, "secret", &bytes),
+        Err(Noted) => None,
+        Ok(Some(bytes)) => check(table, "secret", &bytes),
     }
 }
 
@@ -100,8 +99,8 @@ fn read_secret(table: &Key<'_>) -> Option<AppSecret> {
 fn read_previous(table: &Key<'_>) -> Option<AppSecret> {
     const NAME: &str = "previous_secret";
     match secret::read(table, NAME) {
-        Found::Missing | Found::Faulty => None,
-        Found::Secret(bytes) => check(table, NAME, &bytes),
+        Ok(None) | Err(Noted) => None,
+        Ok(Some(bytes)) => check(table, NAME, &bytes),
     }
 }
 

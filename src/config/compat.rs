@@ -13,13 +13,11 @@ pub(super) fn read(table: &Key<'_>) -> FieldNames {
             let shown = value::quoted(&item.text);
             if item.text.is_empty() {
                 item.key.fault("is empty, expected the name of a field");
-            } else if let Some(taken) = names.find(&item.text) {
+            } else if let Err(taken) = names.add(item.text, field) {
                 let name = taken.name();
                 item.key.fault(format!(
                     "is {shown}, which is a name of {name} already, expected another one"
                 ));
-            } else {
-                names.add(item.text, field);
             }
         }
     }

@@ -1,14 +1,13 @@
 //! `[egress]`: the listener for calls of the app server to WeChat.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use ipnet::IpNet;
 
-use crate::config::key::Key;
+use crate::config::key::{Given, Key, Noted};
 use crate::config::reader::Item;
-use crate::config::secret::{self, Found};
-use crate::config::{address, tls, value};
+use crate::config::{address, secret, tls, value};
 use crate::domain::id::AppId;
 use crate::egress::policy::{ApiPath, DEFAULT_ALLOW, Rules};
 use crate::egress::{Settings, Token};
@@ -27,7 +26,7 @@ pub(super) fn read(table: &Key<'_>, taken: &[Listen], apps: Option<&[App]>) -> O
     let tls = tls::read_of_server(&tls_table);
     let listen = listen?;
     let on_loopback = listen.ip().to_canonical().is_loopback();
-    if !on_loopback && matches!(token, Shown::Nothing) && allow_from.is_empty() {
+    if !on_loopback && matches!(token, Ok(None)) && allow_from.is_empty() {
         listen_key.fault(
             "is not a loopback address, so everybody there could call WeChat in the mini program's \
              name, expected egress.token or egress.allow_from beside it",
@@ -40,11 +39,7 @@ pub(super) fn read(table: &Key<'_>, taken: &[Listen], apps: Option<&[App]>) -> O
             default_appid: default_appid?,
             on_loopback,
         },
-        token: match token {
-            Shown::Nothing => None,
-            Shown::Token(token) => Some(token),
-            Shown::Faulty => return None,
-        },
+        token: token.ok()?,
         allow_from,
         tls,
     })
@@ -100,57 +95,27 @@ fn read_appid(key: &Key<'_>, apps: Option<&[App]>) -> Option<AppId> {
 }
 
 /// What callers show.
-enum Shown {
-    Faulty,
-    Nothing,
-    Token(Token),
-}
-
-fn read_token(table: &Key<'_>) -> Shown {
-    match secret::read(table, "token") {
-        Found::Missing => Shown::Nothing,
-        Found::Faulty => Shown::Faulty,
-        Found::Secret(bytes) => Token::parse(bytes).map_or_else(
-            || {
-                table.fault(
-                    "has a token that cannot be used, expected at least 16 characters of ASCII \
-                     without spaces",
-                );
-                Shown::Faulty
-            },
-            Shown::Token,
-        ),
+fn read_token(table: &Key<'_>) -> Given<Token> {
+    let Some(bytes) = secret::read(table, "token")? else {
+        return Ok(None);
+    };
+    let token = Token::parse(bytes);
+    if token.is_none() {
+        table.fault(
+            "has a token that cannot be used, expected at least 16 characters of ASCII without spaces",
+        );
     }
+    token.map(Some).ok_or(Noted)
 }
 
 fn read_networks(key: &Key<'_>) -> Vec<IpNet> {
     let items = key.texts().unwrap_or_default();
-    items.iter().filter_map(read_network).collect()
-}
-
-fn read_network(item: &Item<'_>) -> Option<IpNet> {
-    let text = item.text.as_str();
-    let network = text
-        .parse()
-        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-    let network: IpNet = match network {
-        Ok(network) => network,
-        Err(_wrong) => {
-            let shown = value::quoted(text);
-            item.key.fault(format!(
-                "is {shown}, expected a network such as \"10.0.0.0/8\", or an address"
-            ));
-            return None;
-        }
-    };
-    if matches!(network, IpNet::V6(v6) if v6.addr().to_ipv4_mapped().is_some()) {
-        item.key
-            .fault("is IPv4 in IPv6 form and would never match, expected the IPv4 network");
-    }
-    if network.prefix_len() == 0 {
-        item.key.warn(
+    let networks = items.iter().filter_map(|item| {
+        address::network(
+            item,
+            "or an address",
             "lets everybody call WeChat in the mini program's name; name the app servers only",
-        );
-    }
-    Some(network)
+        )
+    });
+    networks.collect()
 }

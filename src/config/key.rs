@@ -5,6 +5,12 @@ use crate::config::context::{Context, join};
 use crate::config::document::{Node, Value};
 use crate::config::fault::{Finding, Place};
 
+/// There is a fault, and it is noted.
+pub(super) struct Noted;
+
+/// What was found: nothing when it was not written.
+pub(super) type Given<T> = Result<Option<T>, Noted>;
+
 /// A key or table of the configuration, there or not.
 #[derive(Clone)]
 pub(super) struct Key<'a> {

@@ -3,8 +3,8 @@
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use crate::config::key::Key;
-use crate::config::secret::{self, Found};
+use crate::config::key::{Key, Noted};
+use crate::config::secret;
 use crate::domain::secret::AppSecret;
 use crate::telemetry::{Format, Level, LogKey, Settings, UserField};
 
@@ -60,15 +60,15 @@ pub(super) fn read(table: &Key<'_>, first: Option<&AppSecret>) -> Option<Setting
 
 fn read_key(table: &Key<'_>, first: Option<&AppSecret>) -> Option<LogKey> {
     match secret::read(table, "user_key") {
-        Found::Missing => derive(first?),
-        Found::Faulty => None,
-        Found::Secret(bytes) if bytes.len() < MIN_KEY_BYTES => {
+        Ok(None) => derive(first?),
+        Err(Noted) => None,
+        Ok(Some(bytes)) if bytes.len() < MIN_KEY_BYTES => {
             table.key("user_key").fault(format!(
                 "is shorter than {MIN_KEY_BYTES} bytes and could be guessed, expected a long random text"
             ));
             None
         }
-        Found::Secret(bytes) => Some(LogKey::new(bytes.to_vec())),
+        Ok(Some(bytes)) => Some(LogKey::new(bytes.to_vec())),
     }
 }
 

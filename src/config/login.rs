@@ -71,7 +71,7 @@ pub(super) fn read_deliver<'a>(table: &Key<'a>, app_paths: &mut AppPaths<'a>) ->
 }
 
 /// Reads `decrypt.in_flight`.
-pub(super) fn read_in_flight(table: &Key<'_>) -> Vec<PathPattern> {
+pub(super) fn read_open_data(table: &Key<'_>) -> Vec<PathPattern> {
     const EXPECTED: &str = "expected a path such as \"/a\", \"/a/**\" or \"/a/*/b\"";
     let items = table.key("in_flight").texts().unwrap_or_default();
     let parse = |item: &Item<'_>| match PathPattern::parse(&item.text) {

@@ -165,7 +165,7 @@ fn read(root: &Key<'_>) -> Option<Config> {
     let login = login::read(&root.table("login"), &mut app_paths);
     let decrypt = login::read_decrypt(&root.table("decrypt"), &mut app_paths);
     let phone = login::read_deliver(&root.table("phone"), &mut app_paths);
-    routes.in_flight = login::read_in_flight(&root.table("decrypt"));
+    routes.open_data = login::read_open_data(&root.table("decrypt"));
     routes.reserved = app_paths.reserved(&paths);
     let (session, places) = session::read(&root.table("session"));
     let trusted = server.trusted_proxies.clone();
@@ -175,7 +175,7 @@ fn read(root: &Key<'_>) -> Option<Config> {
     let mut taken = server.listen.clone();
     taken.extend(admin.listen.map(Listen::Tcp));
     let egress = egress::read(&root.table("egress"), &taken, apps.as_deref());
-    let rates = limits::read(&root.table("limits"));
+    let rate_limits = limits::read(&root.table("limits"));
     let errors = errors::read(&root.table("errors"));
     let field_names = compat::read(&root.table("compat"));
     let first = apps.as_ref().and_then(|apps| apps.first());
@@ -194,7 +194,7 @@ fn read(root: &Key<'_>) -> Option<Config> {
             push: push.ok()?,
             session,
             limits,
-            rates,
+            rate_limits,
             errors,
             field_names,
         },

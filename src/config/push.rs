@@ -3,24 +3,17 @@
 use std::time::Duration;
 
 use crate::config::app_path::AppPaths;
-use crate::config::key::Key;
-use crate::config::secret::{self, Found};
+use crate::config::key::{Given, Key, Noted};
+use crate::config::secret;
 use crate::domain::limits::{MAX_PUSH_DEDUPE_WINDOW, MIN_PUSH_DEDUPE_WINDOW};
 use crate::domain::secret::{EncodingAesKey, PushToken};
 use crate::gateway::App;
-use crate::gateway::push::{Ack, AppPush, Mode, Push};
+use crate::gateway::push::{Ack, AppPush, Keys, Protection, Push};
 
 const DEDUPE_WINDOW: Duration = Duration::from_mins(1);
 
-/// There is a fault, which is noted.
-pub(super) struct Noted;
-
 /// Reads `[push]`. Nothing when no app has pushes.
-pub(super) fn read<'a>(
-    table: &Key<'a>,
-    apps: &[App],
-    app_paths: &mut AppPaths<'a>,
-) -> Result<Option<Push>, Noted> {
+pub(super) fn read<'a>(table: &Key<'a>, apps: &[App], app_paths: &mut AppPaths<'a>) -> Given<Push> {
     let forward_to = table.key("forward_to");
     let path = app_paths.read(&forward_to);
     let ack = table.key("ack").choice(
@@ -51,71 +44,67 @@ pub(super) fn read<'a>(
 }
 
 /// Reads `[apps.push]`. Nothing when there is no such table.
-pub(super) fn read_app(table: &Key<'_>) -> Result<Option<AppPush>, Noted> {
-    let mode = table.key("mode").choice(
-        Mode::Safe,
-        &[
-            ("safe", Mode::Safe),
-            ("compatible", Mode::Compatible),
-            ("plain", Mode::Plain),
-        ],
-    );
+pub(super) fn read_app(table: &Key<'_>) -> Given<AppPush> {
+    let mode = table.key("mode");
+    // What is in clear beside the ciphertext in mode compatible is nobody's word.
+    let modes = [("safe", true), ("compatible", true), ("plain", false)];
+    let is_encrypted = mode.choice(true, &modes);
     let token = read_token(table);
     let key = read_key(table, "encoding_aes_key");
     let previous = read_key(table, "previous_encoding_aes_key");
     if !table.is_present() {
         return Ok(None);
     }
-    if matches!(key, Ok(None)) && mode != Mode::Plain {
-        table.key("encoding_aes_key").fault(format!(
-            "missing, expected exactly one of {}, or mode = \"plain\"",
-            secret::forms_of("encoding_aes_key")
-        ));
-        return Err(Noted);
-    }
-    if mode == Mode::Plain {
-        table
-            .key("mode")
-            .warn("is \"plain\": no signature covers what a message says; safer is \"safe\"");
-    }
-    let keys = [key?, previous?];
-    let keys = keys.into_iter().flatten().collect();
+    let protection = match key? {
+        _ if !is_encrypted => {
+            mode.warn("is \"plain\": no signature covers what a message says; safer is \"safe\"");
+            Protection::Plain
+        }
+        Some(current) => Protection::Encrypted(Keys {
+            current,
+            previous: previous?,
+        }),
+        None => {
+            table.key("encoding_aes_key").fault(format!(
+                "missing, expected exactly one of {}, or mode = \"plain\"",
+                secret::forms_of("encoding_aes_key")
+            ));
+            return Err(Noted);
+        }
+    };
     Ok(Some(AppPush {
-        token: token.ok_or(Noted)?,
-        mode,
-        keys,
+        token: token?.ok_or(Noted)?,
+        protection,
     }))
 }
 
-fn read_token(table: &Key<'_>) -> Option<PushToken> {
-    let found = secret::read(table, "token");
+/// Nothing when there is no such table.
+fn read_token(table: &Key<'_>) -> Given<PushToken> {
+    let found = secret::read(table, "token")?;
     if !table.is_present() {
-        return None;
+        return Ok(None);
     }
-    let bytes = match found {
-        Found::Faulty => return None,
-        Found::Missing => {
-            table.key("token").fault(format!(
-                "missing, expected exactly one of {}",
-                secret::forms_of("token")
-            ));
-            return None;
-        }
-        Found::Secret(bytes) => bytes,
+    let Some(bytes) = found else {
+        table.key("token").fault(format!(
+            "missing, expected exactly one of {}",
+            secret::forms_of("token")
+        ));
+        return Err(Noted);
     };
     let token = std::str::from_utf8(&bytes).ok().and_then(PushToken::parse);
     if token.is_none() {
-        table.fault("has a token that is no Token, expected the letters and digits of WeChat");
+        table.fault(
+            "has a token that is no Token, expected the one you typed in at WeChat, 3 to 32 letters \
+             and digits",
+        );
     }
-    token
+    token.map(Some).ok_or(Noted)
 }
 
 /// A key that may be missing.
-fn read_key(table: &Key<'_>, name: &str) -> Result<Option<EncodingAesKey>, Noted> {
-    let bytes = match secret::read(table, name) {
-        Found::Missing => return Ok(None),
-        Found::Faulty => return Err(Noted),
-        Found::Secret(bytes) => bytes,
+fn read_key(table: &Key<'_>, name: &str) -> Given<EncodingAesKey> {
+    let Some(bytes) = secret::read(table, name)? else {
+        return Ok(None);
     };
     let text = std::str::from_utf8(&bytes).ok();
     let key = text.and_then(EncodingAesKey::parse);

@@ -5,20 +5,10 @@ use std::io::Read;
 
 use zeroize::Zeroizing;
 
-use crate::config::key::Key;
+use crate::config::key::{Given, Key, Noted};
 
 /// Larger files hold no secret but something else.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
-
-/// What was found.
-pub(super) enum Found {
-    /// None of the forms.
-    Missing,
-    /// Something wrong, which is noted.
-    Faulty,
-    /// The secret.
-    Secret(Zeroizing<Vec<u8>>),
-}
 
 /// The ways of giving a secret.
 #[derive(Clone, Copy)]
@@ -29,7 +19,7 @@ enum Form {
 }
 
 /// Reads the secret of this name out of a table.
-pub(super) fn read(table: &Key<'_>, name: &str) -> Found {
+pub(super) fn read(table: &Key<'_>, name: &str) -> Given<Zeroizing<Vec<u8>>> {
     let forms = [
         (Form::Value, table.key(name)),
         (Form::File, table.key(&format!("{name}_file"))),
@@ -41,8 +31,8 @@ pub(super) fn read(table: &Key<'_>, name: &str) -> Found {
         given.retain(|(_, key)| key.is_override());
     }
     match given.as_slice() {
-        [] => Found::Missing,
-        [(form, key)] => read_form(*form, key).map_or(Found::Faulty, Found::Secret),
+        [] => Ok(None),
+        [(form, key)] => read_form(*form, key).map(Some),
         [(_, first), .., (_, last)] => {
             last.fault(format!(
                 "given beside {} ({}), expected exactly one of {}",
@@ -50,7 +40,7 @@ pub(super) fn read(table: &Key<'_>, name: &str) -> Found {
                 first.place(),
                 forms_of(name)
             ));
-            Found::Faulty
+            Err(Noted)
         }
     }
 }
@@ -60,8 +50,8 @@ pub(super) fn forms_of(name: &str) -> String {
     format!("{name}, {name}_file, {name}_env")
 }
 
-fn read_form(form: Form, key: &Key<'_>) -> Option<Zeroizing<Vec<u8>>> {
-    let text = key.text()?;
+fn read_form(form: Form, key: &Key<'_>) -> Result<Zeroizing<Vec<u8>>, Noted> {
+    let text = key.text().ok_or(Noted)?;
     let bytes = match form {
         Form::Value => Ok(Zeroizing::new(text.as_bytes().to_vec())),
         Form::File => read_file(key, text),
@@ -74,12 +64,12 @@ fn read_form(form: Form, key: &Key<'_>) -> Option<Zeroizing<Vec<u8>>> {
                 Form::File => "names an empty file, expected one with the secret in it",
                 Form::Env => "names an empty variable, expected one with the secret in it",
             });
-            None
+            Err(Noted)
         }
-        Ok(bytes) => Some(bytes),
+        Ok(bytes) => Ok(bytes),
         Err(wrong) => {
             key.fault(wrong);
-            None
+            Err(Noted)
         }
     }
 }

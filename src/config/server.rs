@@ -1,12 +1,9 @@
 //! `[server]`: where the gate listens and what one client may take of it.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use ipnet::IpNet;
-
 use crate::config::key::Key;
-use crate::config::reader::Item;
 use crate::config::{address, tls, value};
 use crate::domain::peer::{Address, TrustedProxies};
 use crate::server::{DEFAULT_PORT, Limits, Listen, Settings};
@@ -94,7 +91,12 @@ fn read_trusted(key: &Key<'_>) -> TrustedProxies {
         if item.text == "unix" {
             unix = true;
         } else {
-            networks.extend(read_network(&item));
+            networks.extend(address::network(
+                &item,
+                "an address, or \"unix\"",
+                "trusts everybody: any client can claim any address in X-Forwarded-For; name the \
+                 proxies only",
+            ));
         }
     }
     TrustedProxies::new(networks, unix)
@@ -122,31 +124,6 @@ fn warn_of_closed_sockets(key: &Key<'_>, listen: &[Listen]) {
              is not in server.trusted_proxies"
         ));
     }
-}
-
-fn read_network(item: &Item<'_>) -> Option<IpNet> {
-    let text = item.text.as_str();
-    let network = text
-        .parse()
-        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-    let network: IpNet = match network {
-        Ok(network) => network,
-        Err(_wrong) => {
-            let shown = value::quoted(text);
-            item.key.fault(format!(
-                "is {shown}, expected a network such as \"10.0.0.0/8\", an address, or \"unix\""
-            ));
-            return None;
-        }
-    };
-    if matches!(network, IpNet::V6(v6) if v6.addr().to_ipv4_mapped().is_some()) {
-        item.key
-            .fault("is IPv4 in IPv6 form and would never match, expected the IPv4 network");
-    }
-    if network.prefix_len() == 0 {
-        item.key.warn("trusts everybody: any client can claim any address in X-Forwarded-For; name the proxies only");
-    }
-    Some(network.trunc())
 }
 
 fn read_limits(table: &Key<'_>) -> Limits {

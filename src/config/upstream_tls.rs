@@ -1,7 +1,7 @@
 //! `tls.*` of `[upstream]` and `[upstreams.NAME]`: whom an https app server may be, and what the gate
 //! shows of itself.
 
-use crate::config::key::Key;
+use crate::config::key::{Given, Key, Noted};
 use crate::config::pem::{self, Content, Found};
 use crate::upstream::tls::{self, Certificates, ClientCertificate, Tls, TlsFault};
 
@@ -15,12 +15,6 @@ struct Keys<'a> {
     cert: Key<'a>,
     key: Key<'a>,
 }
-
-/// What was found for one key; nothing when it was not written, `Noted` when there is a fault.
-type Given<T> = Result<Option<T>, Noted>;
-
-/// There is a fault, and it is noted.
-struct Noted;
 
 /// How TLS is spoken to the https app server on this host; `None` when there is a fault.
 pub(super) fn read(upstream: &Key<'_>, host: &str) -> Option<Tls> {

@@ -2,14 +2,13 @@
 //! bytes: WeChat's published examples come out in no other way. Knows nothing of which key is
 //! current.
 
-use std::fmt::Write as _;
-
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use crate::crypto::session_key;
+use crate::domain::hex::hex;
 use crate::domain::secret::SessionKey;
 
 /// The `signature` that goes with `rawData`: SHA-1 over the text as received and the key, in
@@ -42,13 +41,4 @@ pub fn session(key: &SessionKey, message: &[u8]) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(text.as_bytes()).expect("a key of any length");
     mac.update(message);
     hex(&mac.finalize().into_bytes())
-}
-
-/// Bytes in lower-case hex.
-pub(in crate::crypto) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut hex, byte| {
-        // Writing to a String cannot fail.
-        write!(hex, "{byte:02x}").unwrap_or_default();
-        hex
-    })
 }

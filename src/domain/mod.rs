@@ -9,6 +9,7 @@ pub mod field;
 pub mod fields;
 pub mod fold;
 pub mod forwarded;
+pub mod hex;
 pub mod hop;
 pub mod id;
 pub mod identity;

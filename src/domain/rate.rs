@@ -66,6 +66,16 @@ impl Spent {
         owed
     }
 
+    /// Uses one up if there is one; else says in how many seconds there is, see
+    /// [`Self::seconds_to_wait`].
+    pub fn try_spend(&mut self, rate: Rate, now: Timestamp) -> Result<(), u64> {
+        if self.left(rate, now) == 0 {
+            return Err(self.seconds_to_wait(rate, now));
+        }
+        self.spend(rate, now);
+        Ok(())
+    }
+
     /// Uses one up, whether or not there is one.
     pub fn spend(&mut self, rate: Rate, now: Timestamp) {
         let owed = self.owed(rate, now).min(rate.per_micros());
@@ -104,15 +114,6 @@ mod tests {
         Timestamp::from_millis(1_700_000_000_000 + millis)
     }
 
-    /// Uses one up if there is one.
-    fn take(spent: &mut Spent, rate: Rate, now: Timestamp) -> bool {
-        let allowed = spent.left(rate, now) > 0;
-        if allowed {
-            spent.spend(rate, now);
-        }
-        allowed
-    }
-
     #[test]
     fn a_rate_of_nothing_or_of_more_than_can_be_told_apart_is_none() {
         assert_eq!(Rate::new(0, Duration::from_secs(1)), None);
@@ -124,12 +125,14 @@ mod tests {
     fn no_more_than_the_count_at_once_and_then_one_for_each_step() {
         let rate = rate(30, 60);
         let mut spent = Spent::default();
-        let at_once = (0..100).filter(|_| take(&mut spent, rate, at(0))).count();
+        let at_once = (0..100)
+            .filter(|_| spent.try_spend(rate, at(0)).is_ok())
+            .count();
         assert_eq!(at_once, 30);
         assert_eq!(spent.seconds_to_wait(rate, at(0)), 2);
-        assert!(!take(&mut spent, rate, at(1_999)));
-        assert!(take(&mut spent, rate, at(2_000)));
-        assert!(!take(&mut spent, rate, at(2_001)));
+        assert!(spent.try_spend(rate, at(1_999)).is_err());
+        assert!(spent.try_spend(rate, at(2_000)).is_ok());
+        assert!(spent.try_spend(rate, at(2_001)).is_err());
         assert_eq!(spent.left(rate, at(62_000)), 30);
     }
 
@@ -179,7 +182,7 @@ mod tests {
             let mut now = 0;
             for gap in gaps {
                 now += gap;
-                if !take(&mut spent, rate, at(now)) {
+                if spent.try_spend(rate, at(now)).is_err() {
                     let wait = spent.seconds_to_wait(rate, at(now)) * 1000;
                     prop_assert_eq!(spent.left(rate, at(now + wait.saturating_sub(1001))), 0);
                     prop_assert!(spent.left(rate, at(now + wait)) > 0);
@@ -198,7 +201,7 @@ mod tests {
             let mut taken = Vec::new();
             for gap in gaps {
                 now += gap;
-                if take(&mut spent, rate, at(now)) {
+                if spent.try_spend(rate, at(now)).is_ok() {
                     taken.push(now);
                 }
             }

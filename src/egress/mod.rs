@@ -22,13 +22,12 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-use crate::domain::id::AppId;
 use crate::egress::policy::{Rules, Verdict};
 use crate::egress::refusal::Refusal;
 use crate::server::plain::{self, Handler, PeerAddress, PlainBody};
 use crate::server::tls::{self, Tls};
 use crate::telemetry::event;
-use crate::wechat::access_token::Keepers;
+use crate::wechat::access_token::{Keeper, Keepers};
 use crate::wechat::client::Client;
 use crate::wechat::error::CallError;
 use crate::wechat::relay::{AnswerBody, Call, RelayError};
@@ -137,11 +136,15 @@ struct Inner {
 impl Handler for Egress {
     async fn handle(&self, request: Request<Incoming>) -> Response<PlainBody> {
         let (refusal, body) = match self.0.decide(&request) {
-            Ok(Verdict::Relay { app, path, query }) => {
-                let answer = self.0.relay(&app, path, query, request).await;
+            Ok(Decision::Relay {
+                keeper,
+                path,
+                query,
+            }) => {
+                let answer = self.0.relay(keeper, path, query, request).await;
                 return answer.unwrap_or_else(Refusal::into_response);
             }
-            Ok(Verdict::Placeholder) => (None, request.into_body()),
+            Ok(Decision::Placeholder) => (None, request.into_body()),
             Err(refusal) => (Some(refusal), request.into_body()),
         };
         // The answer would be lost with bytes unread.
@@ -156,15 +159,31 @@ impl Handler for Egress {
     }
 }
 
+/// What is done with a call that may be made.
+enum Decision<'a> {
+    /// Pass it on, with the token that is kept for its mini program.
+    Relay {
+        keeper: &'a Keeper,
+        path: String,
+        query: String,
+    },
+    /// Give something that looks like a token.
+    Placeholder,
+}
+
 impl Inner {
-    fn decide(&self, request: &Request<Incoming>) -> Result<Verdict, Refusal> {
+    fn decide(&self, request: &Request<Incoming>) -> Result<Decision<'_>, Refusal> {
         let peer = request.extensions().get::<PeerAddress>();
         self.authenticate(peer.map(|peer| peer.0.ip()), request.headers())?;
         let (method, uri) = (request.method(), request.uri());
         let verdict = self.settings.rules.decide(method, uri, request.headers())?;
-        match &verdict {
-            Verdict::Relay { app, .. } if self.parts.keepers.of(app).is_none() => Err(Refusal::App),
-            Verdict::Relay { .. } | Verdict::Placeholder => Ok(verdict),
+        match verdict {
+            Verdict::Relay { app, path, query } => Ok(Decision::Relay {
+                keeper: self.parts.keepers.of(&app).ok_or(Refusal::App)?,
+                path,
+                query,
+            }),
+            Verdict::Placeholder => Ok(Decision::Placeholder),
         }
     }
 
@@ -188,12 +207,11 @@ impl Inner {
 
     async fn relay(
         &self,
-        app: &AppId,
+        keeper: &Keeper,
         path: String,
         query: String,
         request: Request<Incoming>,
     ) -> Result<Response<PlainBody>, Refusal> {
-        let keeper = self.parts.keepers.of(app).ok_or(Refusal::App)?;
         let (parts, body) = request.into_parts();
         // On the list of the operator, so no secret.
         let shown = path.clone();
@@ -208,7 +226,8 @@ impl Inner {
             Ok(answer) => Ok(self.finish(answer)),
             Err(error) => {
                 let source = std::error::Error::source(&error).map(ToString::to_string);
-                tracing::warn!(message = event::EGRESS_FAILED, %error, source, path = shown, appid = %app);
+                let appid = keeper.app().as_str();
+                tracing::warn!(message = event::EGRESS_FAILED, %error, source, path = shown, appid);
                 Err(refusal_of(&error))
             }
         }

@@ -65,11 +65,11 @@ enum Hanging {
 pub struct AnswerBody {
     source: Source,
     hanging: Hanging,
-    account: Option<Account>,
+    recording: Option<Recording>,
 }
 
-/// What becomes of the request's record.
-struct Account {
+/// The request's record, as far as it has come.
+struct Recording {
     entry: Entry,
     progress: Progress,
     sent: u64,
@@ -89,7 +89,7 @@ impl AnswerBody {
         Self {
             source: Source::Whole(body),
             hanging: Hanging::Free,
-            account: None,
+            recording: None,
         }
     }
 
@@ -108,14 +108,14 @@ impl AnswerBody {
         Self {
             source: Source::Streamed(body),
             hanging,
-            account: None,
+            recording: None,
         }
     }
 
     /// Has the record of the request written when the body is gone.
-    pub(in crate::gateway) fn accounted(mut self, entry: Entry, progress: Progress) -> Self {
+    pub(in crate::gateway) fn recorded(mut self, entry: Entry, progress: Progress) -> Self {
         let ended = self.is_end_stream();
-        self.account = Some(Account {
+        self.recording = Some(Recording {
             entry,
             progress,
             sent: 0,
@@ -139,22 +139,22 @@ impl AnswerBody {
         }
     }
 
-    fn account(&mut self, polled: &Poll<Option<Result<Frame<Bytes>, BodyError>>>) {
+    fn record(&mut self, polled: &Poll<Option<Result<Frame<Bytes>, BodyError>>>) {
         let ends = self.is_end_stream();
-        let Some(account) = &mut self.account else {
+        let Some(recording) = &mut self.recording else {
             return;
         };
         match polled {
             Poll::Pending => {}
             Poll::Ready(Some(Ok(frame))) => {
                 let bytes = frame.data_ref().map_or(0, Bytes::len);
-                account.sent += u64::try_from(bytes).unwrap_or_default();
-                account.ended = ends;
+                recording.sent += u64::try_from(bytes).unwrap_or_default();
+                recording.ended = ends;
             }
-            Poll::Ready(None) => account.ended = true,
+            Poll::Ready(None) => recording.ended = true,
             Poll::Ready(Some(Err(error))) => {
-                account.ended = true;
-                account.entry.flag(match error {
+                recording.ended = true;
+                recording.entry.flag(match error {
                     BodyError::AppServer(_) => Flag::UpstreamBroken,
                     BodyError::SessionEnded => Flag::SessionEnded,
                 });
@@ -179,7 +179,7 @@ impl Body for AnswerBody {
         if this.session_ended(polled.is_pending(), context) {
             polled = Poll::Ready(Some(Err(BodyError::SessionEnded)));
         }
-        this.account(&polled);
+        this.record(&polled);
         polled
     }
 
@@ -202,12 +202,12 @@ impl Body for AnswerBody {
 
 impl Drop for AnswerBody {
     fn drop(&mut self) {
-        let Some(Account {
+        let Some(Recording {
             mut entry,
             progress,
             sent,
             ended,
-        }) = self.account.take()
+        }) = self.recording.take()
         else {
             return;
         };

@@ -9,7 +9,7 @@ use crate::gateway::route::{Decision, Endpoint, Line, Routes};
 use crate::telemetry::access::Ring;
 use crate::telemetry::metrics::{Failure, LoginResult, Outcome, RouteId, UpstreamId, Worker};
 use crate::upstream::{self, Answered, Index};
-use crate::wechat::error::RedeemError;
+use crate::wechat::error::{CallError, RedeemError};
 
 /// The label of requests that were refused before a route was found.
 const NO_ROUTE: &str = "none";
@@ -84,8 +84,8 @@ impl RouteIds {
     /// What a decision is counted under.
     pub(in crate::gateway) fn of_decision(&self, decision: Decision) -> RouteId {
         match decision {
-            Decision::Forward(Line::Default) | Decision::InFlight(Line::Default) => self.default,
-            Decision::Forward(Line::Rule(index)) | Decision::InFlight(Line::Rule(index)) => {
+            Decision::Forward(Line::Default) | Decision::OpenData(Line::Default) => self.default,
+            Decision::Forward(Line::Rule(index)) | Decision::OpenData(Line::Rule(index)) => {
                 self.rules.get(index).copied().unwrap_or(self.default)
             }
             Decision::Endpoint(endpoint) => {
@@ -129,7 +129,7 @@ pub(in crate::gateway) fn of_login(outcome: &Result<LoginOutcome, NoLogin>) -> L
         Ok(Ok(_)) => LoginResult::Ok,
         Ok(Err(LoginError::Redeem(error))) => of_redeem(error),
         Ok(Err(LoginError::Refused)) => LoginResult::LoginRefused,
-        Err(NoLogin::Limited(..)) => LoginResult::RateLimited,
+        Err(NoLogin::Limited(_)) => LoginResult::RateLimited,
         Err(NoLogin::NoOutcome(NoOutcome::Busy(_))) => LoginResult::Overloaded,
         Err(NoLogin::NoOutcome(NoOutcome::Lost)) => LoginResult::Internal,
     }
@@ -137,21 +137,26 @@ pub(in crate::gateway) fn of_login(outcome: &Result<LoginOutcome, NoLogin>) -> L
 
 fn of_redeem(error: &RedeemError) -> LoginResult {
     match error {
-        RedeemError::CodeInvalid { .. } => LoginResult::LoginCodeInvalid,
-        RedeemError::CodeUsed { .. } => LoginResult::LoginCodeUsed,
-        RedeemError::HttpStatus { .. } if error.is_unavailable() => LoginResult::WechatUnavailable,
-        RedeemError::HttpStatus { .. }
-        | RedeemError::Malformed(_)
-        | RedeemError::Unknown { .. } => LoginResult::WechatError,
-        RedeemError::Misconfigured { .. } => LoginResult::WechatMisconfigured,
-        RedeemError::RateLimited { .. } => LoginResult::RateLimited,
-        RedeemError::TooManyCalls => LoginResult::Overloaded,
-        RedeemError::UserBlocked { .. } => LoginResult::UserBlocked,
-        RedeemError::Busy { .. }
-        | RedeemError::Interrupted { .. }
-        | RedeemError::Paused { .. }
-        | RedeemError::TimedOut
-        | RedeemError::Unreachable { .. } => LoginResult::WechatUnavailable,
+        RedeemError::Busy(_) => LoginResult::WechatUnavailable,
+        RedeemError::Call(error) => of_call(error),
+        RedeemError::CodeInvalid(_) => LoginResult::LoginCodeInvalid,
+        RedeemError::CodeUsed(_) => LoginResult::LoginCodeUsed,
+        RedeemError::Misconfigured(_) => LoginResult::WechatMisconfigured,
+        RedeemError::RateLimited(_) => LoginResult::RateLimited,
+        RedeemError::Unknown(_) => LoginResult::WechatError,
+        RedeemError::UserBlocked(_) => LoginResult::UserBlocked,
+    }
+}
+
+fn of_call(error: &CallError) -> LoginResult {
+    match error {
+        CallError::HttpStatus { status } if *status >= 500 => LoginResult::WechatUnavailable,
+        CallError::HttpStatus { .. } | CallError::Malformed(_) => LoginResult::WechatError,
+        CallError::TooManyCalls => LoginResult::Overloaded,
+        CallError::Interrupted { .. }
+        | CallError::Paused { .. }
+        | CallError::TimedOut
+        | CallError::Unreachable { .. } => LoginResult::WechatUnavailable,
     }
 }
 
@@ -174,7 +179,7 @@ mod tests {
         let routes = Routes {
             endpoints: Vec::new(),
             reserved: Vec::new(),
-            in_flight: Vec::new(),
+            open_data: Vec::new(),
             rules: vec![
                 rule("/items/**", &[Method::DELETE]),
                 rule("/login", &[]),
@@ -192,7 +197,7 @@ mod tests {
         };
         for (decision, expected) in [
             (Decision::Forward(Line::Rule(0)), "/items/**"),
-            (Decision::InFlight(Line::Rule(2)), "/items/**"),
+            (Decision::OpenData(Line::Rule(2)), "/items/**"),
             (Decision::Forward(Line::Rule(1)), "/login"),
             (Decision::Forward(Line::Default), "default"),
             (Decision::Endpoint(Endpoint::Login), "login"),

@@ -19,7 +19,7 @@ use crate::domain::id::AppId;
 use crate::domain::peer::{Address, Peer};
 use crate::domain::rate::{Rate, Spent};
 use crate::domain::token::TokenDigest;
-use crate::gateway::refusal::Budget;
+use crate::gateway::refusal::Refusal;
 use crate::telemetry::event;
 
 /// Addresses that are remembered, and sessions whose data could not be decrypted: some megabytes for
@@ -39,7 +39,7 @@ const SUBSCRIBER_BITS: u32 = 64;
 
 /// `[limits]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rates {
+pub struct RateLimits {
     /// Codes that WeChat refuses, of one client address.
     pub refused_logins_per_ip: Option<Rate>,
     /// Logins at one mini program.
@@ -48,17 +48,56 @@ pub struct Rates {
     pub decrypt_failures_per_session: Option<Rate>,
 }
 
+/// Which of `[limits]` is used up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Budget {
+    /// `decrypt_failures_per_session`.
+    DecryptFailures,
+    /// `logins_per_app`.
+    LoginsOfApp,
+    /// `decrypt_failures_per_session`, used up by codes of the phone button.
+    PhoneCodes,
+    /// `refused_logins_per_ip`.
+    RefusedLogins,
+}
+
 /// Nothing is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UsedUp {
+    /// Of what.
+    pub budget: Budget,
     /// Seconds until there is something again.
     pub retry_after: u64,
+}
+
+impl Budget {
+    /// Uses one up, or says that nothing is left.
+    fn charge(self, spent: &mut Spent, rate: Rate, now: Timestamp) -> Result<(), UsedUp> {
+        let charged = spent.try_spend(rate, now);
+        charged.map_err(|retry_after| UsedUp {
+            budget: self,
+            retry_after,
+        })
+    }
+}
+
+impl From<UsedUp> for Refusal {
+    fn from(used_up: UsedUp) -> Self {
+        let UsedUp {
+            budget,
+            retry_after,
+        } = used_up;
+        Self::RateLimited {
+            budget,
+            retry_after,
+        }
+    }
 }
 
 /// What is used up, by everybody.
 #[derive(Debug)]
 pub struct Budgets {
-    addresses: Cache<IpAddr, Arc<Account>>,
+    addresses: Cache<IpAddr, Arc<AddressBudget>>,
     apps: Cache<AppId, Arc<Mutex<Spent>>>,
     sessions: Cache<TokenDigest, Arc<Mutex<Spent>>>,
     key_checks: Cache<TokenDigest, Arc<Mutex<Spent>>>,
@@ -67,7 +106,7 @@ pub struct Budgets {
 
 /// What one address has used up.
 #[derive(Debug, Default)]
-struct Account {
+struct AddressBudget {
     state: Mutex<State>,
     /// WeChat has said what it thinks of one of its codes.
     heard: Arc<Notify>,
@@ -108,7 +147,7 @@ where
 /// What a call to WeChat about a code is paid from. Nothing by default.
 #[derive(Debug, Default)]
 pub struct Toll {
-    address: Option<(Arc<Account>, Rate)>,
+    address: Option<(Arc<AddressBudget>, Rate)>,
     app: Option<(Arc<Mutex<Spent>>, Rate)>,
 }
 
@@ -116,12 +155,12 @@ pub struct Toll {
 pub(in crate::gateway) enum Unpaid {
     /// Calls under way may use up what the address has left. Ends when WeChat has answered one.
     NotYet(OwnedNotified),
-    UsedUp(Budget, UsedUp),
+    UsedUp(UsedUp),
 }
 
-/// A code that WeChat is being asked about. Counts as not refused unless said otherwise.
+/// A code that WeChat is being asked about. Nothing is charged for it unless WeChat refuses it.
 #[derive(Debug)]
-pub(in crate::gateway) struct Attempt(Option<(Arc<Account>, Rate)>);
+pub(in crate::gateway) struct Attempt(Option<(Arc<AddressBudget>, Rate)>);
 
 impl Budgets {
     /// What a login of this mini program is paid from, if WeChat has to be asked.
@@ -129,16 +168,16 @@ impl Budgets {
         &self,
         app: &AppId,
         (client, peer): (Address, &Peer),
-        rates: &Rates,
+        limits: &RateLimits,
     ) -> Toll {
-        let address = rates.refused_logins_per_ip.and_then(|rate| {
+        let address = limits.refused_logins_per_ip.and_then(|rate| {
             let network = self.limited(client, peer)?;
             Some((self.addresses.get_with(network, Arc::default), rate))
         });
         let of_app = |rate| (self.apps.get_with_by_ref(app, Arc::default), rate);
         Toll {
             address,
-            app: rates.logins_per_app.map(of_app),
+            app: limits.logins_per_app.map(of_app),
         }
     }
 
@@ -165,44 +204,40 @@ impl Budgets {
         }
     }
 
-    /// Counts a try to have something decrypted, or a phone code answered, as a failure until it is
+    /// Charges a try to have something decrypted, or a phone code answered, as a failure until it is
     /// known to be none.
-    pub(in crate::gateway) fn decrypt(
+    pub(in crate::gateway) fn charge_failure(
         &self,
+        budget: Budget,
         session: &TokenDigest,
         rate: Option<Rate>,
         now: Timestamp,
     ) -> Result<(), UsedUp> {
         let Some(rate) = rate else { return Ok(()) };
         let spent = self.sessions.get_with(*session, Arc::default);
-        take(&mut spent.lock(), rate, now)
-    }
-
-    /// Whether WeChat may be asked about the key of this session now: once within a while, however
-    /// much fails meanwhile.
-    pub(in crate::gateway) fn check_key(&self, session: &TokenDigest, now: Timestamp) -> bool {
-        let Some(rate) = Rate::new(1, KEY_CHECK_EVERY) else {
-            return false;
-        };
-        let spent = self.key_checks.get_with(*session, Arc::default);
-        take(&mut spent.lock(), rate, now).is_ok()
+        budget.charge(&mut spent.lock(), rate, now)
     }
 
     /// It was none.
-    pub(in crate::gateway) fn decrypted(&self, session: &TokenDigest, rate: Option<Rate>) {
+    pub(in crate::gateway) fn refund_failure(&self, session: &TokenDigest, rate: Option<Rate>) {
         if let (Some(rate), Some(spent)) = (rate, self.sessions.get(session)) {
             spent.lock().give_back(rate);
         }
     }
-}
 
-fn take(spent: &mut Spent, rate: Rate, now: Timestamp) -> Result<(), UsedUp> {
-    if spent.left(rate, now) == 0 {
-        let retry_after = spent.seconds_to_wait(rate, now);
-        return Err(UsedUp { retry_after });
+    /// Charges a look at the key of this session, if there may be one: once within a while, however
+    /// much fails meanwhile.
+    pub(in crate::gateway) fn charge_key_check(
+        &self,
+        session: &TokenDigest,
+        now: Timestamp,
+    ) -> bool {
+        let Some(rate) = Rate::new(1, KEY_CHECK_EVERY) else {
+            return false;
+        };
+        let spent = self.key_checks.get_with(*session, Arc::default);
+        spent.lock().try_spend(rate, now).is_ok()
     }
-    spent.spend(rate, now);
-    Ok(())
 }
 
 impl Toll {
@@ -211,56 +246,53 @@ impl Toll {
     /// refused for being many; they wait.
     pub(in crate::gateway) fn pay(&self, now: Timestamp) -> Result<Attempt, Unpaid> {
         let attempt = match &self.address {
-            Some((account, rate)) => Account::begin(account, *rate, now)?,
+            Some((address, rate)) => AddressBudget::begin(address, *rate, now)?,
             None => Attempt(None),
         };
         if let Some((spent, rate)) = &self.app {
-            take(&mut spent.lock(), *rate, now)
-                .map_err(|used_up| Unpaid::UsedUp(Budget::LoginsOfApp, used_up))?;
+            let charged = Budget::LoginsOfApp.charge(&mut spent.lock(), *rate, now);
+            charged.map_err(Unpaid::UsedUp)?;
         }
         Ok(attempt)
     }
 }
 
-impl Account {
-    fn begin(account: &Arc<Self>, rate: Rate, now: Timestamp) -> Result<Attempt, Unpaid> {
-        let mut state = account.state.lock();
+impl AddressBudget {
+    fn begin(address: &Arc<Self>, rate: Rate, now: Timestamp) -> Result<Attempt, Unpaid> {
+        let mut state = address.state.lock();
         match state.spent.left(rate, now) {
-            0 => {
-                let retry_after = state.spent.seconds_to_wait(rate, now);
-                Err(Unpaid::UsedUp(
-                    Budget::RefusedLogins,
-                    UsedUp { retry_after },
-                ))
-            }
+            0 => Err(Unpaid::UsedUp(UsedUp {
+                budget: Budget::RefusedLogins,
+                retry_after: state.spent.seconds_to_wait(rate, now),
+            })),
             // Enlisted under the lock, so that nothing is heard unnoticed in between.
             left if left <= state.under_way => {
-                Err(Unpaid::NotYet(Arc::clone(&account.heard).notified_owned()))
+                Err(Unpaid::NotYet(Arc::clone(&address.heard).notified_owned()))
             }
             _ => {
                 state.under_way += 1;
-                Ok(Attempt(Some((Arc::clone(account), rate))))
+                Ok(Attempt(Some((Arc::clone(address), rate))))
             }
         }
     }
 }
 
 impl Attempt {
-    /// WeChat refused the code.
-    pub(in crate::gateway) fn refused(self, now: Timestamp) {
-        if let Some((account, rate)) = &self.0 {
-            account.state.lock().spent.spend(*rate, now);
+    /// Charges the address: WeChat refused the code.
+    pub(in crate::gateway) fn charge_refused(self, now: Timestamp) {
+        if let Some((address, rate)) = &self.0 {
+            address.state.lock().spent.spend(*rate, now);
         }
     }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        if let Some((account, _)) = &self.0 {
-            let mut state = account.state.lock();
+        if let Some((address, _)) = &self.0 {
+            let mut state = address.state.lock();
             state.under_way = state.under_way.saturating_sub(1);
             drop(state);
-            account.heard.notify_waiters();
+            address.heard.notify_waiters();
         }
     }
 }

@@ -17,8 +17,9 @@ use crate::domain::response::Response;
 use crate::domain::secret::SessionKey;
 use crate::domain::session::Live;
 use crate::gateway::body::AnswerBody;
+use crate::gateway::budgets::Budget;
 use crate::gateway::fields::{Field, Fields, encoding};
-use crate::gateway::refusal::{Budget, Refusal};
+use crate::gateway::refusal::Refusal;
 use crate::gateway::reply::require_post;
 use crate::gateway::{Gateway, Visit, texts};
 use crate::server::body::RequestBody;
@@ -58,7 +59,7 @@ impl Gateway {
         }
         let sealed = Sealed::read(&fields)?;
         let opened = self.open(visit, &live, &sealed).await?;
-        self.hand_over(visit, recipient, live, opened).await
+        self.deliver(visit, recipient, live, opened).await
     }
 
     /// Opens data within what the session may use up, and looks whether it is what it seems to be.
@@ -70,17 +71,15 @@ impl Gateway {
         sealed: &Sealed<'_>,
     ) -> Result<String, Refusal> {
         let (budgets, session) = (&self.shared.budgets, live.session().digest());
-        let rate = visit.settings.rates.decrypt_failures_per_session;
+        let rate = visit.settings.rate_limits.decrypt_failures_per_session;
         let counts = &self.books.counts;
+        let now = self.shared.clock.now();
         budgets
-            .decrypt(session, rate, self.shared.clock.now())
-            .map_err(|used_up| {
-                counts.decrypted(DecryptResult::RateLimited, KeyAge::None);
-                Budget::DecryptFailures.refusal(used_up)
-            })?;
+            .charge_failure(Budget::DecryptFailures, session, rate, now)
+            .inspect_err(|_| counts.decrypted(DecryptResult::RateLimited, KeyAge::None))?;
         let opened = self.open_and_check(visit, live, sealed).await;
         if !matches!(opened, Ok(Err(_))) {
-            budgets.decrypted(session, rate);
+            budgets.refund_failure(session, rate);
         }
         match opened? {
             Ok((text, age)) => {
@@ -155,7 +154,7 @@ impl Gateway {
     fn look_at_key(&self, visit: &Visit<'_>, live: &Live, keys: Vec<SessionKey>) {
         let (session, now) = (live.session().digest(), self.shared.clock.now());
         if let Some(newest) = keys.into_iter().next()
-            && self.shared.budgets.check_key(session, now)
+            && self.shared.budgets.charge_key_check(session, now)
         {
             let request_id = visit.entry.request_id();
             self.shared

@@ -8,14 +8,14 @@ use crate::domain::identity::{Clean, Identity, Message, Presented};
 use crate::domain::response::Response;
 use crate::domain::session::Live;
 use crate::gateway::body::AnswerBody;
-use crate::gateway::originate::Occasion;
+use crate::gateway::originate::OwnRequest;
 use crate::gateway::refusal::Refusal;
 use crate::gateway::{Deliver, Gateway, Visit};
 
 /// Where something will go once it has been obtained. Found out while the request is still whole.
 pub(in crate::gateway) enum Recipient {
     Client,
-    AppServer(PathAndQuery, Box<Occasion>),
+    AppServer(PathAndQuery, Box<OwnRequest>),
 }
 
 impl Gateway {
@@ -32,12 +32,12 @@ impl Gateway {
             Deliver::Path(path) => path.clone(),
             Deliver::SamePath => same_path(request.uri())?,
         };
-        let occasion = self.occasion(visit, request, presented);
-        Ok(Recipient::AppServer(path, Box::new(occasion)))
+        let own_request = self.own_request(visit, request, presented);
+        Ok(Recipient::AppServer(path, Box::new(own_request)))
     }
 
-    /// Hands JSON over, in the name of the session that it was obtained for.
-    pub(in crate::gateway) async fn hand_over(
+    /// Delivers JSON, in the name of the session that it was obtained for.
+    pub(in crate::gateway) async fn deliver(
         &self,
         visit: &mut Visit<'_>,
         recipient: Recipient,
@@ -46,14 +46,16 @@ impl Gateway {
     ) -> Result<Response<AnswerBody>, Refusal> {
         match recipient {
             Recipient::Client => {
-                let answer = visit.voice.envelope.success(text);
+                let answer = visit.style.envelope.success(text);
                 Ok(answer.map(AnswerBody::whole).into())
             }
-            Recipient::AppServer(path, occasion) => {
+            Recipient::AppServer(path, own_request) => {
                 let hang = self.hang(visit, &live);
                 let message = Message::json(path, text);
                 let identity = Identity::Session(live);
-                let answer = self.originate(visit, *occasion, message, identity).await?;
+                let answer = self
+                    .originate(visit, *own_request, message, identity)
+                    .await?;
                 Ok(answer.map(|body| AnswerBody::streamed(body, hang)))
             }
         }

@@ -22,10 +22,9 @@ use crate::domain::limits;
 use crate::domain::secret::LoginCode;
 use crate::domain::session::{Holder, Lifetimes, Session};
 use crate::domain::token::{SessionToken, TokenDigest};
-use crate::gateway::budgets::{Attempt, Toll, Unpaid, UsedUp};
+use crate::gateway::budgets::{Attempt, Budget, Toll, Unpaid, UsedUp};
 use crate::gateway::control::{Busy, Control, NoOutcome};
 use crate::gateway::hook::{Hook, HookData};
-use crate::gateway::refusal::Budget;
 use crate::gateway::{App, Settings};
 use crate::store::{Login, Store};
 use crate::wechat::client::Client;
@@ -68,7 +67,7 @@ pub type Outcome = Result<Arc<LoggedIn>, LoginError>;
 pub enum NoLogin {
     /// WeChat would have to be asked, and that is not paid for.
     #[error("too many logins")]
-    Limited(Budget, UsedUp),
+    Limited(UsedUp),
     /// It has not come to its end.
     #[error(transparent)]
     NoOutcome(#[from] NoOutcome),
@@ -197,15 +196,17 @@ impl Desk {
             };
             let (others, back) = match refused {
                 NotJoined::Busy(busy) => return Err(busy.into()),
-                NotJoined::Unpaid(Unpaid::UsedUp(budget, used_up), _) => {
-                    return Err(NoLogin::Limited(budget, used_up));
+                NotJoined::Unpaid(Unpaid::UsedUp(used_up), _) => {
+                    return Err(NoLogin::Limited(used_up));
                 }
                 NotJoined::Unpaid(Unpaid::NotYet(others), back) => (others, back),
             };
             redemption = *back;
             if tokio::time::timeout_at(deadline, others).await.is_err() {
-                let soon = UsedUp { retry_after: 1 };
-                return Err(NoLogin::Limited(Budget::RefusedLogins, soon));
+                return Err(NoLogin::Limited(UsedUp {
+                    budget: Budget::RefusedLogins,
+                    retry_after: 1,
+                }));
             }
         }
     }
@@ -249,7 +250,7 @@ impl Desk {
     }
 }
 
-/// Their own end the entries of both caches carry with them; that of the cache only bounds memory.
+/// Entries of both caches say themselves when they end; what is said here only bounds memory.
 fn refused_codes() -> Cache<CodeDigest, Refused> {
     Cache::builder()
         .max_capacity(limits::MAX_REFUSED_CODES)
@@ -334,7 +335,7 @@ impl Inner {
         let verdict = self.wechat.redeem(&app.credential(), code).await;
         // Others from the address wait for what WeChat says, and for nothing that comes after.
         if verdict.as_ref().is_err_and(RedeemError::blames_code) {
-            attempt.refused(self.clock.now());
+            attempt.charge_refused(self.clock.now());
         } else {
             drop(attempt);
         }

@@ -176,7 +176,7 @@ impl Entry {
     }
 
     /// The record of a request that became a tunnel goes on with the tunnel.
-    pub(in crate::gateway) fn hand_over(&mut self) -> Self {
+    pub(in crate::gateway) fn split_for_tunnel(&mut self) -> Self {
         self.answered(StatusCode::SWITCHING_PROTOCOLS);
         Self {
             record: self.record.take(),
@@ -221,10 +221,10 @@ fn as_text(value: &HeaderValue) -> &str {
 fn route(decision: Decision) -> Route {
     match decision {
         Decision::Endpoint(endpoint) => Route::Own(endpoint.name()),
-        Decision::Forward(Line::Rule(index)) | Decision::InFlight(Line::Rule(index)) => {
+        Decision::Forward(Line::Rule(index)) | Decision::OpenData(Line::Rule(index)) => {
             Route::Rule(index)
         }
-        Decision::Forward(Line::Default) | Decision::InFlight(Line::Default) => Route::Default,
+        Decision::Forward(Line::Default) | Decision::OpenData(Line::Default) => Route::Default,
         Decision::Reserved => Route::Own("reserved"),
     }
 }

@@ -69,9 +69,13 @@ impl FieldNames {
         own.or_else(|| other().map(|&(_, field)| field))
     }
 
-    /// One more name of a field.
-    pub fn add(&mut self, name: String, field: Field) {
+    /// One more name of a field, unless it is a name already: then of which.
+    pub fn add(&mut self, name: String, field: Field) -> Result<(), Field> {
+        if let Some(taken) = self.find(&name) {
+            return Err(taken);
+        }
         self.0.push((name, field));
+        Ok(())
     }
 
     /// All names of a field.
@@ -100,7 +104,7 @@ pub(in crate::gateway) fn encoding(fields: &HeaderFields) -> Result<Encoding, Re
     } else if essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
         Ok(Encoding::Form)
     } else {
-        Err(Refusal::UnsupportedMediaType)
+        Err(Refusal::UnsupportedMediaType(&texts::SEND_JSON_OR_FORM))
     }
 }
 

@@ -122,7 +122,7 @@ impl Gateway {
                     response.set(SEC_WEBSOCKET_PROTOCOL, own);
                 }
                 let upgrade = opening.upgrade.ok_or(Refusal::Internal)?;
-                let entry = visit.entry.hand_over();
+                let entry = visit.entry.split_for_tunnel();
                 tokio::task::spawn_local(run_tunnel(upgrade, tunnel, hang, entry));
                 Ok(response.map(|()| AnswerBody::nothing()))
             }

@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use crate::domain::id::AppId;
 use crate::domain::identity::{Identity, JustRedeemed, Message};
 use crate::domain::limits;
-use crate::gateway::originate::{Occasion, read_answer};
+use crate::gateway::originate::{OwnRequest, read_answer};
 use crate::telemetry::event;
 use crate::upstream;
 
@@ -83,7 +83,7 @@ impl Hook {
         path: PathAndQuery,
         app: &AppId,
         client: &Map<String, Value>,
-        occasion: Occasion,
+        own_request: OwnRequest,
     ) -> Self {
         let login = Login {
             event: "login",
@@ -98,7 +98,7 @@ impl Hook {
             let Ok((redeemed, answer)) = asked.await else {
                 return;
             };
-            let said = call(occasion, message, redeemed).await;
+            let said = call(own_request, message, redeemed).await;
             // Nobody waits for it when the control thread is at its end.
             drop(answer.send(said));
         });
@@ -114,11 +114,15 @@ struct Login<'a> {
 }
 
 /// Asks, and writes down why not.
-async fn call(occasion: Occasion, message: Message, redeemed: JustRedeemed) -> Option<HookData> {
+async fn call(
+    own_request: OwnRequest,
+    message: Message,
+    redeemed: JustRedeemed,
+) -> Option<HookData> {
     let appid = redeemed.holder().app.clone();
-    let request_id = occasion.request_id().clone();
-    let time = occasion.response_timeout();
-    let asked = tokio::time::timeout(time, exchange(occasion, message, redeemed)).await;
+    let request_id = own_request.request_id().clone();
+    let time = own_request.response_timeout();
+    let asked = tokio::time::timeout(time, exchange(own_request, message, redeemed)).await;
     match asked.unwrap_or(Err(HookFault::TimedOut)) {
         Ok(data) => Some(data),
         Err(why) => {
@@ -130,11 +134,13 @@ async fn call(occasion: Occasion, message: Message, redeemed: JustRedeemed) -> O
 }
 
 async fn exchange(
-    occasion: Occasion,
+    own_request: OwnRequest,
     message: Message,
     redeemed: JustRedeemed,
 ) -> Result<HookData, HookFault> {
-    let response = occasion.post(message, Identity::LoggedIn(redeemed)).await?;
+    let response = own_request
+        .post(message, Identity::LoggedIn(redeemed))
+        .await?;
     let status = response.status;
     if !status.is_success() {
         return Err(HookFault::Status(status));

@@ -6,6 +6,7 @@ use rand::{RngExt, SeedableRng};
 
 use crate::crypto::random;
 use crate::domain::clock::Timestamp;
+use crate::domain::hex::write_hex;
 
 /// Where one worker's ids come from.
 #[derive(Debug)]
@@ -34,16 +35,6 @@ impl Ids {
         write_hex(&mut text[36..52], &parent.max(1).to_be_bytes());
         // Hexadecimal digits and dashes, always.
         HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static(""))
-    }
-}
-
-/// Writes two digits for each byte.
-fn write_hex(digits: &mut [u8], bytes: &[u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
-        let (high, low) = (usize::from(byte >> 4), usize::from(byte & 15));
-        let digit = |nibble: usize| DIGITS.get(nibble).copied().unwrap_or(b'0');
-        pair.copy_from_slice(&[digit(high), digit(low)]);
     }
 }
 

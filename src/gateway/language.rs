@@ -33,7 +33,7 @@ impl Language {
         }
     }
 
-    /// What these fields of `Accept-Language` (RFC 9110 §12.5.4) like better. Ranges count by their first part, so
+    /// What these fields of `Accept-Language` (RFC 9110 §12.5.4) prefer. Ranges count by their first part, so
     /// `zh-TW` is Chinese and `en-GB` is English; of two that weigh the same the first counts, as
     /// browsers mean it. English when the client names neither.
     pub(in crate::gateway) fn negotiated<'a>(fields: impl IntoIterator<Item = &'a str>) -> Self {
@@ -44,27 +44,28 @@ impl Language {
         let (mut chinese, mut english, mut any) = (None, None, None);
         for (place, (range, weight)) in elements.filter_map(range).enumerate() {
             let primary = range.split('-').next().unwrap_or_default();
-            let liking = Some(Liking { weight, place });
+            let preference = Some(Preference { weight, place });
             if primary.eq_ignore_ascii_case("zh") {
-                chinese = better(chinese, liking);
+                chinese = preferred(chinese, preference);
             } else if primary.eq_ignore_ascii_case("en") {
-                english = better(english, liking);
+                english = preferred(english, preference);
             } else if primary == "*" {
-                any = better(any, liking);
+                any = preferred(any, preference);
             }
         }
         // `*` stands for what is not named.
         match (chinese, english) {
             (None, None) => Self::English,
-            (Some(_), None) => Self::liked(chinese, any),
-            (None, Some(_)) => Self::liked(any, english),
-            (Some(_), Some(_)) => Self::liked(chinese, english),
+            (Some(_), None) => Self::choose(chinese, any),
+            (None, Some(_)) => Self::choose(any, english),
+            (Some(_), Some(_)) => Self::choose(chinese, english),
         }
     }
 
-    fn liked(chinese: Option<Liking>, english: Option<Liking>) -> Self {
-        let acceptable = chinese.is_some_and(|liking| liking.weight > 0);
-        if acceptable && better(chinese, english) == chinese {
+    /// The one that is preferred, and English when neither is.
+    fn choose(chinese: Option<Preference>, english: Option<Preference>) -> Self {
+        let acceptable = chinese.is_some_and(|preference| preference.weight > 0);
+        if acceptable && preferred(chinese, english) == chinese {
             Self::Chinese
         } else {
             Self::English
@@ -74,14 +75,14 @@ impl Language {
 
 /// How much a language is wanted, and where in the list that was said.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Liking {
+struct Preference {
     weight: u16,
     place: usize,
 }
 
 /// The heavier of two, and of two that weigh the same the earlier.
-fn better(one: Option<Liking>, other: Option<Liking>) -> Option<Liking> {
-    let key = |liking: &Liking| (liking.weight, std::cmp::Reverse(liking.place));
+fn preferred(one: Option<Preference>, other: Option<Preference>) -> Option<Preference> {
+    let key = |preference: &Preference| (preference.weight, std::cmp::Reverse(preference.place));
     one.into_iter().chain(other).max_by_key(key)
 }
 

@@ -53,7 +53,7 @@ impl Gateway {
         let referer = referer(request.fields());
         let settings = Arc::clone(&visit.settings);
         let hook = settings.login.hook.clone();
-        let hook = hook.map(|path| (path, self.occasion(visit, &request, presented)));
+        let hook = hook.map(|path| (path, self.own_request(visit, &request, presented)));
         let body = request
             .into_body()
             .read_all(limits::MAX_LOGIN_BODY_BYTES)
@@ -67,12 +67,15 @@ impl Gateway {
             TokenClaim::Token(old) => Some(token::digest(old)),
             TokenClaim::None | TokenClaim::Malformed => None,
         };
-        let hook = hook.map(|(path, occasion)| {
+        let hook = hook.map(|(path, own_request)| {
             let client = fields.others(&[Field::Code, Field::Appid]);
-            Hook::prepare(path, &app.id, &client, occasion)
+            Hook::prepare(path, &app.id, &client, own_request)
         });
         let client = (presented.origin().client(), &**visit.peer);
-        let toll = self.shared.budgets.toll(&app.id, client, &settings.rates);
+        let toll = self
+            .shared
+            .budgets
+            .toll(&app.id, client, &settings.rate_limits);
         let brought = Brought {
             code,
             replaces,
@@ -171,7 +174,7 @@ fn referer(fields: &HeaderFields) -> Option<AppId> {
 impl From<NoLogin> for Refusal {
     fn from(why: NoLogin) -> Self {
         match why {
-            NoLogin::Limited(budget, used_up) => budget.refusal(used_up),
+            NoLogin::Limited(used_up) => used_up.into(),
             NoLogin::NoOutcome(why) => why.into(),
         }
     }

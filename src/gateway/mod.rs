@@ -3,6 +3,7 @@
 //! `Gateway::answer` is the only place that turns a refusal into an answer, and the only one that
 //! accounts for a request; `Gateway::decide` is the path itself, from top to bottom.
 
+mod answer_style;
 mod authenticate;
 mod authenticity;
 pub mod body;
@@ -18,10 +19,10 @@ mod fields;
 mod forward;
 mod hook;
 mod ids;
-mod in_flight;
 mod inquiry;
 mod language;
 mod login;
+mod open_data;
 mod originate;
 mod phone;
 pub mod problems;
@@ -32,11 +33,10 @@ pub mod route;
 mod session;
 mod settings;
 mod texts;
-mod voice;
 mod wechat_failure;
 
 pub use books::RouteIds;
-pub use budgets::{Budgets, Rates, Toll};
+pub use budgets::{Budgets, RateLimits, Toll};
 pub use envelope::Envelope;
 pub use fields::{Field, FieldNames};
 pub use inquiry::Inquiries;
@@ -55,17 +55,17 @@ use crate::domain::identity::{Clean, Presented};
 use crate::domain::peer::Peer;
 use crate::domain::request::Request;
 use crate::domain::response::Response;
+use crate::gateway::answer_style::AnswerStyle;
 use crate::gateway::body::AnswerBody;
 use crate::gateway::books::Books;
 use crate::gateway::desk::Desk;
 use crate::gateway::entry::Entry;
 use crate::gateway::forward::Forwarding;
 use crate::gateway::ids::Ids;
-use crate::gateway::in_flight::InFlight;
-use crate::gateway::push::Inbox;
+use crate::gateway::open_data::BodyToOpen;
+use crate::gateway::push::{DeferredSlots, SeenPushes};
 use crate::gateway::refusal::Refusal;
 use crate::gateway::route::{Decision, Endpoint};
-use crate::gateway::voice::Voice;
 use crate::server::body::{Progress, RequestBody};
 use crate::server::connection::Handler;
 use crate::store::Store;
@@ -86,8 +86,10 @@ pub struct Shared {
     pub budgets: Budgets,
     /// Where WeChat is asked about users who are logged in.
     pub inquiries: Inquiries,
-    /// Which pushes were taken already.
-    pub pushes: Inbox,
+    /// Which pushes came before.
+    pub seen_pushes: SeenPushes,
+    /// How many pushes wait for the app server.
+    pub deferred_pushes: DeferredSlots,
     /// What is counted, all workers together.
     pub metrics: Metrics,
     /// Under which labels requests are counted.
@@ -111,7 +113,7 @@ pub struct Gateway {
 struct Visit<'a> {
     settings: Arc<Settings>,
     peer: &'a Arc<Peer>,
-    voice: Voice,
+    style: AnswerStyle,
     entry: Entry,
     progress: Progress,
 }
@@ -120,7 +122,7 @@ struct Visit<'a> {
 enum Course {
     Endpoint(Endpoint, Box<(Clean<RequestBody>, Presented)>),
     Forward(Forwarding),
-    InFlight(Box<InFlight>),
+    OpenData(Box<BodyToOpen>),
 }
 
 impl Gateway {
@@ -165,17 +167,17 @@ impl Gateway {
             }
             Decision::Reserved => Err(Refusal::NotFound),
             // Without a body there is nothing to open.
-            Decision::InFlight(line) if !clean.is_without_body() => {
+            Decision::OpenData(line) if !clean.is_without_body() => {
                 let live = self.session_of(visit, &presented)?;
                 let upstream = visit.settings.access(line, &clean).upstream;
-                Ok(Course::InFlight(Box::new(InFlight {
+                Ok(Course::OpenData(Box::new(BodyToOpen {
                     request: clean,
                     presented,
                     live,
                     upstream,
                 })))
             }
-            Decision::Forward(line) | Decision::InFlight(line) => {
+            Decision::Forward(line) | Decision::OpenData(line) => {
                 let access = visit.settings.access(line, &clean);
                 let session = self.authenticate(visit, &presented, access.require)?;
                 let forwarding =
@@ -199,7 +201,7 @@ impl Gateway {
                 Box::pin(self.endpoint(endpoint, visit, clean, &presented)).await
             }
             Course::Forward(forwarding) => self.forward(visit, forwarding).await,
-            Course::InFlight(in_flight) => Box::pin(self.open_in_flight(visit, *in_flight)).await,
+            Course::OpenData(body) => Box::pin(self.open_body(visit, *body)).await,
         }
     }
 
@@ -237,7 +239,7 @@ impl Handler for Gateway {
         let id = self.ids.borrow_mut().request_id(now);
         let settings = self.shared.settings.load_full();
         let mut visit = Visit {
-            voice: Voice::of(settings.errors, &request.head.fields),
+            style: AnswerStyle::of(settings.errors, &request.head.fields),
             settings,
             peer,
             entry: Entry::begin(&request.head, peer, (now, id), &self.books),
@@ -267,7 +269,7 @@ impl Gateway {
         } = visit;
         response.set(X_REQUEST_ID, entry.request_id().clone());
         entry.answered(response.status);
-        response.map(|body| body.accounted(entry, progress))
+        response.map(|body| body.recorded(entry, progress))
     }
 }
 
@@ -277,7 +279,7 @@ impl Visit<'_> {
         self.entry.flag(refusal.flag());
         refusal.log(self.entry.request_id());
         let request_id = self.entry.request_id().to_str().unwrap_or_default();
-        let response = refusal.into_response(request_id, &self.voice);
+        let response = refusal.into_response(request_id, &self.style);
         response.map(AnswerBody::whole).into()
     }
 }

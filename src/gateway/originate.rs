@@ -19,10 +19,10 @@ use crate::gateway::{Gateway, Visit};
 use crate::telemetry::metrics::{Failure, Method, Outcome};
 use crate::upstream::{self, Answered, Exchange, Index};
 
-/// All that a request of the gate's own needs of the one that caused it. Holds nothing of the visit,
-/// so it may outlive it, on the worker's thread.
+/// A request of the gate's own, but for what it says: all that it needs of the one that caused it.
+/// Holds nothing of the visit, so it may outlive it, on the worker's thread.
 #[derive(Clone)]
-pub(in crate::gateway) struct Occasion {
+pub(in crate::gateway) struct OwnRequest {
     exchange: Exchange,
     books: Rc<Books>,
     cause: Cause,
@@ -32,18 +32,18 @@ pub(in crate::gateway) struct Occasion {
 
 impl Gateway {
     /// Takes note of a request that will make the gate send one of its own.
-    pub(in crate::gateway) fn occasion<B>(
+    pub(in crate::gateway) fn own_request<B>(
         &self,
         visit: &mut Visit<'_>,
         request: &Clean<B>,
         presented: &Presented,
-    ) -> Occasion {
+    ) -> OwnRequest {
         let trace = request.fields().only(&TRACEPARENT);
         let trace = trace.filter(|trace| is_traceparent(trace.value()));
         let trace = trace.and_then(|trace| trace.to_value());
         let traceparent = trace.unwrap_or_else(|| self.ids.borrow_mut().traceparent());
         visit.entry.traced(traceparent.as_bytes());
-        Occasion {
+        OwnRequest {
             exchange: self.exchange.clone(),
             books: Rc::clone(&self.books),
             cause: request.cause(presented),
@@ -57,17 +57,17 @@ impl Gateway {
     pub(in crate::gateway) async fn originate(
         &self,
         visit: &mut Visit<'_>,
-        occasion: Occasion,
+        own_request: OwnRequest,
         message: Message,
         identity: Identity,
     ) -> Result<Response<upstream::AnswerBody>, Refusal> {
-        let answered = occasion.post(message, identity).await;
+        let answered = own_request.post(message, identity).await;
         visit.entry.app_server_answered();
         answered.map_err(Refusal::Upstream)
     }
 }
 
-impl Occasion {
+impl OwnRequest {
     /// The id under which the log knows the request that this is about.
     pub(in crate::gateway) fn request_id(&self) -> &HeaderValue {
         &self.request_id

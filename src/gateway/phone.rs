@@ -13,8 +13,9 @@ use crate::domain::response::Response;
 use crate::domain::secret::PhoneCode;
 use crate::domain::session::Live;
 use crate::gateway::body::AnswerBody;
+use crate::gateway::budgets::Budget;
 use crate::gateway::fields::{Field, Fields, encoding};
-use crate::gateway::refusal::{Budget, Refusal};
+use crate::gateway::refusal::Refusal;
 use crate::gateway::reply::require_post;
 use crate::gateway::{Gateway, Visit, texts};
 use crate::server::body::RequestBody;
@@ -54,7 +55,7 @@ impl Gateway {
         let code =
             PhoneCode::parse(code).ok_or(Refusal::BadRequest(&texts::PHONE_CODE_MALFORMED))?;
         let info = self.phone_info(visit, &live, code).await?;
-        self.hand_over(visit, recipient, live, info).await
+        self.deliver(visit, recipient, live, info).await
     }
 
     /// Asks WeChat, within what the session may use up. Counts as a failure until it is known to be
@@ -66,13 +67,12 @@ impl Gateway {
         code: PhoneCode,
     ) -> Result<String, Refusal> {
         let (budgets, session) = (&self.shared.budgets, live.session().digest());
-        let rate = visit.settings.rates.decrypt_failures_per_session;
-        budgets
-            .decrypt(session, rate, self.shared.clock.now())
-            .map_err(|used_up| Budget::PhoneCodes.refusal(used_up))?;
+        let rate = visit.settings.rate_limits.decrypt_failures_per_session;
+        let now = self.shared.clock.now();
+        budgets.charge_failure(Budget::PhoneCodes, session, rate, now)?;
         let outcome = self.ask_for_phone(visit, live, code).await;
         if !matches!(outcome, Err(Refusal::PhoneCode { .. })) {
-            budgets.decrypted(session, rate);
+            budgets.refund_failure(session, rate);
         }
         outcome
     }

@@ -7,25 +7,25 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_LANGUAGE, RETRY_AFTER, VARY, WWW_AUTHENTICATE};
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderValue, Response};
 
 use crate::domain::id::AppId;
 use crate::domain::identity::Unclean;
-use crate::gateway::budgets::UsedUp;
+use crate::gateway::answer_style::AnswerStyle;
+use crate::gateway::budgets::Budget;
 use crate::gateway::control::{Busy, NoOutcome};
 use crate::gateway::phone::BadCode;
 use crate::gateway::problems::{self, Action, Kind};
-use crate::gateway::push::Unproven;
+use crate::gateway::push::{BadAnswer, Unproven};
 use crate::gateway::route::Ambiguous;
 use crate::gateway::texts::{self, Text};
-use crate::gateway::voice::Voice;
 use crate::gateway::wechat_failure;
 use crate::server::body::BodyFault;
 use crate::server::problem::Problem;
 use crate::telemetry::access::Flag;
 use crate::telemetry::event;
 use crate::upstream;
-use crate::wechat::error::RedeemError;
+use crate::wechat::error::{CallError, RedeemError};
 use crate::wechat::open_api::OpenApiError;
 
 /// Seconds after which trying again makes sense when something was too busy.
@@ -53,7 +53,6 @@ pub(in crate::gateway) enum Refusal {
         allowed: &'static str,
     },
     NotFound,
-    NotJson,
     Overloaded,
     RateLimited {
         budget: Budget,
@@ -63,7 +62,7 @@ pub(in crate::gateway) enum Refusal {
         why: Box<BadCode>,
         app: AppId,
     },
-    PushNotTaken(Option<StatusCode>),
+    PushNotTaken(BadAnswer),
     PushRefused {
         why: Unproven,
         app: AppId,
@@ -72,36 +71,13 @@ pub(in crate::gateway) enum Refusal {
     SessionRequired,
     Unclean(Unclean),
     UnknownApp(UnknownApp),
-    UnsupportedMediaType,
+    UnsupportedMediaType(&'static Text),
     Upstream(upstream::Error),
     UriTooLong(usize),
     WeChat {
         error: Box<OpenApiError>,
         app: AppId,
     },
-}
-
-/// Which of `[limits]` is used up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Budget {
-    /// `decrypt_failures_per_session`.
-    DecryptFailures,
-    /// `logins_per_app`.
-    LoginsOfApp,
-    /// `decrypt_failures_per_session`, used up by codes of the phone button.
-    PhoneCodes,
-    /// `refused_logins_per_ip`.
-    RefusedLogins,
-}
-
-impl Budget {
-    /// The refusal of who has used it up.
-    pub(in crate::gateway) fn refusal(self, used_up: UsedUp) -> Refusal {
-        Refusal::RateLimited {
-            budget: self,
-            retry_after: used_up.retry_after,
-        }
-    }
 }
 
 /// Why a login is for no mini program of this gate.
@@ -137,7 +113,7 @@ impl Refusal {
             Self::SessionExpired => problems::SESSION_EXPIRED,
             Self::SessionRequired => problems::SESSION_REQUIRED,
             Self::UnknownApp(_) => problems::UNKNOWN_APP,
-            Self::NotJson | Self::UnsupportedMediaType => problems::UNSUPPORTED_MEDIA_TYPE,
+            Self::UnsupportedMediaType(_) => problems::UNSUPPORTED_MEDIA_TYPE,
             Self::Upstream(error) => upstream_kind(error),
             Self::UriTooLong(_) => problems::URI_TOO_LONG,
             Self::WeChat { error, .. } => wechat_failure::kind(error),
@@ -148,9 +124,9 @@ impl Refusal {
     pub(in crate::gateway) fn into_response(
         self,
         request_id: &str,
-        voice: &Voice,
+        style: &AnswerStyle,
     ) -> Response<Bytes> {
-        let (kind, language) = (self.kind(), voice.language());
+        let (kind, language) = (self.kind(), style.language());
         let problem = Problem {
             r#type: format!("urn:wxgate:problem:{}", kind.code),
             title: language.pick(kind.title, kind.title_zh),
@@ -160,10 +136,10 @@ impl Refusal {
             action: kind.action.name(),
             request_id,
         };
-        let mut response = voice.envelope.refusal(&problem);
+        let mut response = style.envelope.refusal(&problem);
         let headers = response.headers_mut();
         headers.insert(CONTENT_LANGUAGE, HeaderValue::from_static(language.tag()));
-        if voice.is_negotiated() {
+        if style.is_negotiated() {
             headers.append(VARY, HeaderValue::from_static("Accept-Language"));
         }
         if let Some(challenge) = self.challenge() {
@@ -209,10 +185,7 @@ impl Refusal {
     /// For how long WeChat is not asked, if that is why.
     fn pause(&self) -> Option<Duration> {
         match self {
-            Self::Login { error, .. } => match **error {
-                RedeemError::Paused { retry_after } => Some(retry_after),
-                _ => None,
-            },
+            Self::Login { error, .. } => error.pause(),
             Self::WeChat { error, .. } => wechat_failure::pause(error),
             _ => None,
         }
@@ -243,9 +216,8 @@ impl Refusal {
             }
             Self::Login { error, app } => log_login(error, app, request_id),
             Self::PhoneCode { why, app } => log_phone_code(why, app, request_id),
-            Self::PushNotTaken(status) => {
-                let status = status.map(|status| status.as_u16());
-                tracing::warn!(message = event::PUSH_NOT_TAKEN, status, request_id);
+            Self::PushNotTaken(why) => {
+                tracing::warn!(message = event::PUSH_NOT_TAKEN, %why, request_id);
             }
             Self::PushRefused { why, app } => {
                 tracing::info!(message = event::PUSH_REFUSED, %why, appid = %app, request_id);
@@ -259,36 +231,31 @@ impl Refusal {
 
 fn login_kind(error: &RedeemError) -> Kind {
     match error {
-        RedeemError::CodeInvalid { .. } => problems::LOGIN_CODE_INVALID,
-        RedeemError::CodeUsed { .. } => problems::LOGIN_CODE_USED,
-        RedeemError::HttpStatus { .. } if error.is_unavailable() => problems::WECHAT_UNAVAILABLE,
-        RedeemError::HttpStatus { .. }
-        | RedeemError::Malformed(_)
-        | RedeemError::Unknown { .. } => problems::WECHAT_ERROR,
-        RedeemError::Misconfigured { .. } => problems::WECHAT_MISCONFIGURED,
-        RedeemError::RateLimited { .. } => problems::RATE_LIMITED,
-        RedeemError::TooManyCalls => problems::OVERLOADED,
-        RedeemError::UserBlocked { .. } => problems::USER_BLOCKED,
-        RedeemError::Busy { .. }
-        | RedeemError::Interrupted { .. }
-        | RedeemError::Paused { .. }
-        | RedeemError::TimedOut
-        | RedeemError::Unreachable { .. } => problems::WECHAT_UNAVAILABLE,
+        RedeemError::Busy(_) => problems::WECHAT_UNAVAILABLE,
+        RedeemError::Call(error) => wechat_failure::call_kind(error),
+        RedeemError::CodeInvalid(_) => problems::LOGIN_CODE_INVALID,
+        RedeemError::CodeUsed(_) => problems::LOGIN_CODE_USED,
+        RedeemError::Misconfigured(_) => problems::WECHAT_MISCONFIGURED,
+        RedeemError::RateLimited(_) => problems::RATE_LIMITED,
+        RedeemError::Unknown(_) => problems::WECHAT_ERROR,
+        RedeemError::UserBlocked(_) => problems::USER_BLOCKED,
     }
 }
 
 fn log_login(error: &RedeemError, app: &AppId, request_id: &str) {
-    let (errcode, rid) = (error.errcode(), error.rid());
+    let refused = error.refused();
+    let errcode = refused.map(|refused| refused.errcode.number());
+    let rid = refused.and_then(|refused| refused.rid.as_deref());
     match error {
-        RedeemError::CodeInvalid { .. }
-        | RedeemError::CodeUsed { .. }
-        | RedeemError::RateLimited { .. }
-        | RedeemError::UserBlocked { .. } => {
+        RedeemError::CodeInvalid(_)
+        | RedeemError::CodeUsed(_)
+        | RedeemError::RateLimited(_)
+        | RedeemError::UserBlocked(_) => {
             tracing::info!(message = event::LOGIN_REFUSED, %error, errcode, rid, appid = %app, request_id);
         }
         // Told by the client for WeChat, which counts them, and not once for each login.
-        RedeemError::Misconfigured { .. } | RedeemError::Paused { .. } => {}
-        _ => {
+        RedeemError::Misconfigured(_) | RedeemError::Call(CallError::Paused { .. }) => {}
+        RedeemError::Busy(_) | RedeemError::Call(_) | RedeemError::Unknown(_) => {
             let cause = causes(error);
             tracing::warn!(message = event::WECHAT_FAILED, %error, cause, errcode, rid, appid = %app, request_id);
         }

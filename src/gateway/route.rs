@@ -101,7 +101,7 @@ pub struct Routes {
     /// Paths of the app server that only the gate itself may call; exact ones.
     pub reserved: Vec<PathPattern>,
     /// `decrypt.in_flight`: paths of the app server on which a body is opened on its way.
-    pub in_flight: Vec<PathPattern>,
+    pub open_data: Vec<PathPattern>,
     /// `[[access.rules]]`: the first match wins.
     pub rules: Vec<Rule>,
     /// What is asked where no rule matches.
@@ -118,7 +118,7 @@ pub enum Decision {
     /// Forwarded under this line.
     Forward(Line),
     /// The same, its body opened on the way.
-    InFlight(Line),
+    OpenData(Line),
     /// Only the gate itself may call it: to a client, there is nothing there.
     Reserved,
 }
@@ -213,8 +213,8 @@ impl Routes {
             .iter()
             .position(|rule| rule.is_for(method) && rule.path.matches(path, matching));
         let line = rule.map_or(Line::Default, Line::Rule);
-        if matches_any(&self.in_flight, path, matching) {
-            Decision::InFlight(line)
+        if matches_any(&self.open_data, path, matching) {
+            Decision::OpenData(line)
         } else {
             Decision::Forward(line)
         }
@@ -273,7 +273,7 @@ mod tests {
         Routes {
             endpoints: vec![(PathPattern::parse("/wx/login").unwrap(), Endpoint::Login)],
             reserved: Vec::new(),
-            in_flight: Vec::new(),
+            open_data: Vec::new(),
             rules: vec![
                 rule("/admin/**", &[], Require::Session),
                 rule("/items/**", &[Method::DELETE], Require::Session),
@@ -382,9 +382,9 @@ mod tests {
     #[test]
     fn no_spelling_of_a_path_goes_past_the_opening_of_its_body() {
         let mut routes = routes();
-        routes.in_flight = vec![PathPattern::parse("/profile").unwrap()];
+        routes.open_data = vec![PathPattern::parse("/profile").unwrap()];
         let decide = |path: &str| routes.decide(&Method::POST, &[], path.as_bytes());
-        assert_eq!(decide("/profile"), Ok(Decision::InFlight(Line::Default)));
+        assert_eq!(decide("/profile"), Ok(Decision::OpenData(Line::Default)));
         for path in [
             "/Profile",
             "/profile/",

@@ -39,7 +39,7 @@ impl Gateway {
                     expires_in: ends_at.seconds_from(self.shared.clock.now()),
                     created_at: live.session().created().as_secs(),
                 };
-                Ok(json(visit.voice.envelope, &answer))
+                Ok(json(visit.style.envelope, &answer))
             }
             Method::DELETE => self.end(visit, request, presented),
             _ => Err(Refusal::MethodNotAllowed {
@@ -74,7 +74,7 @@ impl Gateway {
         } else {
             self.shared.store.end(live.session());
         }
-        Ok(visit.voice.envelope.done())
+        Ok(visit.style.envelope.done())
     }
 }
 

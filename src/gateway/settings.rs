@@ -14,7 +14,7 @@ use crate::domain::identity::{Clean, IdentityRules, is_method_override};
 use crate::domain::request::RequestHead;
 use crate::domain::secret::AppSecret;
 use crate::domain::session::Lifetimes;
-use crate::gateway::budgets::Rates;
+use crate::gateway::budgets::RateLimits;
 use crate::gateway::push::{AppPush, Push};
 use crate::gateway::refusal::Refusal;
 use crate::gateway::route::{Access, Line, Require, Routes};
@@ -44,7 +44,7 @@ pub struct Settings {
     /// `[server.limits]`.
     pub limits: Limits,
     /// `[limits]`.
-    pub rates: Rates,
+    pub rate_limits: RateLimits,
     /// `[errors]`.
     pub errors: Errors,
     /// `compat.field_names`.

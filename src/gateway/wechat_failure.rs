@@ -32,7 +32,8 @@ pub(in crate::gateway) fn kind(error: &OpenApiError) -> Kind {
     }
 }
 
-fn call_kind(error: &CallError) -> Kind {
+/// The same of a call that had no answer of the API.
+pub(in crate::gateway) fn call_kind(error: &CallError) -> Kind {
     match error {
         CallError::HttpStatus { status } if *status >= 500 => problems::WECHAT_UNAVAILABLE,
         CallError::HttpStatus { .. } | CallError::Malformed(_) => problems::WECHAT_ERROR,

@@ -37,7 +37,7 @@ pub const SESSION_KEY_CHECKED: &str = "session key checked after a failed decryp
 /// WeChat did not accept a login code.
 pub const LOGIN_REFUSED: &str = "login refused by wechat";
 /// The app server did not agree to a login that WeChat accepted, or could not be asked.
-pub const LOGIN_HOOK_REFUSED: &str = "login refused by the app server";
+pub const LOGIN_HOOK_REFUSED: &str = "login refused by login.hook";
 /// The configuration has something odd that is not a fault.
 pub const CONFIG_WARNING: &str = "configuration warning";
 /// What came over a connection was no HTTP; it was answered with a bare status and closed.
@@ -54,10 +54,10 @@ pub const TLS_HANDSHAKE_FAILED: &str = "tls handshake failed";
 pub const PHONE_CODE_REFUSED: &str = "phone code refused";
 /// A push came that nothing shows to be from WeChat; says why, which its sender is not told.
 pub const PUSH_REFUSED: &str = "push refused";
-/// The app server did not take a push; WeChat will repeat it.
+/// The app server did not take a push; says why. WeChat will repeat it.
 pub const PUSH_NOT_TAKEN: &str = "app server did not take a push";
-/// A push that WeChat was told of as taken did not reach the app server.
-pub const PUSH_LOST: &str = "push lost: the app server did not take it";
+/// A push that WeChat was told of as taken did not reach the app server; says why.
+pub const PUSH_LOST: &str = "push lost";
 /// The process stops, and pushes that WeChat was told of as taken still wait for the app server.
 pub const PUSHES_LEFT: &str = "pushes were still waiting for the app server after drain_timeout";
 /// The process has stopped in order.

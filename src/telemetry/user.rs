@@ -1,11 +1,11 @@
 //! How logs name a user without telling who it is.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
+use crate::domain::hex::hex;
 use crate::domain::session::Holder;
 use crate::domain::token::TokenDigest;
 use crate::telemetry::UserField;
@@ -84,13 +84,7 @@ fn hash(holder: &Holder, key: &Hmac<Sha256>) -> String {
     mac.update(b" ");
     mac.update(holder.openid.as_str().as_bytes());
     let hash = mac.finalize().into_bytes();
-    hash.iter()
-        .take(SHOWN)
-        .fold(String::new(), |mut text, byte| {
-            // Writing to a string cannot fail.
-            let _written = write!(text, "{byte:02x}");
-            text
-        })
+    hex(hash.get(..SHOWN).unwrap_or(&hash))
 }
 
 #[cfg(test)]

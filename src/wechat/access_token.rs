@@ -20,14 +20,13 @@ use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
 use crate::crypto::random;
-use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::clock::Timestamp;
 use crate::domain::id::AppId;
 use crate::domain::secret::{AccessToken, AppSecret};
 use crate::telemetry::event;
 use crate::wechat::Credential;
 use crate::wechat::client::{Answer, Client};
 use crate::wechat::count::{self, Asking};
-use crate::wechat::errcode::Errcode;
 use crate::wechat::error::{ApiError, CallError, Malformed};
 use crate::wechat::token_error::TokenError;
 use crate::wechat::{reply, report};
@@ -71,7 +70,6 @@ pub struct Keepers(Arc<HashMap<AppId, Keeper>>);
 
 struct Inner {
     client: Client,
-    clock: Clock,
     credential: Credential,
     kept: ArcSwapOption<Kept>,
     state: Mutex<State>,
@@ -132,10 +130,10 @@ enum Joined {
 
 impl Keepers {
     /// A keeper for each of these mini programs. Asks for nothing yet.
-    pub fn new(client: &Client, clock: &Clock, apps: impl Iterator<Item = Credential>) -> Self {
+    pub fn new(client: &Client, apps: impl Iterator<Item = Credential>) -> Self {
         let keeper = |credential: Credential| {
             let app = credential.app.clone();
-            (app, Keeper::new(client.clone(), clock.clone(), credential))
+            (app, Keeper::new(client.clone(), credential))
         };
         Self(Arc::new(apps.map(keeper).collect()))
     }
@@ -154,10 +152,9 @@ impl Keepers {
 
 impl Keeper {
     /// A keeper that has no token yet, and asks for none before somebody needs it.
-    pub fn new(client: Client, clock: Clock, credential: Credential) -> Self {
+    pub fn new(client: Client, credential: Credential) -> Self {
         Self(Arc::new(Inner {
             client,
-            clock,
             credential,
             kept: ArcSwapOption::empty(),
             state: Mutex::default(),
@@ -172,14 +169,14 @@ impl Keeper {
     /// How long ago the token was asked for, if there is one.
     fn age(&self) -> Option<Duration> {
         let kept = self.0.kept.load();
-        let now = self.0.clock.now();
+        let now = self.0.client.clock.now();
         kept.as_ref().map(|kept| now.since(kept.since))
     }
 
     /// The token. Waits, as long as a call to WeChat may take, only when there is none that is good.
     pub async fn token(&self) -> Result<Arc<AccessToken>, TokenError> {
         if let Some(kept) = &*self.0.kept.load()
-            && kept.will_do(Need::Any, self.0.clock.now())
+            && kept.will_do(Need::Any, self.0.client.clock.now())
         {
             return Ok(Arc::clone(&kept.token));
         }
@@ -218,7 +215,7 @@ impl Keeper {
     /// Finds a token that will do, or the refresh under way, or starts one: under one lock, so that
     /// there are never two.
     fn join(&self, need: Need<'_>) -> Result<Joined, TokenError> {
-        let now = self.0.clock.now();
+        let now = self.0.client.clock.now();
         let mut state = self.0.state.lock();
         if let Some(kept) = &*self.0.kept.load() {
             if kept.will_do(need, now) {
@@ -318,7 +315,7 @@ impl Inner {
                 state.failures = state.failures.saturating_add(1);
                 let pause = error.pause(state.failures);
                 state.hold = Some(Hold {
-                    until: self.clock.now().plus(pause),
+                    until: self.client.clock.now().plus(pause),
                     pause,
                     why: error.clone(),
                 });
@@ -341,7 +338,7 @@ impl Inner {
 
     /// How long until a refresh makes sense.
     fn due_in(&self) -> Duration {
-        let now = self.clock.now();
+        let now = self.client.clock.now();
         let state = self.state.lock();
         let hold = state.hold.as_ref().filter(|hold| hold.is_on(now));
         let hold = hold.map(|hold| hold.until);
@@ -422,7 +419,11 @@ impl Client {
         let Some(previous) = &credential.previous_secret else {
             return first;
         };
-        if !matches!(&first, Err(error) if is_about_secret(error)) {
+        let is_about_secret = matches!(
+            &first,
+            Err(ApiError::Refused(refused)) if refused.errcode.is_about_secret()
+        );
+        if !is_about_secret {
             return first;
         }
         let second = self.ask_for_token(asking, credential, previous).await;
@@ -455,7 +456,7 @@ impl Client {
             .body(body.to_vec());
         let Answer { status, body } = self.send(asking, request).await?;
         let answered: Result<Answered, _> = reply::read(status, &body);
-        asking.answered(status, count::of_api(&answered));
+        asking.answered(status, count::of_answer(&answered));
         let answered = answered?;
         let token = AccessToken::parse(answered.access_token);
         Ok(Granted {
@@ -463,10 +464,6 @@ impl Client {
             life: Duration::from_secs(answered.expires_in).min(MAX_LIFE),
         })
     }
-}
-
-fn is_about_secret(error: &ApiError) -> bool {
-    matches!(error, ApiError::Refused(refused) if matches!(refused.errcode, Errcode::BadSecret(_)))
 }
 
 impl fmt::Debug for Keeper {

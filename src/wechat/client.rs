@@ -26,7 +26,7 @@ use crate::domain::secret::{AppSecret, LoginCode};
 use crate::telemetry::metrics::Calls;
 use crate::wechat::count::{self, Asking};
 use crate::wechat::error::{CallError, Malformed, RedeemError};
-use crate::wechat::guard::{Guard, Guards, Verdict};
+use crate::wechat::guard::{Closed, Guard, Guards, Judged, Verdict};
 use crate::wechat::reply::{self, Redeemed};
 use crate::wechat::skew::Skew;
 use crate::wechat::{Credential, Settings};
@@ -62,13 +62,13 @@ pub enum SetupError {
 pub struct Client {
     pub(super) http: reqwest::Client,
     /// Scheme and host.
-    pub(super) base_url: Url,
+    base_url: Url,
     /// A permit per call that may be under way.
-    pub(super) calls: Arc<Semaphore>,
+    calls: Arc<Semaphore>,
     /// How long a whole call may take.
     pub(super) timeout: Duration,
     pub(super) clock: Clock,
-    pub(super) guards: Guards,
+    guards: Guards,
     pub(super) counts: Calls,
     skew: Arc<Skew>,
 }
@@ -156,22 +156,39 @@ impl Client {
         credential: &Credential,
         code: &LoginCode,
     ) -> Result<Redeemed, RedeemError> {
+        self.guarded(&credential.app, JSCODE2SESSION, async |asking, guard| {
+            self.redeem_with_either(asking, guard, credential, code)
+                .await
+        })
+        .await
+    }
+
+    /// Makes a call of an API for a mini program, if its guard and the limit on calls let it pass, and
+    /// for no longer than a call may take. The guard hears what comes of it.
+    pub(super) async fn guarded<T, E>(
+        &self,
+        app: &AppId,
+        api: &'static str,
+        call: impl AsyncFnOnce(&mut Asking, &Guard) -> Result<T, E>,
+    ) -> Result<T, E>
+    where
+        E: From<CallError> + From<Closed> + Judged,
+    {
         let _permit = self
             .calls
             .try_acquire()
-            .map_err(|_full| RedeemError::TooManyCalls)?;
-        let guard = self.guards.of(&credential.app, JSCODE2SESSION);
+            .map_err(|_full| CallError::TooManyCalls)?;
+        let guard = self.guards.of(app, api);
         guard.admit(self.clock.now(), self.timeout)?;
-        let mut asking = Asking::new(&self.counts, JSCODE2SESSION);
-        let redeemed = self.redeem_with_either(&mut asking, &guard, credential, code);
-        let redeemed = tokio::time::timeout(self.timeout, redeemed).await;
-        let outcome = redeemed.unwrap_or_else(|_elapsed| {
+        let mut asking = Asking::new(&self.counts, api);
+        let called = tokio::time::timeout(self.timeout, call(&mut asking, &guard)).await;
+        let outcome = called.unwrap_or_else(|_elapsed| {
             asking.timed_out();
-            Err(RedeemError::TimedOut)
+            Err(CallError::TimedOut.into())
         });
         let verdict = outcome
             .as_ref()
-            .map_or_else(RedeemError::verdict, |_redeemed| Verdict::Works);
+            .map_or_else(E::verdict, |_answer| Verdict::Works);
         guard.settle(verdict, self.clock.now());
         outcome
     }
@@ -219,17 +236,20 @@ impl Client {
     ) -> Result<Redeemed, RedeemError> {
         let first = self.attempt(asking, app, secret, code).await;
         let may_have_used_code = match &first {
-            Err(RedeemError::Unreachable { .. }) => false,
-            Err(RedeemError::Busy { .. }) => true,
-            Err(RedeemError::HttpStatus { status }) if *status >= 500 => true,
-            Err(RedeemError::Interrupted { source }) if closed_unanswered(source) => true,
+            Err(RedeemError::Busy(_)) => true,
+            Err(RedeemError::Call(error)) => match error {
+                CallError::Unreachable { .. } => false,
+                CallError::HttpStatus { status } if *status >= 500 => true,
+                CallError::Interrupted { source } if closed_unanswered(source) => true,
+                _ => return first,
+            },
             _ => return first,
         };
         tokio::time::sleep(limits::WECHAT_RETRY_PAUSE).await;
         match self.attempt(asking, app, secret, code).await {
             // The code was used by our own first attempt, most likely: no fault of the client.
-            Err(RedeemError::CodeUsed { errcode, rid }) if may_have_used_code => {
-                Err(RedeemError::Busy { errcode, rid })
+            Err(RedeemError::CodeUsed(refused)) if may_have_used_code => {
+                Err(RedeemError::Busy(refused))
             }
             second => second,
         }
@@ -253,9 +273,9 @@ impl Client {
         let url = self.endpoint(JSCODE2SESSION);
         let request = self.http.get(url).query(&query);
         let Answer { status, body } = self.send(asking, request).await?;
-        let outcome = reply::classify(status, &body);
-        asking.answered(status, count::of_login(&outcome));
-        outcome
+        let outcome = reply::redeemed(status, &body);
+        asking.answered(status, count::of_answer(&outcome));
+        Ok(outcome?)
     }
 
     /// Where an API is.

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::telemetry::metrics::{ApiId, Calls, Failure, Said};
 use crate::wechat::errcode::Errcode;
-use crate::wechat::error::{ApiError, CallError, RedeemError};
+use crate::wechat::error::{ApiError, CallError};
 
 /// A call of one API: one request at a time.
 pub(super) struct Asking {
@@ -59,26 +59,12 @@ impl Drop for Asking {
     }
 }
 
-/// What an answer of the open APIs says.
-pub(super) fn of_api<T>(outcome: &Result<T, ApiError>) -> Said {
+/// What an answer says.
+pub(super) fn of_answer<T>(outcome: &Result<T, ApiError>) -> Said {
     match outcome {
         Ok(_) => Said::Errcode(0),
         Err(ApiError::Call(error)) => Said::Failure(failure(error)),
         Err(ApiError::Refused(refused)) => of_number(refused.errcode.number()),
-    }
-}
-
-/// What an answer to a login code says.
-pub(super) fn of_login<T>(outcome: &Result<T, RedeemError>) -> Said {
-    match outcome {
-        Ok(_) => Said::Errcode(0),
-        Err(error) => match error.errcode() {
-            Some(errcode) => of_number(errcode),
-            None if matches!(error, RedeemError::HttpStatus { .. }) => {
-                Said::Failure(Failure::HttpStatus)
-            }
-            None => Said::Failure(Failure::Malformed),
-        },
     }
 }
 

@@ -133,6 +133,11 @@ impl Errcode {
         )
     }
 
+    /// Whether WeChat does not take the AppSecret, so that another one may do.
+    pub const fn is_about_secret(self) -> bool {
+        matches!(self, Self::BadSecret(_))
+    }
+
     /// Whether it stays like this until the operator has put the configuration or the account right.
     pub const fn is_configuration(self) -> bool {
         matches!(

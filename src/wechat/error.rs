@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::wechat::errcode::Errcode;
-use crate::wechat::guard::{Closed, Verdict};
+use crate::wechat::guard::{Closed, Judged, Verdict};
 
 /// Why there is no answer of the API. Can be given to everybody who waited for one call.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum CallError {
-    /// Something before WeChat's API: a status that the API does not use.
+    /// Something before WeChat's API: a status that the API does not use. Redirects are among them,
+    /// for following one would hand over the secret.
     #[error("WeChat answered with HTTP status {status}")]
     HttpStatus {
         /// The status.
@@ -76,9 +77,8 @@ impl From<Malformed> for ApiError {
     }
 }
 
-impl CallError {
-    /// What this says about the API that was called.
-    pub(super) const fn verdict(&self) -> Verdict {
+impl Judged for CallError {
+    fn verdict(&self) -> Verdict {
         match self {
             Self::HttpStatus { status } if *status < 500 => Verdict::Answers,
             Self::Malformed(_) => Verdict::Answers,
@@ -91,133 +91,33 @@ impl CallError {
     }
 }
 
-impl From<Closed> for RedeemError {
-    fn from(closed: Closed) -> Self {
-        match closed {
-            Closed::Misconfigured(Refused {
-                errcode,
-                rid,
-                seen_ip,
-            }) => Self::Misconfigured {
-                errcode,
-                rid,
-                seen_ip,
-            },
-            Closed::Paused(retry_after) => Self::Paused { retry_after },
-        }
-    }
-}
-
-impl From<CallError> for RedeemError {
-    fn from(error: CallError) -> Self {
-        match error {
-            CallError::HttpStatus { status } => Self::HttpStatus { status },
-            CallError::Interrupted { source } => Self::Interrupted { source },
-            CallError::Malformed(malformed) => Self::Malformed(malformed),
-            CallError::Paused { retry_after } => Self::Paused { retry_after },
-            CallError::TimedOut => Self::TimedOut,
-            CallError::TooManyCalls => Self::TooManyCalls,
-            CallError::Unreachable { source } => Self::Unreachable { source },
-        }
-    }
-}
-
 /// Why a code was not redeemed, and whose fault that is. Holds no secret, no code and no URL.
 #[derive(Debug, thiserror::Error)]
 pub enum RedeemError {
-    /// WeChat's: it is busy, or it took our second attempt for a repetition.
-    #[error("WeChat is busy (errcode {errcode})")]
-    Busy {
-        /// -1, or 40163 after an attempt of ours that may have used the code up.
-        errcode: i64,
-        /// WeChat's id of the request.
-        rid: Option<String>,
-    },
+    /// No answer of the API. The code may have been used up, unless nothing was sent.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// WeChat's: it is busy (-1), or it took our second attempt for a repetition (40163).
+    #[error("WeChat is busy (errcode {})", .0.errcode)]
+    Busy(Refused),
     /// The client's: the code is invalid, too old, or another mini program's.
-    #[error("WeChat does not take the code (errcode {errcode})")]
-    CodeInvalid {
-        /// What WeChat answered.
-        errcode: i64,
-        /// WeChat's id of the request.
-        rid: Option<String>,
-    },
+    #[error("WeChat does not take the code (errcode {})", .0.errcode)]
+    CodeInvalid(Refused),
     /// The client's: the code was redeemed before.
-    #[error("the code was already used (errcode {errcode})")]
-    CodeUsed {
-        /// What WeChat answered.
-        errcode: i64,
-        /// WeChat's id of the request.
-        rid: Option<String>,
-    },
-    /// Something before WeChat's API: a status that the API does not use. Redirects are among them,
-    /// for following one would hand over the secret.
-    #[error("WeChat answered with HTTP status {status}")]
-    HttpStatus {
-        /// The status.
-        status: u16,
-    },
-    /// The network's or WeChat's: the connection broke when the code may have been used up.
-    #[error("the connection to WeChat broke off")]
-    Interrupted {
-        /// What broke, without the URL.
-        source: Arc<reqwest::Error>,
-    },
-    /// WeChat's, or something before it: an answer that is none.
-    #[error("WeChat's answer cannot be understood")]
-    Malformed(#[from] Malformed),
+    #[error("the code was already used (errcode {})", .0.errcode)]
+    CodeUsed(Refused),
     /// The operator's: it stays like this until the configuration or the account is put right.
-    #[error("WeChat refuses the gate: {} (errcode {errcode})", .errcode.meaning_en())]
-    Misconfigured {
-        /// What WeChat answered; knows its meaning and the fix.
-        errcode: Errcode,
-        /// WeChat's id of the request.
-        rid: Option<String>,
-        /// The gate's address as WeChat saw it, when it is the address that WeChat refuses.
-        seen_ip: Option<IpAddr>,
-    },
-    /// WeChat's or the network's: it failed to answer several times in a row, and is not asked for a
-    /// moment. Nothing was sent.
-    #[error("WeChat is not asked while it does not answer")]
-    Paused {
-        /// Until when.
-        retry_after: Duration,
-    },
+    #[error("WeChat refuses the gate: {} (errcode {})", .0.errcode.meaning_en(), .0.errcode)]
+    Misconfigured(Refused),
     /// The client's: too many logins of one user within a minute.
-    #[error("WeChat limits the user's logins (errcode {errcode})")]
-    RateLimited {
-        /// What WeChat answered.
-        errcode: i64,
-        /// WeChat's id of the request.
-        rid: Option<String>,
-    },
-    /// The network's or WeChat's: no answer in time. The code may have been used up.
-    #[error("WeChat did not answer in time")]
-    TimedOut,
-    /// Ours: as many calls are under way as are allowed. Nothing was sent.
-    #[error("too many calls to WeChat are under way")]
-    TooManyCalls,
+    #[error("WeChat limits the user's logins (errcode {})", .0.errcode)]
+    RateLimited(Refused),
     /// WeChat's: an errcode that means nothing here.
-    #[error("WeChat answered with the unknown errcode {errcode}")]
-    Unknown {
-        /// What WeChat answered.
-        errcode: i64,
-        /// WeChat's id of the request.
-        rid: Option<String>,
-    },
-    /// The network's or the operator's: no connection came about. Nothing was sent.
-    #[error("WeChat cannot be reached")]
-    Unreachable {
-        /// Why not, without the URL.
-        source: Arc<reqwest::Error>,
-    },
+    #[error("WeChat answered with the unknown errcode {}", .0.errcode)]
+    Unknown(Refused),
     /// The user's: WeChat holds them for a risk.
-    #[error("WeChat blocks the user (errcode {errcode})")]
-    UserBlocked {
-        /// What WeChat answered.
-        errcode: i64,
-        /// WeChat's id of the request.
-        rid: Option<String>,
-    },
+    #[error("WeChat blocks the user (errcode {})", .0.errcode)]
+    UserBlocked(Refused),
 }
 
 /// What is wrong with an answer that is none. Does not repeat any of it.
@@ -252,172 +152,99 @@ pub enum Malformed {
     Watermark,
 }
 
-/// The kinds of failure that need different answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// The code is not, or no longer, good: log in again.
-    CodeInvalid,
-    /// The code was used: log in again.
-    CodeUsed,
-    /// The operator must act.
-    ConfigError,
-    /// The user must wait.
-    RateLimited,
-    /// Wait a little.
-    UpstreamBusy,
-    /// WeChat or the way to it is out of order.
-    UpstreamError,
-    /// WeChat's answer makes no sense.
-    UpstreamMalformed,
-    /// The user may not log in.
-    UserBlocked,
+impl From<Closed> for RedeemError {
+    fn from(closed: Closed) -> Self {
+        match closed {
+            Closed::Misconfigured(refused) => Self::Misconfigured(refused),
+            Closed::Paused(retry_after) => CallError::Paused { retry_after }.into(),
+        }
+    }
 }
 
-impl Kind {
-    /// A stable name, for counting.
-    pub const fn name(self) -> &'static str {
+impl From<ApiError> for RedeemError {
+    fn from(error: ApiError) -> Self {
+        match error {
+            ApiError::Call(error) => Self::Call(error),
+            ApiError::Refused(refused) => refused.into(),
+        }
+    }
+}
+
+impl From<Refused> for RedeemError {
+    fn from(refused: Refused) -> Self {
+        match refused.errcode {
+            Errcode::SystemBusy => Self::Busy(refused),
+            Errcode::CodeExpired | Errcode::CodeInvalid | Errcode::CodeMissing => {
+                Self::CodeInvalid(refused)
+            }
+            Errcode::CodeUsed => Self::CodeUsed(refused),
+            Errcode::RateLimited => Self::RateLimited(refused),
+            Errcode::UserBlocked => Self::UserBlocked(refused),
+            Errcode::Other(_) | Errcode::QuotaUsedUp => Self::Unknown(refused),
+            Errcode::AccountFrozen(_)
+            | Errcode::AccountLimited
+            | Errcode::ApiNotGranted(_)
+            | Errcode::AppIdMissing
+            | Errcode::BadAppId
+            | Errcode::BadGrantType
+            | Errcode::BadSecret(_)
+            | Errcode::IpNotListed
+            | Errcode::IpRefused(_)
+            | Errcode::IpUnconfirmed(_)
+            | Errcode::SecretFrozen
+            | Errcode::SecretMissing
+            | Errcode::Unauthorised => Self::Misconfigured(refused),
+        }
+    }
+}
+
+impl Judged for RedeemError {
+    /// 45011 counts for nothing: it is about one user.
+    fn verdict(&self) -> Verdict {
         match self {
-            Self::CodeInvalid => "code_invalid",
-            Self::CodeUsed => "code_used",
-            Self::ConfigError => "config_error",
-            Self::RateLimited => "rate_limited",
-            Self::UpstreamBusy => "upstream_busy",
-            Self::UpstreamError => "upstream_error",
-            Self::UpstreamMalformed => "upstream_malformed",
-            Self::UserBlocked => "user_blocked",
+            Self::Call(error) => error.verdict(),
+            Self::Busy(_) => Verdict::Silent,
+            Self::Misconfigured(refused) => Verdict::Misconfigured(refused.clone()),
+            Self::CodeInvalid(_)
+            | Self::CodeUsed(_)
+            | Self::RateLimited(_)
+            | Self::Unknown(_)
+            | Self::UserBlocked(_) => Verdict::Answers,
         }
     }
 }
 
 impl RedeemError {
+    /// What WeChat refused with, if it did.
+    pub const fn refused(&self) -> Option<&Refused> {
+        match self {
+            Self::Call(_) => None,
+            Self::Busy(refused)
+            | Self::CodeInvalid(refused)
+            | Self::CodeUsed(refused)
+            | Self::Misconfigured(refused)
+            | Self::RateLimited(refused)
+            | Self::Unknown(refused)
+            | Self::UserBlocked(refused) => Some(refused),
+        }
+    }
+
     /// Whether WeChat does not take the AppSecret.
-    pub(super) const fn is_about_secret(&self) -> bool {
-        matches!(
-            self,
-            Self::Misconfigured {
-                errcode: Errcode::BadSecret(_),
-                ..
-            }
-        )
-    }
-
-    /// What this says about `sns/jscode2session`. 45011 counts for nothing: it is about one user.
-    pub(super) fn verdict(&self) -> Verdict {
-        match self {
-            Self::Paused { .. } | Self::TooManyCalls => Verdict::Nothing,
-            Self::Misconfigured {
-                errcode,
-                rid,
-                seen_ip,
-            } => Verdict::Misconfigured(Refused {
-                errcode: *errcode,
-                rid: rid.clone(),
-                seen_ip: *seen_ip,
-            }),
-            error if error.is_unavailable() => Verdict::Silent,
-            _ => Verdict::Answers,
-        }
-    }
-
-    /// Which kind of failure it is.
-    pub const fn kind(&self) -> Kind {
-        match self {
-            Self::Busy { .. } | Self::Paused { .. } | Self::TooManyCalls => Kind::UpstreamBusy,
-            Self::CodeInvalid { .. } => Kind::CodeInvalid,
-            Self::CodeUsed { .. } => Kind::CodeUsed,
-            Self::HttpStatus { .. }
-            | Self::Interrupted { .. }
-            | Self::TimedOut
-            | Self::Unknown { .. }
-            | Self::Unreachable { .. } => Kind::UpstreamError,
-            Self::Malformed(_) => Kind::UpstreamMalformed,
-            Self::Misconfigured { .. } => Kind::ConfigError,
-            Self::RateLimited { .. } => Kind::RateLimited,
-            Self::UserBlocked { .. } => Kind::UserBlocked,
-        }
-    }
-
-    /// Whether WeChat, or the way to it, is out of reach for now, so that waiting may help; as
-    /// opposed to an answer that was given.
-    pub const fn is_unavailable(&self) -> bool {
-        match self {
-            Self::Busy { .. }
-            | Self::Interrupted { .. }
-            | Self::Paused { .. }
-            | Self::TimedOut
-            | Self::TooManyCalls
-            | Self::Unreachable { .. } => true,
-            Self::HttpStatus { status } => *status >= 500,
-            Self::CodeInvalid { .. }
-            | Self::CodeUsed { .. }
-            | Self::Malformed(_)
-            | Self::Misconfigured { .. }
-            | Self::RateLimited { .. }
-            | Self::Unknown { .. }
-            | Self::UserBlocked { .. } => false,
-        }
+    pub(super) fn is_about_secret(&self) -> bool {
+        self.refused()
+            .is_some_and(|refused| refused.errcode.is_about_secret())
     }
 
     /// Whether WeChat refused the code for what it is: whoever sent it is to blame.
     pub const fn blames_code(&self) -> bool {
-        matches!(self, Self::CodeInvalid { .. } | Self::CodeUsed { .. })
+        matches!(self, Self::CodeInvalid(_) | Self::CodeUsed(_))
     }
 
-    /// Whether the same code may still be good after this.
-    pub const fn retry_same_code(&self) -> bool {
+    /// For how long WeChat is not asked, if that is why.
+    pub const fn pause(&self) -> Option<Duration> {
         match self {
-            Self::Busy { errcode, .. } => *errcode == Errcode::SystemBusy.number(),
-            Self::Paused { .. } | Self::TooManyCalls | Self::Unreachable { .. } => true,
-            Self::CodeInvalid { .. }
-            | Self::CodeUsed { .. }
-            | Self::HttpStatus { .. }
-            | Self::Interrupted { .. }
-            | Self::Malformed(_)
-            | Self::Misconfigured { .. }
-            | Self::RateLimited { .. }
-            | Self::TimedOut
-            | Self::Unknown { .. }
-            | Self::UserBlocked { .. } => false,
-        }
-    }
-
-    /// The errcode that WeChat answered with, if it did.
-    pub const fn errcode(&self) -> Option<i64> {
-        match self {
-            Self::Busy { errcode, .. }
-            | Self::CodeInvalid { errcode, .. }
-            | Self::CodeUsed { errcode, .. }
-            | Self::RateLimited { errcode, .. }
-            | Self::Unknown { errcode, .. }
-            | Self::UserBlocked { errcode, .. } => Some(*errcode),
-            Self::Misconfigured { errcode, .. } => Some(errcode.number()),
-            Self::HttpStatus { .. }
-            | Self::Interrupted { .. }
-            | Self::Malformed(_)
-            | Self::Paused { .. }
-            | Self::TimedOut
-            | Self::TooManyCalls
-            | Self::Unreachable { .. } => None,
-        }
-    }
-
-    /// WeChat's id of the request, by which the operator can look it up.
-    pub fn rid(&self) -> Option<&str> {
-        match self {
-            Self::Busy { rid, .. }
-            | Self::CodeInvalid { rid, .. }
-            | Self::CodeUsed { rid, .. }
-            | Self::Misconfigured { rid, .. }
-            | Self::RateLimited { rid, .. }
-            | Self::Unknown { rid, .. }
-            | Self::UserBlocked { rid, .. } => rid.as_deref(),
-            Self::HttpStatus { .. }
-            | Self::Interrupted { .. }
-            | Self::Malformed(_)
-            | Self::Paused { .. }
-            | Self::TimedOut
-            | Self::TooManyCalls
-            | Self::Unreachable { .. } => None,
+            Self::Call(CallError::Paused { retry_after }) => Some(*retry_after),
+            _ => None,
         }
     }
 }

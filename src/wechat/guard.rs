@@ -85,6 +85,12 @@ pub(super) enum Verdict {
     Works,
 }
 
+/// An error of a call.
+pub(super) trait Judged {
+    /// What it says about the API that was called.
+    fn verdict(&self) -> Verdict;
+}
+
 /// The guard of one API for one mini program.
 #[derive(Debug)]
 pub(super) struct Guard {

@@ -10,7 +10,7 @@ use crate::wechat::client::{Answer, Client};
 use crate::wechat::count::{self, Asking};
 use crate::wechat::errcode::Errcode;
 use crate::wechat::error::{ApiError, CallError, Malformed, Refused};
-use crate::wechat::guard::{Closed, Verdict};
+use crate::wechat::guard::{Closed, Judged, Verdict};
 use crate::wechat::reply;
 use crate::wechat::token_error::TokenError;
 
@@ -48,8 +48,8 @@ impl OpenApiError {
     }
 }
 
-impl OpenApiError {
-    /// What this says about the API. The keeper of tokens looks after its own troubles.
+impl Judged for OpenApiError {
+    /// The keeper of tokens looks after its own troubles.
     fn verdict(&self) -> Verdict {
         match self {
             Self::Call(error) => error.verdict(),
@@ -103,38 +103,19 @@ impl Client {
         api: &'static str,
         request: impl Fn(Url, &AccessToken) -> RequestBuilder,
     ) -> Result<T, OpenApiError> {
-        let _permit = self
-            .calls
-            .try_acquire()
-            .map_err(|_full| CallError::TooManyCalls)?;
-        let guard = self.guards.of(keeper.app(), api);
-        guard.admit(self.clock.now(), self.timeout)?;
-        let mut asking = Asking::new(&self.counts, api);
-        let calls = async {
+        self.guarded(keeper.app(), api, async |asking, _guard| {
             let token = keeper.token().await?;
-            match self
-                .ask(&mut asking, request(self.endpoint(api), &token))
-                .await
-            {
+            let first = request(self.endpoint(api), &token);
+            match self.ask(asking, first).await {
                 Err(ApiError::Refused(refused)) if refused.errcode.is_about_token() => {
                     let token = keeper.after_refusal(&token).await?;
-                    Ok(self
-                        .ask(&mut asking, request(self.endpoint(api), &token))
-                        .await?)
+                    let second = request(self.endpoint(api), &token);
+                    Ok(self.ask(asking, second).await?)
                 }
                 first => Ok(first?),
             }
-        };
-        let called = tokio::time::timeout(self.timeout, calls).await;
-        let outcome = called.unwrap_or_else(|_elapsed| {
-            asking.timed_out();
-            Err(CallError::TimedOut.into())
-        });
-        let verdict = outcome
-            .as_ref()
-            .map_or_else(OpenApiError::verdict, |_answer| Verdict::Works);
-        guard.settle(verdict, self.clock.now());
-        outcome
+        })
+        .await
     }
 
     async fn ask<T: DeserializeOwned>(
@@ -144,7 +125,7 @@ impl Client {
     ) -> Result<T, ApiError> {
         let Answer { status, body } = self.send(asking, request).await?;
         let outcome = reply::read(status, &body);
-        asking.answered(status, count::of_api(&outcome));
+        asking.answered(status, count::of_answer(&outcome));
         outcome
     }
 }

@@ -14,7 +14,7 @@ use crate::domain::id::{OpenId, UnionId};
 use crate::domain::limits;
 use crate::domain::secret::SessionKey;
 use crate::wechat::errcode::Errcode;
-use crate::wechat::error::{ApiError, CallError, Malformed, RedeemError, Refused};
+use crate::wechat::error::{ApiError, CallError, Malformed, Refused};
 
 /// Who a code stands for.
 #[derive(Clone, Debug)]
@@ -27,34 +27,25 @@ pub struct Redeemed {
     pub session_key: SessionKey,
 }
 
-/// Says what an answer means. The content type is not asked: WeChat is known to send this JSON as
-/// `text/plain`.
-pub fn classify(http_status: u16, body: &[u8]) -> Result<Redeemed, RedeemError> {
-    if !(200..300).contains(&http_status) {
-        return Err(RedeemError::HttpStatus {
-            status: http_status,
-        });
-    }
-    // serde would take an array of the right length for the object.
-    if !body.trim_ascii_start().starts_with(b"{") {
-        return Err(Malformed::Json.into());
-    }
-    // The cause would hold a piece of the answer.
-    let answer: Answer = serde_json::from_slice(body).map_err(|_cause| Malformed::Json)?;
-    // Success shows in the errcode alone: `errmsg` may be there too, saying "ok".
-    match errcode(answer.errcode.as_ref())? {
-        0 => Ok(redeemed(answer)?),
-        number => {
-            let errmsg = answer.errmsg.as_ref().and_then(Value::as_str);
-            Err(refused(
-                Errcode::from_number(number),
-                errmsg.unwrap_or_default(),
-            ))
-        }
-    }
+/// Says what the answer to a code means.
+pub(super) fn redeemed(http_status: u16, body: &[u8]) -> Result<Redeemed, ApiError> {
+    let answer: Answer = read(http_status, body)?;
+    let openid = answer.openid.unwrap_or_default();
+    let session_key = Zeroizing::new(answer.session_key.unwrap_or_default());
+    let unionid = answer.unionid.filter(|unionid| !unionid.is_empty());
+    // The causes are dropped: which of the fields it is says enough, without their content.
+    Ok(Redeemed {
+        openid: OpenId::parse(&openid).map_err(|_cause| Malformed::OpenId)?,
+        unionid: unionid
+            .map(|unionid| UnionId::parse(&unionid))
+            .transpose()
+            .map_err(|_cause| Malformed::UnionId)?,
+        session_key: session_key::parse(&session_key).map_err(|_cause| Malformed::SessionKey)?,
+    })
 }
 
-/// Reads the answer of an API that tells success by its errcode alone.
+/// Reads the answer of an API that tells success by its errcode alone: `errmsg` may be there too,
+/// saying "ok". The content type is not asked: WeChat is known to send this JSON as `text/plain`.
 pub(super) fn read<T: DeserializeOwned>(http_status: u16, body: &[u8]) -> Result<T, ApiError> {
     if !(200..300).contains(&http_status) {
         let status = http_status;
@@ -65,11 +56,11 @@ pub(super) fn read<T: DeserializeOwned>(http_status: u16, body: &[u8]) -> Result
         return Err(Malformed::Json.into());
     }
     // The causes would hold a piece of the answer.
-    let verdict: Verdict = serde_json::from_slice(body).map_err(|_cause| Malformed::Json)?;
-    match errcode(verdict.errcode.as_ref())? {
+    let fields: ErrorFields = serde_json::from_slice(body).map_err(|_cause| Malformed::Json)?;
+    match errcode(fields.errcode.as_ref())? {
         0 => serde_json::from_slice(body).map_err(|_cause| Malformed::Json.into()),
         number => {
-            let errmsg = verdict.errmsg.as_ref().and_then(Value::as_str);
+            let errmsg = fields.errmsg.as_ref().and_then(Value::as_str);
             let errmsg = errmsg.unwrap_or_default();
             let errcode = Errcode::from_number(number);
             Err(ApiError::Refused(Refused {
@@ -83,16 +74,14 @@ pub(super) fn read<T: DeserializeOwned>(http_status: u16, body: &[u8]) -> Result
 
 /// The fields by which every API tells success.
 #[derive(Deserialize)]
-struct Verdict {
+struct ErrorFields {
     errcode: Option<Value>,
     errmsg: Option<Value>,
 }
 
-/// The fields of the answer that matter. Others are ignored: WeChat adds to them.
+/// The fields of the answer to a code that matter. Others are ignored: WeChat adds to them.
 #[derive(Deserialize)]
 struct Answer {
-    errcode: Option<Value>,
-    errmsg: Option<Value>,
     openid: Option<String>,
     session_key: Option<String>,
     unionid: Option<String>,
@@ -111,61 +100,10 @@ fn errcode(value: Option<&Value>) -> Result<i64, Malformed> {
 
 /// The errcode of an answer that is passed on, if it has one that can be read.
 pub(super) fn errcode_of(body: &[u8]) -> Option<Errcode> {
-    let verdict: Verdict = serde_json::from_slice(body).ok()?;
-    errcode(verdict.errcode.as_ref())
+    let fields: ErrorFields = serde_json::from_slice(body).ok()?;
+    errcode(fields.errcode.as_ref())
         .ok()
         .map(Errcode::from_number)
-}
-
-fn redeemed(answer: Answer) -> Result<Redeemed, Malformed> {
-    let openid = answer.openid.unwrap_or_default();
-    let session_key = Zeroizing::new(answer.session_key.unwrap_or_default());
-    let unionid = answer.unionid.filter(|unionid| !unionid.is_empty());
-    // The causes are dropped: which of the fields it is says enough, without their content.
-    Ok(Redeemed {
-        openid: OpenId::parse(&openid).map_err(|_cause| Malformed::OpenId)?,
-        unionid: unionid
-            .map(|unionid| UnionId::parse(&unionid))
-            .transpose()
-            .map_err(|_cause| Malformed::UnionId)?,
-        session_key: session_key::parse(&session_key).map_err(|_cause| Malformed::SessionKey)?,
-    })
-}
-
-fn refused(code: Errcode, errmsg: &str) -> RedeemError {
-    let rid = rid(errmsg);
-    let errcode = code.number();
-    match code {
-        Errcode::SystemBusy => RedeemError::Busy { errcode, rid },
-        Errcode::CodeExpired | Errcode::CodeInvalid | Errcode::CodeMissing => {
-            RedeemError::CodeInvalid { errcode, rid }
-        }
-        Errcode::CodeUsed => RedeemError::CodeUsed { errcode, rid },
-        Errcode::RateLimited => RedeemError::RateLimited { errcode, rid },
-        Errcode::UserBlocked => RedeemError::UserBlocked { errcode, rid },
-        Errcode::Other(_) | Errcode::QuotaUsedUp => RedeemError::Unknown { errcode, rid },
-        Errcode::IpNotListed | Errcode::IpRefused(_) | Errcode::IpUnconfirmed(_) => {
-            RedeemError::Misconfigured {
-                errcode: code,
-                rid,
-                seen_ip: first_ip(errmsg),
-            }
-        }
-        Errcode::AccountFrozen(_)
-        | Errcode::AccountLimited
-        | Errcode::ApiNotGranted(_)
-        | Errcode::AppIdMissing
-        | Errcode::BadAppId
-        | Errcode::BadGrantType
-        | Errcode::BadSecret(_)
-        | Errcode::SecretFrozen
-        | Errcode::SecretMissing
-        | Errcode::Unauthorised => RedeemError::Misconfigured {
-            errcode: code,
-            rid,
-            seen_ip: None,
-        },
-    }
 }
 
 /// WeChat's id of the request, as in `invalid code, rid: 67403233-1109bf03-213acb4d`. The message

@@ -1,7 +1,6 @@
 //! What WeChat says about session keys and about what was encrypted with them. Knows nothing of
 //! sessions, and decides nothing about how often a user may make the gate ask.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use reqwest::header::CONTENT_TYPE;
@@ -12,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::crypto::signature;
 use crate::domain::clock::Timestamp;
+use crate::domain::hex::hex;
 use crate::domain::id::OpenId;
 use crate::domain::secret::SessionKey;
 use crate::wechat::access_token::Keeper;
@@ -120,13 +120,7 @@ impl Client {
 /// whether over the base64 text or over the bytes; this is the one place that decides, for the text,
 /// which is "the encrypted data" as a client gets it.
 pub(super) fn encrypted_hash(encrypted_data: &str) -> String {
-    Sha256::digest(encrypted_data)
-        .iter()
-        .fold(String::new(), |mut hex, byte| {
-            // Writing to a String cannot fail.
-            write!(hex, "{byte:02x}").unwrap_or_default();
-            hex
-        })
+    hex(&Sha256::digest(encrypted_data))
 }
 
 fn is_refused_with(error: &OpenApiError, errcodes: &[i64]) -> bool {

@@ -208,10 +208,37 @@ async fn addresses_of_one_subscriber_share_a_budget_and_others_have_their_own() 
 
 #[tokio::test]
 async fn no_word_of_a_peer_that_is_not_trusted_chooses_whose_budget_is_used() {
+    let setup = Setup {
+        server: "proxy_protocol = true\ntrusted_proxies = [\"127.0.0.1/32\"]".to_owned(),
+        ..Setup::with("[limits]\nrefused_logins_per_ip = \"1/1m\"")
+    };
+    let world = setup.start().await;
+    for (n, (peer, claimed, status)) in [
+        ("203.0.113.1", "198.51.100.1", 400),
+        ("203.0.113.1", "198.51.100.2", 429),
+        ("203.0.113.1", "127.0.0.1", 429),
+        ("198.51.100.2", "203.0.113.1", 400),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        // A balancer tells of the peer, which is not trusted, and that claims to bring others' requests.
+        let header = format!("PROXY TCP4 {peer} 127.0.0.1 32768 443\r\n");
+        let login = login_from(&world, claimed, &format!("junk-{n}"));
+        let mut connection = Connection::open(world.address()).await;
+        let bytes = [header.as_bytes(), &login.bytes()].concat();
+        connection.write(&bytes).await;
+        let answer = connection.answer().await;
+        assert_eq!(answer.status, status, "{peer} for {claimed}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn through_a_peer_on_this_machine_that_nobody_named_as_a_proxy_nobody_is_limited() {
     let world = Setup::with("[limits]\nrefused_logins_per_ip = \"1/1m\"")
         .start()
         .await;
-    // From loopback, and nobody said that a proxy is there: it could be everybody.
+    // It could be everybody.
     for n in 0..5 {
         let answer = try_from(&world, "203.0.113.1", &format!("junk-{n}")).await;
         answer.is_refused(400, "login_code_invalid", "relogin");

@@ -1,7 +1,7 @@
 //! `[push]` and `[apps.push]`: what is read, and what is said about each fault.
 
 use super::*;
-use crate::gateway::push::{Ack, Mode};
+use crate::gateway::push::{Ack, AppPush, Keys, Protection};
 
 const KEY: &str = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG";
 const KEY_BEFORE: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
@@ -20,6 +20,14 @@ fn whole() -> String {
     format!("token = \"AAAAA\"\nencoding_aes_key = \"{KEY}\"")
 }
 
+#[track_caller]
+fn keys(app: &AppPush) -> &Keys {
+    match &app.protection {
+        Protection::Encrypted(keys) => keys,
+        Protection::Plain => panic!("mode plain"),
+    }
+}
+
 const NO_KEY: &str = "wxgate.toml:8: apps[0].push: has as encoding_aes_key what is no \
                       EncodingAESKey, expected the 43 letters and digits of WeChat";
 
@@ -30,8 +38,7 @@ fn an_app_with_pushes_gets_all_defaults_and_a_route() {
     let config = config(&with(&whole(), FORWARD)).gateway;
     let app = config.apps[0].push.as_ref().unwrap();
     assert_eq!(app.token.expose(), "AAAAA");
-    assert_eq!(app.mode, Mode::Safe);
-    assert_eq!(app.keys.len(), 1);
+    assert!(keys(app).previous.is_none());
     let push = config.push.unwrap();
     assert_eq!(push.forward_to, "/push");
     assert_eq!(push.ack, Ack::Upstream);
@@ -56,9 +63,8 @@ fn everything_can_be_said() {
     let config = parse_with(&with(&lines, rest), &variables).unwrap();
     let config = config.config.gateway;
     let app = config.apps[0].push.as_ref().unwrap();
-    assert_eq!(app.mode, Mode::Compatible);
-    assert_eq!(app.keys.len(), 2);
-    assert_eq!(app.keys[1].expose(), &[0; 32]);
+    let previous = keys(app).previous.as_ref().unwrap();
+    assert_eq!(previous.expose(), &[0; 32]);
     let push = config.push.unwrap();
     assert_eq!(push.ack, Ack::Immediate);
     assert_eq!(push.dedupe_window, Duration::from_hours(1));
@@ -75,9 +81,11 @@ fn without_an_app_that_has_pushes_there_is_no_route() {
 #[test]
 fn a_mode_without_proof_is_warned_of() {
     let text = with("token = \"AAAAA\"\nmode = \"plain\"", FORWARD);
-    let warnings = parse_with(&text, &[]).unwrap().warnings;
+    let parsed = parse_with(&text, &[]).unwrap();
+    let app = parsed.config.gateway.apps[0].push.as_ref().unwrap();
+    assert!(matches!(app.protection, Protection::Plain));
     assert_eq!(
-        warnings[0].to_string(),
+        parsed.warnings[0].to_string(),
         "wxgate.toml:10: apps[0].push.mode: is \"plain\": no signature covers what a message says; \
          safer is \"safe\""
     );
@@ -99,8 +107,8 @@ fn what_is_missing_or_wrong_is_named() {
         ),
         (
             format!("token = \"A A\"\nencoding_aes_key = \"{KEY}\""),
-            "wxgate.toml:8: apps[0].push: has a token that is no Token, expected the letters and \
-             digits of WeChat",
+            "wxgate.toml:8: apps[0].push: has a token that is no Token, expected the one you typed in \
+             at WeChat, 3 to 32 letters and digits",
         ),
         (wrong_key(PLANTED), NO_KEY),
         (wrong_key(&format!("{KEY}=")), NO_KEY),

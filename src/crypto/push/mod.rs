@@ -14,7 +14,7 @@ use serde::Serialize;
 use sha1::{Digest as _, Sha1};
 use subtle::ConstantTimeEq as _;
 
-use crate::crypto::signature::hex;
+use crate::domain::hex::hex;
 use crate::domain::id::AppId;
 use crate::domain::secret::{EncodingAesKey, PushToken};
 
@@ -51,21 +51,6 @@ pub enum PushError {
     SignatureMismatch,
 }
 
-impl PushError {
-    /// A stable name, for counting.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::BadBase64 => "bad_base64",
-            Self::BadCiphertextLength => "bad_ciphertext_length",
-            Self::BadMsgLen => "bad_msg_len",
-            Self::BadPadding => "bad_padding",
-            Self::BadUtf8 => "bad_utf8",
-            Self::ReceiveIdMismatch => "receiveid_mismatch",
-            Self::SignatureMismatch => "signature_mismatch",
-        }
-    }
-}
-
 /// What a signature covers beside the token: parameters of the query, as they came.
 #[derive(Clone, Copy, Debug)]
 pub struct Stamp<'a> {
@@ -77,13 +62,15 @@ pub struct Stamp<'a> {
 
 /// What opens the pushes for one mini program.
 #[derive(Clone, Copy, Debug)]
-pub struct Recipient<'a> {
+pub struct AppKeys<'a> {
     /// The mini program.
     pub app: &'a AppId,
     /// What WeChat signs with.
     pub token: &'a PushToken,
-    /// What WeChat encrypts with: the key of today, then those before it.
-    pub keys: &'a [EncodingAesKey],
+    /// What WeChat encrypts with.
+    pub current: &'a EncodingAesKey,
+    /// What it encrypted with before that.
+    pub previous: Option<&'a EncodingAesKey>,
 }
 
 /// A pushed message in the clear.
@@ -118,17 +105,17 @@ fn sign(parts: &mut [&str]) -> String {
     hex(&sha1.finalize())
 }
 
-/// Opens `Encrypt`, the text exactly as it stood in the body. Every key is tried.
+/// Opens `Encrypt`, the text exactly as it stood in the body. Both keys are tried.
 ///
 /// The order of the checks is fixed, so that a push with several faults has one name for them: that
-/// of the first key.
+/// of the current key.
 pub fn open<'a>(
-    recipient: Recipient<'a>,
+    keys: AppKeys<'a>,
     stamp: Stamp<'_>,
     encrypt: &str,
     signature: &str,
 ) -> Result<Opened<'a>, PushError> {
-    let right = msg_signature(recipient.token, stamp, encrypt);
+    let right = msg_signature(keys.token, stamp, encrypt);
     if !bool::from(right.as_bytes().ct_eq(signature.as_bytes())) {
         return Err(PushError::SignatureMismatch);
     }
@@ -136,14 +123,15 @@ pub fn open<'a>(
         .decode(encrypt)
         // The cause adds a position, which nobody can use.
         .map_err(|_cause| PushError::BadBase64)?;
-    let mut why = None;
-    for key in recipient.keys {
-        match decrypt(key, data.clone(), recipient.app) {
-            Ok(message) => return Ok(Opened { message, key }),
-            Err(error) => why = why.or(Some(error)),
-        }
+    let with = |key, data| {
+        let message = decrypt(key, data, keys.app)?;
+        Ok(Opened { message, key })
+    };
+    match keys.previous {
+        None => with(keys.current, data),
+        Some(previous) => with(keys.current, data.clone())
+            .or_else(|why| with(previous, data).map_err(|_of_previous| why)),
     }
-    Err(why.unwrap_or(PushError::BadPadding))
 }
 
 fn decrypt(key: &EncodingAesKey, mut data: Vec<u8>, app: &AppId) -> Result<String, PushError> {

@@ -43,20 +43,34 @@ fn every_vector_of_the_url_signature_holds() {
     });
 }
 
+/// The name of the vectors for it.
+fn name(error: PushError) -> &'static str {
+    match error {
+        PushError::BadBase64 => "bad_base64",
+        PushError::BadCiphertextLength => "bad_ciphertext_length",
+        PushError::BadMsgLen => "bad_msg_len",
+        PushError::BadPadding => "bad_padding",
+        PushError::BadUtf8 => "bad_utf8",
+        PushError::ReceiveIdMismatch => "receiveid_mismatch",
+        PushError::SignatureMismatch => "signature_mismatch",
+    }
+}
+
 fn open_vector(vector: &Value) -> Result<String, &'static str> {
     let Ok(app) = AppId::parse(text(vector, "receive_id")) else {
         // The type holds no appid with a space, so no message can be for one.
         assert_eq!(text(vector, "receive_id"), "invalid appid");
         return Err("receiveid_mismatch");
     };
-    let recipient = Recipient {
+    let keys = AppKeys {
         app: &app,
         token: &token(vector),
-        keys: &[key(vector).unwrap()],
+        current: &key(vector).unwrap(),
+        previous: None,
     };
     let (encrypt, signature) = (text(vector, "encrypt"), text(vector, "msg_signature"));
-    let opened = open(recipient, stamp(vector), encrypt, signature);
-    opened.map(|opened| opened.message).map_err(PushError::name)
+    let opened = open(keys, stamp(vector), encrypt, signature);
+    opened.map(|opened| opened.message).map_err(name)
 }
 
 #[test]
@@ -118,23 +132,24 @@ const NOW: Stamp<'static> = Stamp {
     nonce: "415670741",
 };
 
-/// What WeChat would send, opened with these keys, in this order.
+/// What WeChat would send, opened with a key and the one before it.
 fn sealed_and_opened(
     sealed_with: [u8; 32],
-    opened_with: &[[u8; 32]],
+    (current, previous): ([u8; 32], Option<[u8; 32]>),
     app: &AppId,
     message: &str,
 ) -> Result<(String, EncodingAesKey), PushError> {
     let token = PushToken::parse("AAAAA").unwrap();
-    let keys: Vec<_> = opened_with.iter().map(|bytes| key_of(*bytes)).collect();
+    let (current, previous) = (key_of(current), previous.map(key_of));
     let encrypt = seal(&key_of(sealed_with), app, b"0123456789abcdef", message).unwrap();
     let signature = msg_signature(&token, NOW, &encrypt);
-    let recipient = Recipient {
+    let keys = AppKeys {
         app,
         token: &token,
-        keys: &keys,
+        current: &current,
+        previous: previous.as_ref(),
     };
-    open(recipient, NOW, &encrypt, &signature).map(|it| (it.message, it.key.clone()))
+    open(keys, NOW, &encrypt, &signature).map(|it| (it.message, it.key.clone()))
 }
 
 fn key_of(bytes: [u8; 32]) -> EncodingAesKey {
@@ -145,11 +160,11 @@ fn key_of(bytes: [u8; 32]) -> EncodingAesKey {
 #[test]
 fn a_message_under_the_key_of_yesterday_opens_and_names_that_key() {
     let app = AppId::parse("wx1").unwrap();
-    let (message, key) = sealed_and_opened([2; 32], &[[1; 32], [2; 32]], &app, "{}").unwrap();
+    let (message, key) = sealed_and_opened([2; 32], ([1; 32], Some([2; 32])), &app, "{}").unwrap();
     assert_eq!(message, "{}");
     assert_eq!(key.expose(), &[2; 32]);
-    assert!(sealed_and_opened([2; 32], &[[1; 32]], &app, "{}").is_err());
-    assert!(sealed_and_opened([2; 32], &[], &app, "{}").is_err());
+    assert!(sealed_and_opened([2; 32], ([1; 32], None), &app, "{}").is_err());
+    assert!(sealed_and_opened([2; 32], ([1; 32], Some([3; 32])), &app, "{}").is_err());
 }
 
 #[test]
@@ -158,7 +173,7 @@ fn a_message_of_every_length_is_padded_to_blocks_of_32_and_opens() {
     let mut paddings = BTreeSet::new();
     for length in 0..64 {
         let message = "x".repeat(length);
-        let opened = sealed_and_opened([7; 32], &[[7; 32]], &app, &message);
+        let opened = sealed_and_opened([7; 32], ([7; 32], None), &app, &message);
         assert_eq!(opened.unwrap().0, message);
         let sealed = seal(&key_of([7; 32]), &app, &[0; 16], &message).unwrap();
         let sealed_bytes = STANDARD.decode(sealed).unwrap().len();
@@ -191,11 +206,11 @@ proptest! {
         // Every length in a row of 32, so that every padding is met.
         for spaces in 0..32 {
             let message = format!("{message}{}", " ".repeat(spaces));
-            let opened = sealed_and_opened(key, &[key], &app, &message).unwrap().0;
+            let opened = sealed_and_opened(key, (key, None), &app, &message).unwrap().0;
             prop_assert_eq!(&opened, &message);
         }
         prop_assume!(key != other);
-        prop_assert!(sealed_and_opened(key, &[other], &app, &message).is_err());
+        prop_assert!(sealed_and_opened(key, (other, None), &app, &message).is_err());
     }
 
     #[test]
@@ -205,8 +220,8 @@ proptest! {
         part in 0_usize..4,
     ) {
         let (app, token) = (AppId::parse("wx1").unwrap(), PushToken::parse("AAAAA").unwrap());
-        let keys = [key_of([7; 32])];
-        let encrypt = seal(&keys[0], &app, b"0123456789abcdef", "{}").unwrap();
+        let key = key_of([7; 32]);
+        let encrypt = seal(&key, &app, b"0123456789abcdef", "{}").unwrap();
         let signature = msg_signature(&token, NOW, &encrypt);
         let mut parts = [encrypt, signature, NOW.timestamp.to_owned(), NOW.nonce.to_owned()];
         let mut bytes = parts[part].clone().into_bytes();
@@ -215,19 +230,19 @@ proptest! {
         prop_assume!(bytes != parts[part].as_bytes());
         parts[part] = String::from_utf8(bytes).unwrap();
         let [encrypt, signature, timestamp, nonce] = &parts;
-        let recipient = Recipient { app: &app, token: &token, keys: &keys };
-        let error = open(recipient, Stamp { timestamp, nonce }, encrypt, signature).unwrap_err();
+        let keys = AppKeys { app: &app, token: &token, current: &key, previous: None };
+        let error = open(keys, Stamp { timestamp, nonce }, encrypt, signature).unwrap_err();
         prop_assert_eq!(error, PushError::SignatureMismatch);
     }
 
     #[test]
     fn no_ciphertext_makes_opening_panic(bytes in any::<Vec<u8>>(), text in ".{0,100}") {
         let (app, token) = (AppId::parse("wx1").unwrap(), PushToken::parse("AAAAA").unwrap());
-        let keys = [key_of([7; 32])];
-        let recipient = Recipient { app: &app, token: &token, keys: &keys };
+        let key = key_of([7; 32]);
+        let keys = AppKeys { app: &app, token: &token, current: &key, previous: None };
         for encrypt in [STANDARD.encode(&bytes), text] {
             let signature = msg_signature(&token, NOW, &encrypt);
-            prop_assert!(open(recipient, NOW, &encrypt, &signature).is_err());
+            prop_assert!(open(keys, NOW, &encrypt, &signature).is_err());
         }
         prop_assert!(unpad(&bytes).is_err() || bytes.last().is_some_and(|&last| last <= 32));
         prop_assert!(unframe(&bytes, &app).is_err());

@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use crate::crypto::push::{self, PushError, Recipient, Stamp};
+use crate::crypto::push::{self, AppKeys, PushError, Stamp};
 use crate::domain::clock::Timestamp;
-use crate::domain::id::AppId;
 use crate::domain::limits;
-use crate::domain::secret::EncodingAesKey;
+use crate::domain::secret::{EncodingAesKey, PushToken};
+use crate::gateway::push::PushApp;
 use crate::gateway::push::message::{self, Fields, Format, Unreadable};
-use crate::gateway::push::settings::{AppPush, Mode};
+use crate::gateway::push::settings::{Keys, Protection};
 
 /// How far the moment that a signed message names may be from now. Far more than WeChat takes to push
 /// it and to repeat that; it keeps old messages from coming again under a stamp that was turned round.
@@ -80,9 +80,9 @@ impl Query {
     }
 
     /// What WeChat wants to hear when it is given the address of the gate, if it is WeChat that asks.
-    pub(in crate::gateway) fn echo(self, app: &AppPush) -> Result<String, Unproven> {
+    pub(in crate::gateway) fn echo(self, token: &PushToken) -> Result<String, Unproven> {
         let signature = self.signature.as_deref().ok_or(Unproven::Query)?;
-        if !push::verify_stamp(&app.token, self.stamp()?, signature) {
+        if !push::verify_stamp(token, self.stamp()?, signature) {
             return Err(Unproven::Signature);
         }
         let plain = |text: &String| {
@@ -152,13 +152,27 @@ pub(in crate::gateway) struct Proven<'a> {
     pub(in crate::gateway) text: String,
     /// What stands in it.
     pub(in crate::gateway) fields: Fields,
-    /// What it was encrypted with, and how the push around it was written.
-    pub(in crate::gateway) envelope: Option<(&'a EncodingAesKey, Format)>,
+    /// What of it nobody but WeChat can have written.
+    pub(in crate::gateway) covered: Covered<'a>,
+}
+
+/// What of a push the signature covers. Only what it covers may be believed of whom the push is from.
+#[derive(Clone, Copy)]
+pub(in crate::gateway) enum Covered<'a> {
+    /// No word of it: the signature is that of the moment, and whoever has seen one may write under it.
+    Nothing,
+    /// The message.
+    Message {
+        /// What it was encrypted with.
+        key: &'a EncodingAesKey,
+        /// How the push around it was written.
+        envelope: Format,
+    },
 }
 
 /// Finds out whether WeChat wrote a push for this mini program.
-pub(in crate::gateway) fn prove<'a>(
-    (id, app): (&'a AppId, &'a AppPush),
+pub(super) fn prove<'a>(
+    app: PushApp<'a>,
     query: &Query,
     body: &[u8],
     freshness: Freshness,
@@ -169,18 +183,19 @@ pub(in crate::gateway) fn prove<'a>(
         return Err(Unproven::OwnAnswer);
     }
     let (format, fields) = message::read(body)?;
-    match app.mode {
-        // They differ in what is in clear beside the ciphertext, and that is nobody's word.
-        Mode::Safe | Mode::Compatible => {
+    let token = &app.settings.token;
+    match &app.settings.protection {
+        Protection::Encrypted(Keys { current, previous }) => {
             let encrypt = fields.encrypt.as_deref().ok_or(Unproven::Mode)?;
             let signature = query.msg_signature.as_deref().ok_or(Unproven::Mode)?;
-            let recipient = Recipient {
-                app: id,
-                token: &app.token,
-                keys: &app.keys,
+            let keys = AppKeys {
+                app: app.id,
+                token,
+                current,
+                previous: previous.as_ref(),
             };
             let opened =
-                push::open(recipient, stamp, encrypt, signature).map_err(|error| match error {
+                push::open(keys, stamp, encrypt, signature).map_err(|error| match error {
                     PushError::SignatureMismatch => Unproven::Signature,
                     other => Unproven::Closed(other),
                 })?;
@@ -191,15 +206,18 @@ pub(in crate::gateway) fn prove<'a>(
                 format: inner,
                 text: opened.message,
                 fields,
-                envelope: Some((opened.key, format)),
+                covered: Covered::Message {
+                    key: opened.key,
+                    envelope: format,
+                },
             })
         }
-        Mode::Plain => {
+        Protection::Plain => {
             if fields.encrypt.is_some() || query.msg_signature.is_some() {
                 return Err(Unproven::Mode);
             }
             let signature = query.signature.as_deref().ok_or(Unproven::Query)?;
-            if !push::verify_stamp(&app.token, stamp, signature) {
+            if !push::verify_stamp(token, stamp, signature) {
                 return Err(Unproven::Signature);
             }
             freshness.check(stamp)?;
@@ -207,7 +225,7 @@ pub(in crate::gateway) fn prove<'a>(
                 format,
                 text: body.to_owned(),
                 fields,
-                envelope: None,
+                covered: Covered::Nothing,
             })
         }
     }

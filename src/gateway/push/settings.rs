@@ -31,20 +31,27 @@ pub enum Ack {
 pub struct AppPush {
     /// What WeChat signs with.
     pub token: PushToken,
-    /// How much of a push is encrypted.
-    pub mode: Mode,
-    /// The EncodingAESKey, then the one before it. Empty only in mode plain.
-    pub keys: Vec<EncodingAesKey>,
+    /// What keeps others from writing them.
+    pub protection: Protection,
 }
 
-/// How much of a push is encrypted, as WeChat's console says it. None falls back to a weaker one: where
-/// something is to be encrypted, what is not is refused, and in mode plain what is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Everything (安全模式).
-    Safe,
-    /// The message comes both in clear and encrypted (兼容模式); what is in clear is not looked at.
-    Compatible,
-    /// Nothing (明文模式), so that no signature covers what a message says.
+/// What keeps others from writing a push, by the mode that WeChat's console is set to. Neither falls
+/// back to the other: where a message is to be encrypted, one that is not is refused, and the other
+/// way round.
+#[derive(Clone, Debug)]
+pub enum Protection {
+    /// Nothing is encrypted (明文模式), and no signature covers what a message says.
     Plain,
+    /// The message is encrypted (安全模式). It may come in clear as well (兼容模式), which is not looked
+    /// at.
+    Encrypted(Keys),
+}
+
+/// What messages are encrypted with.
+#[derive(Clone, Debug)]
+pub struct Keys {
+    /// The EncodingAESKey.
+    pub current: EncodingAesKey,
+    /// The one before it, while WeChat may still use that.
+    pub previous: Option<EncodingAesKey>,
 }

@@ -6,13 +6,13 @@ use crate::domain::id::AppId;
 use crate::gateway::language::Language;
 use crate::gateway::refusal::UnknownApp;
 use crate::gateway::texts::Text;
-use crate::wechat::error::RedeemError;
+use crate::wechat::error::{CallError, RedeemError};
 
 /// Why WeChat gave no user for a code.
 pub(super) fn redeem(error: &RedeemError, app: &AppId, language: Language) -> Cow<'static, str> {
     let fixed = |en: &'static str, zh: &'static str| Text::new(en, zh).told(language);
     match error {
-        RedeemError::CodeInvalid { .. } => {
+        RedeemError::CodeInvalid(_) => {
             let en = format!(
                 "WeChat does not know this code: it has expired (5 minutes), was already used, or \
                  was made by another mini program than {app}; call wx.login again"
@@ -23,39 +23,33 @@ pub(super) fn redeem(error: &RedeemError, app: &AppId, language: Language) -> Co
             );
             language.pick(en, zh).into()
         }
-        RedeemError::CodeUsed { .. } => fixed(
+        RedeemError::CodeUsed(_) => fixed(
             "this code was already used, and a code works once; call wx.login again",
             "这个 code 已经用过，每个 code 只能用一次；请重新调用 wx.login",
         ),
-        RedeemError::UserBlocked { .. } => fixed(
+        RedeemError::UserBlocked(_) => fixed(
             "WeChat holds this user for a risk and does not let them log in; trying again does not \
              help",
             "微信判定该用户有风险，不允许其登录；重试没有用",
         ),
-        RedeemError::RateLimited { .. } => fixed(
+        RedeemError::RateLimited(_) => fixed(
             "WeChat allows a user only so many logins a minute; wait, then log in with a new code",
             "微信限制每个用户每分钟的登录次数；请等待 Retry-After 所示的秒数，再用新的 code 登录",
         ),
-        RedeemError::Misconfigured { .. } => fixed(
+        RedeemError::Misconfigured(_) => fixed(
             "WeChat refuses this gate's configuration; its operator finds the reason in the log",
             "微信拒绝了网关的配置（如 AppSecret 或 IP 白名单）；小程序端无需处理，请运维查看网关日志",
         ),
-        RedeemError::Paused { .. } => fixed(
+        RedeemError::Call(CallError::Paused { .. }) => fixed(
             "WeChat has not answered for a while and is not asked for a moment; wait as long as \
              Retry-After says, then log in",
             "微信接口暂时没有响应，网关正在等待其恢复；请等待 Retry-After 所示的秒数后再登录",
         ),
-        RedeemError::TooManyCalls => fixed(
+        RedeemError::Call(CallError::TooManyCalls) => fixed(
             "too many logins at once; try again shortly",
             "同时登录的人太多，请稍后重试",
         ),
-        RedeemError::Busy { .. }
-        | RedeemError::HttpStatus { .. }
-        | RedeemError::Interrupted { .. }
-        | RedeemError::Malformed(_)
-        | RedeemError::TimedOut
-        | RedeemError::Unknown { .. }
-        | RedeemError::Unreachable { .. } => fixed(
+        RedeemError::Busy(_) | RedeemError::Call(_) | RedeemError::Unknown(_) => fixed(
             "no usable answer from WeChat; try again shortly with a new code",
             "微信没有给出可用的答复；请稍后重新调用 wx.login，用新的 code 重试",
         ),

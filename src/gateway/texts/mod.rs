@@ -8,9 +8,10 @@ use std::borrow::Cow;
 use crate::domain::identity::Unclean;
 use crate::domain::readings::Unreadable;
 use crate::domain::websocket::BadHandshake;
+use crate::gateway::budgets::Budget;
 use crate::gateway::language::Language;
 use crate::gateway::problems;
-use crate::gateway::refusal::{Budget, Refusal};
+use crate::gateway::refusal::Refusal;
 use crate::gateway::route::Ambiguous;
 use crate::gateway::wechat_failure;
 use crate::server::body::BodyFault;
@@ -35,62 +36,69 @@ impl Text {
     }
 }
 
-// What may be wrong with a request that the gate reads itself: for `Refusal::BadRequest`.
+macro_rules! texts {
+    ($($name:ident = $en:literal $zh:literal;)*) => {
+        $(pub(in crate::gateway) const $name: Text = Text::new($en, $zh);)*
 
-pub(in crate::gateway) const APPID_NOT_TEXT: Text = Text::new(
-    "the field appid is not text; send it in quotes, or not at all",
-    "字段 appid 必须是字符串；请改为字符串，或不发送它",
-);
-pub(in crate::gateway) const CODE_MALFORMED: Text = Text::new(
-    "the field code is not a code of wx.login",
-    "字段 code 不是 wx.login 返回的 code，请原样发送 wx.login 的 res.code",
-);
-pub(in crate::gateway) const CODE_MISSING: Text = Text::new(
-    "send the code of wx.login as the field code",
-    "请先调用 wx.login，再把得到的 code 作为字段 code（字符串）发送",
-);
-pub(in crate::gateway) const DECRYPT_FIELDS: Text = Text::new(
-    "send encryptedData and iv, and rawData only together with signature",
-    "请以字符串发送 encryptedData 和 iv；rawData 与 signature 要么都发送，要么都不发送",
-);
-pub(in crate::gateway) const FIELD_TWICE: Text = Text::new(
-    "a field stands in the form twice",
-    "表单中有重复的字段，每个字段只能出现一次",
-);
-pub(in crate::gateway) const FIELD_UNDER_TWO_NAMES: Text = Text::new(
-    "a field stands in the body under two of its names; send it under one",
-    "同一字段以两个名字同时出现，请只保留其中一个",
-);
-pub(in crate::gateway) const IN_FLIGHT_FIELDS: Text = Text::new(
-    "encryptedData and iv must be text",
-    "encryptedData 和 iv 必须是字符串",
-);
-pub(in crate::gateway) const IN_FLIGHT_TWICE: Text = Text::new(
-    "encryptedData and iv may be there once",
-    "encryptedData 和 iv 只能各出现一次",
-);
-pub(in crate::gateway) const NOT_JSON: Text =
-    Text::new("the body is not JSON", "请求体不是有效的 JSON");
-pub(in crate::gateway) const OPEN_DATA_FORGED: Text = Text::new(
-    "the field openData is what the gate says; send encryptedData and iv",
-    "字段 openData 由网关填写；请发送 encryptedData 和 iv",
-);
-pub(in crate::gateway) const NOT_AN_OBJECT: Text = Text::new(
-    "the body is not a JSON object",
-    "请求体不是 JSON 对象；请发送 {\"code\":\"…\"} 这样的对象，或改用表单并写明 Content-Type",
-);
-pub(in crate::gateway) const OVERRIDE_MALFORMED: Text = Text::new(
-    "the method override header has no method in it",
-    "方法覆盖请求头（如 X-HTTP-Method-Override）里不是有效的请求方法，请改正或去掉它",
-);
-pub(in crate::gateway) const PHONE_CODE_MALFORMED: Text = Text::new(
-    "the field code is not a code of the phone button",
-    "字段 code 不是手机号按钮返回的 code，请原样发送 bindgetphonenumber 事件的 e.detail.code",
-);
-pub(in crate::gateway) const PHONE_CODE_MISSING: Text = Text::new(
-    "send the code of the phone button (e.detail.code of bindgetphonenumber) as the field code",
-    "请把手机号按钮 bindgetphonenumber 事件的 e.detail.code 作为字段 code（字符串）发送",
-);
+        /// All of them.
+        #[cfg(test)]
+        const ALL: &[&Text] = &[$(&$name),*];
+    };
+}
+
+// What may be wrong with a request that the gate reads itself: for `Refusal::BadRequest` and
+// `Refusal::UnsupportedMediaType`.
+texts! {
+    APPID_NOT_TEXT =
+        "the field appid is not text; send it in quotes, or not at all"
+        "字段 appid 必须是字符串；请改为字符串，或不发送它";
+    CODE_MALFORMED =
+        "the field code is not a code of wx.login"
+        "字段 code 不是 wx.login 返回的 code，请原样发送 wx.login 的 res.code";
+    CODE_MISSING =
+        "send the code of wx.login as the field code"
+        "请先调用 wx.login，再把得到的 code 作为字段 code（字符串）发送";
+    DECRYPT_FIELDS =
+        "send encryptedData and iv, and rawData only together with signature"
+        "请以字符串发送 encryptedData 和 iv；rawData 与 signature 要么都发送，要么都不发送";
+    FIELD_TWICE =
+        "a field stands in the form twice"
+        "表单中有重复的字段，每个字段只能出现一次";
+    FIELD_UNDER_TWO_NAMES =
+        "a field stands in the body under two of its names; send it under one"
+        "同一字段以两个名字同时出现，请只保留其中一个";
+    NOT_AN_OBJECT =
+        "the body is not a JSON object"
+        "请求体不是 JSON 对象；请发送 {\"code\":\"…\"} 这样的对象，或改用表单并写明 Content-Type";
+    NOT_JSON =
+        "the body is not JSON"
+        "请求体不是有效的 JSON";
+    OPEN_DATA_FIELDS =
+        "encryptedData and iv must be text"
+        "encryptedData 和 iv 必须是字符串";
+    OPEN_DATA_FORGED =
+        "the field openData is what the gate says; send encryptedData and iv"
+        "字段 openData 由网关填写；请发送 encryptedData 和 iv";
+    OPEN_DATA_TWICE =
+        "encryptedData and iv may be there once"
+        "encryptedData 和 iv 只能各出现一次";
+    OVERRIDE_MALFORMED =
+        "the method override header has no method in it"
+        "方法覆盖请求头（如 X-HTTP-Method-Override）里不是有效的请求方法，请改正或去掉它";
+    PHONE_CODE_MALFORMED =
+        "the field code is not a code of the phone button"
+        "字段 code 不是手机号按钮返回的 code，请原样发送 bindgetphonenumber 事件的 e.detail.code";
+    PHONE_CODE_MISSING =
+        "send the code of the phone button (e.detail.code of bindgetphonenumber) as the field code"
+        "请把手机号按钮 bindgetphonenumber 事件的 e.detail.code 作为字段 code（字符串）发送";
+    SEND_JSON =
+        "send application/json, in UTF-8 and without content coding"
+        "请求体须为 UTF-8 编码且未压缩的 JSON；请把 Content-Type 设为 application/json";
+    SEND_JSON_OR_FORM =
+        "send application/json or application/x-www-form-urlencoded"
+        "请求体只接受 JSON 或表单；请把 Content-Type 设为 application/json 或 \
+         application/x-www-form-urlencoded";
+}
 
 const DECRYPT_FAILED: Text = Text::new(
     "the data could not be decrypted; call wx.login, log in, and obtain the data from \
@@ -122,7 +130,7 @@ pub(in crate::gateway) fn detail(refusal: &Refusal, language: Language) -> Cow<'
     let made = |en: String, zh: String| language.pick(en, zh).into();
     match refusal {
         Refusal::AmbiguousPath(why) => ambiguous(*why, language),
-        Refusal::BadRequest(wrong) => wrong.told(language),
+        Refusal::BadRequest(text) | Refusal::UnsupportedMediaType(text) => text.told(language),
         Refusal::BodyBroken(fault) => body(fault, language),
         Refusal::BodyTooLarge(max) => made(
             format!("the body may have at most {max} bytes; send less, or in parts"),
@@ -155,10 +163,6 @@ pub(in crate::gateway) fn detail(refusal: &Refusal, language: Language) -> Cow<'
             "there is nothing for clients at this path",
             "小程序不能访问该路径；请核对请求地址",
         ),
-        Refusal::NotJson => fixed(
-            "send application/json, in UTF-8 and without content coding",
-            "请求体须为 UTF-8 编码且未压缩的 JSON；请把 Content-Type 设为 application/json",
-        ),
         Refusal::PhoneCode { .. } => PHONE_CODE_INVALID.told(language),
         Refusal::PushNotTaken(_) => fixed(
             "the app server did not take the message",
@@ -173,11 +177,6 @@ pub(in crate::gateway) fn detail(refusal: &Refusal, language: Language) -> Cow<'
         Refusal::SessionRequired => SESSION_REQUIRED.told(language),
         Refusal::Unclean(why) => unclean(*why, language),
         Refusal::UnknownApp(why) => login::unknown_app(why, language),
-        Refusal::UnsupportedMediaType => fixed(
-            "send application/json or application/x-www-form-urlencoded",
-            "请求体只接受 JSON 或表单；请把 Content-Type 设为 application/json 或 \
-             application/x-www-form-urlencoded",
-        ),
         Refusal::Upstream(error) => app_server(error, language),
         Refusal::UriTooLong(max) => made(
             format!("the target may have at most {max} bytes; send data in the body"),
@@ -324,6 +323,7 @@ mod tests {
     use super::*;
     use crate::domain::id::AppId;
     use crate::gateway::phone::BadCode;
+    use crate::gateway::push::{BadAnswer, Unproven};
     use crate::gateway::refusal::UnknownApp;
     use crate::wechat::errcode::Errcode;
     use crate::wechat::error::{CallError, RedeemError, Refused};
@@ -350,23 +350,9 @@ mod tests {
 
     #[test]
     fn a_refusal_is_told_in_both_languages() {
-        for wrong in [
-            &APPID_NOT_TEXT,
-            &CODE_MALFORMED,
-            &CODE_MISSING,
-            &DECRYPT_FIELDS,
-            &FIELD_TWICE,
-            &FIELD_UNDER_TWO_NAMES,
-            &IN_FLIGHT_FIELDS,
-            &IN_FLIGHT_TWICE,
-            &NOT_JSON,
-            &OPEN_DATA_FORGED,
-            &NOT_AN_OBJECT,
-            &OVERRIDE_MALFORMED,
-            &PHONE_CODE_MALFORMED,
-            &PHONE_CODE_MISSING,
-        ] {
-            check(&Refusal::BadRequest(wrong));
+        for text in ALL {
+            check(&Refusal::BadRequest(text));
+            check(&Refusal::UnsupportedMediaType(text));
         }
         for why in [
             Unreadable::Control,
@@ -395,7 +381,11 @@ mod tests {
             Refusal::Overloaded,
             Refusal::LoginRefused,
             Refusal::NotFound,
-            Refusal::NotJson,
+            Refusal::PushNotTaken(BadAnswer::NotText),
+            Refusal::PushRefused {
+                why: Unproven::Signature,
+                app: AppId::parse("wx0123456789abcdef").unwrap(),
+            },
             limited(Budget::DecryptFailures),
             limited(Budget::LoginsOfApp),
             limited(Budget::PhoneCodes),
@@ -407,7 +397,6 @@ mod tests {
             Refusal::Unclean(Unclean::Target),
             Refusal::UnknownApp(UnknownApp::Named),
             Refusal::UnknownApp(UnknownApp::Unnamed),
-            Refusal::UnsupportedMediaType,
             Refusal::Upstream(upstream::Error::Connect(std::io::ErrorKind::Other.into())),
             Refusal::Upstream(upstream::Error::ConnectTimeout),
             Refusal::Upstream(upstream::Error::Overloaded),
@@ -419,14 +408,17 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_wechat_said_of_a_phone_code_is_told_in_both_languages() {
-        let app = AppId::parse("wx0123456789abcdef").unwrap();
-        let refused = |errcode| Refused {
+    fn refused(errcode: i64) -> Refused {
+        Refused {
             errcode: Errcode::from_number(errcode),
             rid: None,
             seen_ip: None,
-        };
+        }
+    }
+
+    #[test]
+    fn what_wechat_said_of_a_phone_code_is_told_in_both_languages() {
+        let app = AppId::parse("wx0123456789abcdef").unwrap();
         check(&Refusal::PhoneCode {
             why: Box::new(BadCode::Refused(refused(40_029))),
             app: app.clone(),
@@ -449,26 +441,18 @@ mod tests {
     #[test]
     fn what_wechat_said_of_a_login_is_told_in_both_languages() {
         let app = AppId::parse("wx0123456789abcdef").unwrap();
-        for error in [
-            RedeemError::CodeInvalid {
-                errcode: 40029,
-                rid: None,
+        // One of each kind: busy, a code, a used one, a limit, the configuration, a user, any other.
+        let refused = [-1, 40_029, 40_163, 45_011, 40_125, 40_226, 99_999].map(refused);
+        let not_answered = [
+            CallError::TimedOut,
+            CallError::TooManyCalls,
+            CallError::Paused {
+                retry_after: Duration::from_secs(5),
             },
-            RedeemError::CodeUsed {
-                errcode: 40163,
-                rid: None,
-            },
-            RedeemError::RateLimited {
-                errcode: 45011,
-                rid: None,
-            },
-            RedeemError::TimedOut,
-            RedeemError::TooManyCalls,
-            RedeemError::UserBlocked {
-                errcode: 40226,
-                rid: None,
-            },
-        ] {
+        ];
+        let refused = refused.into_iter().map(RedeemError::from);
+        let not_answered = not_answered.into_iter().map(RedeemError::from);
+        for error in refused.chain(not_answered) {
             let error = Arc::new(error);
             let app = app.clone();
             check(&Refusal::Login { error, app });

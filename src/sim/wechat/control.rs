@@ -39,7 +39,7 @@ POST   /_mock/userdata      {appid,user[,data][,timestamp]} encryptedData, iv, r
 POST   /_mock/phone         {appid,user}                    encryptedData, iv of a phone button
 POST   /_mock/phone_code    {appid,user}                    a code of a phone button: once, 5 minutes
 POST   /_mock/rotate        {appid,user}                    gives the user a new session_key
-POST   /_mock/expire_token  {appid}                         its access tokens are no good any more
+POST   /_mock/invalidate_tokens {appid}                     its access tokens are no good any more
 POST   /_mock/push          {appid,token,mode,message[,encoding_aes_key][,format][,url]}
        what WeChat pushes, told and sent to url, on loopback only; mode is plain, compatible or
        safe, format json or xml
@@ -135,9 +135,9 @@ impl MockWechat {
                 self.misbehave_at(api, times, Misbehaviour::try_from(with)?);
                 Ok(done())
             }
-            ("/_mock/expire_token", &Method::POST) => {
+            ("/_mock/invalidate_tokens", &Method::POST) => {
                 let WhichApp { appid } = read(request).await?;
-                self.kill_token(&AppId::parse(&appid).map_err(ControlError::AppId)?);
+                self.invalidate_tokens(&AppId::parse(&appid).map_err(ControlError::AppId)?);
                 Ok(done())
             }
             ("/_mock/push", &Method::POST) => {
@@ -214,7 +214,7 @@ fn allowed(path: &str) -> Option<&'static str> {
         "/_mock" | "/_mock/" | "/_mock/calls" => Some("GET"),
         "/_mock/misbehave" => Some("POST, DELETE"),
         "/_mock/code"
-        | "/_mock/expire_token"
+        | "/_mock/invalidate_tokens"
         | "/_mock/phone"
         | "/_mock/phone_code"
         | "/_mock/push"

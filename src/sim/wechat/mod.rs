@@ -186,8 +186,8 @@ impl MockWechat {
 
     /// Makes the access tokens of a mini program invalid, as somebody does who resets its secret or
     /// asks for tokens by himself: uses are answered with 40001 until a new one is made.
-    pub fn kill_token(&self, app: &AppId) {
-        self.0.state.lock().tokens.kill(app);
+    pub fn invalidate_tokens(&self, app: &AppId) {
+        self.0.state.lock().tokens.invalidate(app);
     }
 
     /// Fails the next so many logins in this way, after what was ordered before.

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::crypto::push::{self, Stamp};
@@ -44,9 +45,11 @@ pub enum PushMode {
 }
 
 /// How a push is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PushFormat {
     /// As a JSON object.
+    #[default]
     Json,
     /// As elements of `<xml>`.
     Xml,

@@ -20,7 +20,7 @@ pub(super) struct PushOrder {
     encoding_aes_key: Option<String>,
     mode: OrderedMode,
     #[serde(default)]
-    format: OrderedFormat,
+    format: PushFormat,
     message: Map<String, Value>,
     /// Where it is to be sent. Without, it is only told.
     url: Option<String>,
@@ -42,14 +42,6 @@ enum OrderedMode {
     Plain,
     Compatible,
     Safe,
-}
-
-#[derive(Clone, Copy, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum OrderedFormat {
-    #[default]
-    Json,
-    Xml,
 }
 
 fn default_echostr() -> String {
@@ -84,10 +76,7 @@ impl MockWechat {
                 OrderedMode::Compatible => PushMode::Compatible(key?),
                 OrderedMode::Safe => PushMode::Safe(key?),
             },
-            format: match order.format {
-                OrderedFormat::Json => PushFormat::Json,
-                OrderedFormat::Xml => PushFormat::Xml,
-            },
+            format: order.format,
         };
         let request = self.push(&settings, &order.message)?;
         let mut told = told(&request);

@@ -65,7 +65,7 @@ pub(super) enum Standing {
     Good(AppId),
     /// For nothing any more: its time is over.
     Expired,
-    /// For nothing: replaced, killed, or never given out.
+    /// For nothing: replaced, invalidated, or never given out.
     Invalid,
     /// For nothing: no token looks like this.
     Malformed,
@@ -90,7 +90,7 @@ struct Issued {
 struct Line {
     current: Option<Box<str>>,
     /// Tokens up to this serial number are no good, whatever their time.
-    killed: u64,
+    invalidated: u64,
     forced_at: Option<Timestamp>,
     /// A day since 1970, and how often a refresh was forced on it.
     forced: (u64, u32),
@@ -148,16 +148,16 @@ impl Tokens {
         }
         line.forced.1 += 1;
         line.forced_at = Some(now);
-        line.killed = serial;
+        line.invalidated = serial;
         Ok(self.make(app, Kind::Stable, now))
     }
 
     /// Makes all tokens of a mini program invalid. The next call of either API makes a new one.
-    pub(super) fn kill(&mut self, app: &AppId) {
+    pub(super) fn invalidate(&mut self, app: &AppId) {
         let serial = self.serial;
         for kind in [Kind::Plain, Kind::Stable] {
             let line = self.line(app, kind);
-            line.killed = serial;
+            line.invalidated = serial;
             line.current = None;
         }
     }
@@ -172,7 +172,7 @@ impl Tokens {
         };
         let (app, kind, serial) = (issued.app.clone(), issued.kind, issued.serial);
         let (expires, retired) = (issued.expires, issued.retired);
-        if serial <= self.line(&app, kind).killed || now >= retired {
+        if serial <= self.line(&app, kind).invalidated || now >= retired {
             Standing::Invalid
         } else if now >= expires {
             Standing::Expired
@@ -317,14 +317,14 @@ mod tests {
     }
 
     #[test]
-    fn killed_tokens_are_invalid_and_the_next_call_makes_a_new_one() {
+    fn invalidated_tokens_are_invalid_and_the_next_call_makes_a_new_one() {
         let mut tokens = Tokens::new();
         let before = [
             tokens.plain(&app(), NOW).token,
             tokens.plain(&app(), NOW).token,
             tokens.stable(&app(), NOW).token,
         ];
-        tokens.kill(&app());
+        tokens.invalidate(&app());
         for token in &before {
             assert_eq!(tokens.look_up(token, NOW), Standing::Invalid);
         }

@@ -18,7 +18,7 @@ const BUSY: &str = r#"{"errcode":-1,"errmsg":"system error, rid: 1-2-3"}"#;
 const BAD_SECRET: &str = r#"{"errcode":40125,"errmsg":"invalid appsecret, rid: 4-5-6"}"#;
 
 fn keeper(played: &Played) -> Keeper {
-    Keeper::new(played.client(), played.clock(), credential())
+    Keeper::new(played.client(), credential())
 }
 
 async fn text(keeper: &Keeper) -> String {
@@ -235,13 +235,13 @@ async fn the_address_that_is_refused_is_told() {
 #[tokio::test]
 async fn the_previous_secret_is_tried_once_when_the_new_one_is_wrong() {
     let played = Played::start(&[BAD_SECRET, FIRST]).await;
-    let keeper = Keeper::new(played.client(), played.clock(), with_previous());
+    let keeper = Keeper::new(played.client(), with_previous());
     assert_eq!(text(&keeper).await, "planted-1");
     assert!(played.request(0).contains(SECRET));
     assert!(played.request(1).contains(PREVIOUS));
 
     let played = Played::start(&[BAD_SECRET, BAD_SECRET]).await;
-    let keeper = Keeper::new(played.client(), played.clock(), with_previous());
+    let keeper = Keeper::new(played.client(), with_previous());
     let error = failure(&keeper).await;
     assert!(matches!(error, TokenError::Misconfigured(_)), "{error:?}");
     assert_eq!(played.count(), 2);
@@ -279,7 +279,7 @@ async fn a_life_that_is_told_too_long_is_not_believed() {
 async fn every_mini_program_has_a_keeper_of_its_own_and_nobody_else_has_one() {
     let played = Played::start(&[]).await;
     let apps = std::iter::once(credential());
-    let keepers = Keepers::new(&played.client(), &played.clock(), apps);
+    let keepers = Keepers::new(&played.client(), apps);
     assert_eq!(keepers.of(&credential().app).unwrap().app().as_str(), APPID);
     let other = AppId::parse("wxfedcba9876543210").unwrap();
     assert!(keepers.of(&other).is_none());

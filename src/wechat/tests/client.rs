@@ -14,7 +14,9 @@ use crate::domain::clock::{Clock, HeldClock, Timestamp};
 use crate::domain::id::AppId;
 use crate::domain::secret::{AppSecret, LoginCode};
 use crate::wechat::client::{Client, SetupError};
-use crate::wechat::error::{Malformed, RedeemError};
+use crate::wechat::errcode::Errcode;
+use crate::wechat::error::{CallError, Malformed, RedeemError};
+use crate::wechat::guard::{Judged as _, Verdict};
 use crate::wechat::reply::Redeemed;
 use crate::wechat::{Credential, Settings};
 
@@ -175,10 +177,13 @@ async fn a_redirect_is_not_followed() {
     let server = Server::start(vec![Act::Answer(redirect.into_bytes())]).await;
     let error = redeem(&server.settings()).await.unwrap_err();
     assert!(
-        matches!(error, RedeemError::HttpStatus { status: 302 }),
+        matches!(
+            error,
+            RedeemError::Call(CallError::HttpStatus { status: 302 })
+        ),
         "{error:?}"
     );
-    assert!(!error.is_unavailable());
+    assert!(matches!(error.verdict(), Verdict::Answers));
     assert_eq!(elsewhere.requests(), 0);
 }
 
@@ -188,10 +193,13 @@ async fn a_server_error_counts_as_out_of_reach() {
     let server = Server::start(vec![Act::Answer(answer.clone()), Act::Answer(answer)]).await;
     let error = redeem(&server.settings()).await.unwrap_err();
     assert!(
-        matches!(error, RedeemError::HttpStatus { status: 502 }),
+        matches!(
+            error,
+            RedeemError::Call(CallError::HttpStatus { status: 502 })
+        ),
         "{error:?}"
     );
-    assert!(error.is_unavailable());
+    assert!(matches!(error.verdict(), Verdict::Silent));
 }
 
 #[tokio::test]
@@ -199,7 +207,10 @@ async fn a_body_without_end_is_not_read_to_its_end() {
     let server = Server::start(vec![Act::Flood]).await;
     let error = redeem(&server.settings()).await.unwrap_err();
     assert!(
-        matches!(error, RedeemError::Malformed(Malformed::TooLong)),
+        matches!(
+            error,
+            RedeemError::Call(CallError::Malformed(Malformed::TooLong))
+        ),
         "{error:?}"
     );
 }
@@ -210,7 +221,10 @@ async fn no_answer_and_half_an_answer_end_at_the_deadline() {
     for sent in [Vec::new(), half] {
         let server = Server::start(vec![Act::AnswerAndHang(sent)]).await;
         let error = redeem(&server.settings()).await.unwrap_err();
-        assert!(matches!(error, RedeemError::TimedOut), "{error:?}");
+        assert!(
+            matches!(error, RedeemError::Call(CallError::TimedOut)),
+            "{error:?}"
+        );
     }
 }
 
@@ -220,7 +234,10 @@ async fn what_is_not_http_is_malformed_and_not_asked_again() {
     let server = Server::start(vec![garbage, json(GOOD)]).await;
     let error = redeem(&server.settings()).await.unwrap_err();
     assert!(
-        matches!(error, RedeemError::Malformed(Malformed::Http)),
+        matches!(
+            error,
+            RedeemError::Call(CallError::Malformed(Malformed::Http))
+        ),
         "{error:?}"
     );
     assert_eq!(server.requests(), 1);
@@ -234,7 +251,7 @@ async fn a_connection_closed_without_an_answer_is_tried_once_more() {
         let server = Server::start(vec![closed.clone(), closed.clone(), json(GOOD)]).await;
         let error = redeem(&server.settings()).await.unwrap_err();
         assert!(
-            matches!(error, RedeemError::Interrupted { .. }),
+            matches!(error, RedeemError::Call(CallError::Interrupted { .. })),
             "{error:?}"
         );
         assert_eq!(server.requests(), 2);
@@ -247,14 +264,14 @@ async fn an_answer_that_breaks_off_is_not_asked_for_again() {
     let server = Server::start(vec![Act::Answer(half), json(GOOD)]).await;
     let error = redeem(&server.settings()).await.unwrap_err();
     assert!(
-        matches!(error, RedeemError::Interrupted { .. }),
+        matches!(error, RedeemError::Call(CallError::Interrupted { .. })),
         "{error:?}"
     );
     assert_eq!(server.requests(), 1);
 }
 
 #[tokio::test]
-async fn a_port_that_nobody_listens_on_is_unreachable_and_the_code_stays_good() {
+async fn a_port_that_nobody_listens_on_is_unreachable() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(listener);
@@ -264,10 +281,9 @@ async fn a_port_that_nobody_listens_on_is_unreachable_and_the_code_stays_good() 
     };
     let error = redeem(&settings).await.unwrap_err();
     assert!(
-        matches!(error, RedeemError::Unreachable { .. }),
+        matches!(error, RedeemError::Call(CallError::Unreachable { .. })),
         "{error:?}"
     );
-    assert!(error.retry_same_code());
 }
 
 #[tokio::test]
@@ -280,7 +296,7 @@ async fn a_server_without_tls_is_unreachable_over_https() {
         ..Settings::default()
     };
     let error = redeem(&settings).await.unwrap_err();
-    assert!(error.is_unavailable(), "{error:?}");
+    assert!(matches!(error.verdict(), Verdict::Silent), "{error:?}");
     assert_eq!(server.requests(), 0);
 }
 
@@ -290,12 +306,10 @@ async fn a_busy_wechat_is_asked_once_more_and_no_more_than_that() {
     assert!(redeem(&server.settings()).await.is_ok());
     let server = Server::start(vec![json(BUSY), json(BUSY), json(GOOD)]).await;
     let error = redeem(&server.settings()).await.unwrap_err();
-    assert!(
-        matches!(error, RedeemError::Busy { errcode: -1, .. }),
-        "{error:?}"
-    );
-    assert_eq!(error.rid(), Some("1-2-3"));
-    assert!(error.retry_same_code());
+    assert!(matches!(error, RedeemError::Busy(_)), "{error:?}");
+    let refused = error.refused().unwrap();
+    assert_eq!(refused.errcode, Errcode::SystemBusy);
+    assert_eq!(refused.rid.as_deref(), Some("1-2-3"));
     assert_eq!(server.requests(), 2);
 }
 
@@ -304,15 +318,12 @@ async fn a_code_used_by_our_own_first_attempt_is_not_the_clients_fault() {
     for first in [json(BUSY), Act::Reset] {
         let server = Server::start(vec![first, json(USED)]).await;
         let error = redeem(&server.settings()).await.unwrap_err();
-        assert!(
-            matches!(error, RedeemError::Busy { errcode: 40163, .. }),
-            "{error:?}"
-        );
-        assert!(!error.retry_same_code());
+        assert!(matches!(error, RedeemError::Busy(_)), "{error:?}");
+        assert_eq!(error.refused().unwrap().errcode, Errcode::CodeUsed);
     }
     let server = Server::start(vec![json(USED)]).await;
     let error = redeem(&server.settings()).await.unwrap_err();
-    assert!(matches!(error, RedeemError::CodeUsed { .. }), "{error:?}");
+    assert!(matches!(error, RedeemError::CodeUsed(_)), "{error:?}");
 }
 
 #[tokio::test]
@@ -330,8 +341,7 @@ async fn calls_beyond_the_limit_are_refused_at_once_and_a_given_up_call_frees_it
         answer = call(&client) => panic!("{answer:?}"),
         refused = call(&clone) => {
             let error = refused.unwrap_err();
-            assert!(matches!(error, RedeemError::TooManyCalls), "{error:?}");
-            assert!(error.retry_same_code());
+            assert!(matches!(error, RedeemError::Call(CallError::TooManyCalls)), "{error:?}");
         }
     }
     let answer = call(&client).await;

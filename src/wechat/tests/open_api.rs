@@ -27,7 +27,7 @@ const KEY: &str = "o0q0otL8aEzpcZL/FT9WsQ==";
 const SIGNATURE: &str = "46e043c5525c2d817c44be603d30837a808a1d930d038f6fdc3e62a201fed128";
 
 fn keeper(played: &Played) -> Keeper {
-    Keeper::new(played.client(), played.clock(), credential())
+    Keeper::new(played.client(), credential())
 }
 
 fn openid() -> OpenId {

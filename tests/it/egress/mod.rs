@@ -152,10 +152,10 @@ async fn a_hundred_calls_across_the_end_of_a_token_lead_to_one_refresh_and_none_
 }
 
 #[tokio::test]
-async fn a_token_killed_from_outside_costs_each_call_one_repeat_at_most() {
+async fn a_token_invalidated_from_outside_costs_each_call_one_repeat_at_most() {
     let world = start().await;
     assert_eq!(send(&world).await.json()["errcode"], 0);
-    world.wechat.kill_token(&appid(APPID));
+    world.wechat.invalidate_tokens(&appid(APPID));
     for answer in join_all((0..100).map(|_| send(&world))).await {
         assert_eq!(answer.json()["errcode"], 0, "{answer:?}");
     }
@@ -184,7 +184,7 @@ async fn a_refusal_of_the_token_is_one_in_either_spelling_of_its_errcode() {
     for errcode in ["40001", "40014", "42001"] {
         let world = start().await;
         assert_eq!(send(&world).await.json()["errcode"], 0);
-        world.wechat.kill_token(&appid(APPID));
+        world.wechat.invalidate_tokens(&appid(APPID));
         let order = Misbehaviour::ErrcodeText(errcode.to_owned());
         world.wechat.misbehave_at(Api::SendSubscribed, 1, order);
         assert_eq!(send(&world).await.json()["errcode"], 0, "{errcode}");

@@ -170,7 +170,7 @@ async fn an_access_token_that_somebody_ended_is_replaced_and_the_code_is_good_al
     let world = World::start().await;
     let token = world.login("alice").await;
     is_number(&world.phone(&token, &world.tap("alice")).await);
-    world.wechat.kill_token(&appid(APPID));
+    world.wechat.invalidate_tokens(&appid(APPID));
     is_number(&world.phone(&token, &world.tap("alice")).await);
 }
 

@@ -3,7 +3,8 @@
 use serde_json::Value;
 use wxgate::domain::clock::Clock;
 
-use crate::push::wechat::{App, Then, Wechat, message, setup, world};
+use crate::push::app::{App, Then, setup, world};
+use crate::push::wechat::{Wechat, message};
 use crate::support::process::Gate;
 use crate::support::scrape::Scrape;
 use crate::support::{APPID, Setup, World};
@@ -65,6 +66,12 @@ async fn a_push_that_was_acknowledged_and_then_lost_is_an_error_in_the_log_and_a
     assert_eq!(scrape().await.sum(PUSHES, &lost), Some(0.0));
     let line: Value = serde_json::from_str(&gate.program.line("push lost").await).unwrap();
     assert_eq!(line["level"], "error");
+    assert_eq!(line["why"], "the app server cannot be connected to");
+    assert!(
+        line["cause"].as_str().unwrap().contains("refused"),
+        "{line}"
+    );
+    assert_eq!(line["request_id"], answer.header("x-request-id").unwrap());
     assert_eq!(scrape().await.sum(PUSHES, &lost), Some(1.0));
     assert_eq!(scrape().await.sum(PUSHES, &[]), Some(1.0));
 }

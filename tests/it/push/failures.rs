@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use wxgate::domain::clock::Clock;
 
-use crate::push::wechat::{App, Then, Wechat, message, setup, world};
+use crate::push::app::{App, Then, setup, world};
+use crate::push::wechat::{Wechat, message};
 use crate::support::app::until;
 use crate::support::process::Gate;
 use crate::support::raw::Answer;

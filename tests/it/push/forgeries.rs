@@ -3,9 +3,8 @@
 
 use std::time::Duration;
 
-use crate::push::wechat::{
-    App, OPENID, Pushed, Then, Wechat, message, message_of, setup, sign, world,
-};
+use crate::push::app::{App, Then, setup, world};
+use crate::push::wechat::{OPENID, Pushed, Wechat, message, message_of, sign};
 use crate::support::{APPID, APPID2, Setup, World};
 
 const MODES: [&str; 3] = ["safe", "compatible", "plain"];

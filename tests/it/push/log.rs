@@ -3,7 +3,8 @@
 use serde_json::Value;
 use wxgate::domain::clock::Clock;
 
-use crate::push::wechat::{App, KEY, OLD_KEY, OPENID, TOKEN, Wechat, message, setup};
+use crate::push::app::{App, setup};
+use crate::push::wechat::{KEY, OLD_KEY, OPENID, TOKEN, Wechat, message};
 use crate::support::process::Gate;
 use crate::support::{APPID, Setup};
 
@@ -36,6 +37,7 @@ async fn the_log_says_why_a_push_was_refused_and_which_was_lost_and_nothing_of_w
     assert_eq!(line["request_id"], refused["request_id"]);
     let answer = good.to_address(gate.address).send().await;
     assert_eq!(answer.text(), "success");
+    let request_id = answer.header("x-request-id").unwrap();
     gate.program.signal("TERM").await;
     assert_eq!(gate.program.ended().await, 0);
     let lost: Value = serde_json::from_str(&gate.program.line("push lost").await).unwrap();
@@ -44,6 +46,8 @@ async fn the_log_says_why_a_push_was_refused_and_which_was_lost_and_nothing_of_w
         (&"error".into(), &APPID.into())
     );
     assert_eq!(lost["msg_type"], "text");
+    assert_eq!(lost["why"], "the gate stopped");
+    assert_eq!(lost["request_id"], request_id);
     let left = gate.program.line("pushes were still waiting").await;
     let left: Value = serde_json::from_str(&left).unwrap();
     assert_eq!(left["pushes"], 1);

@@ -1,6 +1,7 @@
 //! What WeChat pushes reaches the app server in the clear, once, and with its sender; what anybody
 //! else would like to push reaches nobody.
 
+mod app;
 mod counts;
 mod failures;
 mod forgeries;
@@ -8,10 +9,11 @@ mod log;
 mod wechat;
 
 use serde_json::Value;
-use wxgate::crypto::push::{self, Recipient, Stamp};
+use wxgate::crypto::push::{self, AppKeys, Stamp};
 use wxgate::domain::secret::{EncodingAesKey, PushToken};
 
-use crate::push::wechat::{App, KEY, OLD_KEY, OPENID, TOKEN, Then, Wechat, message, sign, world};
+use crate::push::app::{App, Then, world};
+use crate::push::wechat::{KEY, OLD_KEY, OPENID, TOKEN, Wechat, message, sign};
 use crate::support::{APPID, World, appid};
 
 const MODES: [&str; 3] = ["safe", "compatible", "plain"];
@@ -87,12 +89,13 @@ async fn an_event_without_an_openid_arrives_without_one() {
 /// Opens an answer as WeChat does.
 fn opened(answer: [&str; 4], key: &str) -> String {
     let [encrypt, signature, timestamp, nonce] = answer;
-    let recipient = Recipient {
+    let keys = AppKeys {
         app: &appid(APPID),
         token: &PushToken::parse(TOKEN).unwrap(),
-        keys: &[EncodingAesKey::parse(key).unwrap()],
+        current: &EncodingAesKey::parse(key).unwrap(),
+        previous: None,
     };
-    let opened = push::open(recipient, Stamp { timestamp, nonce }, encrypt, signature);
+    let opened = push::open(keys, Stamp { timestamp, nonce }, encrypt, signature);
     opened.unwrap().message
 }
 

@@ -69,8 +69,7 @@ impl Format {
     }
 }
 
-/// The fields of a push that the gate reads. Numbers are taken as they are written: ids of messages
-/// have 64 bits. What is no text and no whole number counts as missing.
+/// The fields of a push that the gate reads. Numbers are taken as they are written. What is no text and no whole number counts as missing.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(in crate::gateway) struct Fields {
@@ -86,12 +85,6 @@ pub(in crate::gateway) struct Fields {
     /// `text`, `event` and so on.
     #[serde(deserialize_with = "scalar")]
     pub(in crate::gateway) msg_type: Option<String>,
-    /// Which event.
-    #[serde(deserialize_with = "scalar")]
-    pub(in crate::gateway) event: Option<String>,
-    /// The id of a message; events have none.
-    #[serde(deserialize_with = "scalar")]
-    pub(in crate::gateway) msg_id: Option<String>,
 }
 
 impl fmt::Debug for Fields {
@@ -279,8 +272,6 @@ fn slot<'a>(fields: &'a mut Fields, name: &str) -> Option<&'a mut Option<String>
         "FromUserName" => &mut fields.from_user_name,
         "CreateTime" => &mut fields.create_time,
         "MsgType" => &mut fields.msg_type,
-        "Event" => &mut fields.event,
-        "MsgId" => &mut fields.msg_id,
         _ => return None,
     })
 }

@@ -96,7 +96,12 @@ fn what_is_no_message_is_refused() {
     for text in ["", " ", "[]", "\"x\"", "text", "\u{feff}{}", "null"] {
         refused(text, Unreadable::Format);
     }
-    for text in ["{", "{}{}", r#"{"MsgId":1,"MsgId":2}"#, r#"{"MsgId":}"#] {
+    for text in [
+        "{",
+        "{}{}",
+        r#"{"CreateTime":1,"CreateTime":2}"#,
+        r#"{"CreateTime":}"#,
+    ] {
         refused(text, Unreadable::Json);
     }
     refused(
@@ -104,32 +109,29 @@ fn what_is_no_message_is_refused() {
         Unreadable::Json,
     );
     refused(
-        &format!(r#"{{"MsgId":{}"#, "[".repeat(200_000)),
+        &format!(r#"{{"CreateTime":{}"#, "[".repeat(200_000)),
         Unreadable::Json,
     );
 }
 
 #[test]
 fn a_message_says_the_same_in_either_format() {
-    let json = r#"{"ToUserName":"gh_1","FromUserName":"oUser","CreateTime":1714112445,
-            "MsgType":"event","Event":"debug_demo","debug_str":"你好 & <b>",
-            "MsgId":23637352235060880,"List":[{"MsgId":1}]}"#;
+    let json = r#"{"ToUserName":"gh_1","FromUserName":"oUser","CreateTime":23637352235060880,
+            "MsgType":"event_debug","debug_str":"你好 & <b>","List":[{"CreateTime":1}]}"#;
     let xml = "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<xml>\n\
             <ToUserName><![CDATA[gh_1]]></ToUserName>\n<!-- who -->\
             <FromUserName>\n <![CDATA[oUser]]>\n</FromUserName>\
-            <CreateTime>1714112445</CreateTime><MsgType>ev&#x65;nt</MsgType>\
-            <Event><![CDATA[debug]]>_<![CDATA[demo]]></Event><debug_str>&lt;b&gt;</debug_str>\
-            <List a=\"&amp;\"><item><MsgId>1</MsgId></item></List>\
-            <MsgId>23637352235060880</MsgId></xml>\n";
+            <CreateTime>23637352235060880</CreateTime>\
+            <MsgType>ev&#x65;nt<![CDATA[_]]>de<![CDATA[bug]]></MsgType>\
+            <debug_str>&lt;b&gt;</debug_str>\
+            <List a=\"&amp;\"><item><CreateTime>1</CreateTime></item></List></xml>\n";
     assert_eq!(read(json).unwrap().0, Format::Json);
     assert_eq!(read(xml).unwrap().0, Format::Xml);
     let expected = [
         ("oUser", fields(json).from_user_name),
-        ("1714112445", fields(json).create_time),
-        ("event", fields(json).msg_type),
-        ("debug_demo", fields(json).event),
         // Beyond 2^53: a number with a fraction could not hold it.
-        ("23637352235060880", fields(json).msg_id),
+        ("23637352235060880", fields(json).create_time),
+        ("event_debug", fields(json).msg_type),
     ];
     for (text, field) in expected {
         assert_eq!(field.as_deref(), Some(text));
@@ -148,25 +150,34 @@ fn the_five_names_and_numbers_of_characters_are_read() {
 #[test]
 fn a_field_that_is_no_text_is_missing() {
     for value in ["null", "true", "1.5", "[1]", r#"{"a":1}"#, "1e400"] {
-        let text = format!(r#"{{"MsgId":{value}}}"#);
+        let text = format!(r#"{{"CreateTime":{value}}}"#);
         assert!(
-            read(&text).is_err() || fields(&text).msg_id.is_none(),
+            read(&text).is_err() || fields(&text).create_time.is_none(),
             "{value}"
         );
     }
-    assert_eq!(fields("<xml><MsgId>1<a/>2</MsgId></xml>").msg_id, None);
-    assert_eq!(fields("<xml><a><MsgId>1</MsgId></a></xml>").msg_id, None);
-    assert_eq!(fields("<xml><MsgId/></xml>").msg_id.as_deref(), Some(""));
+    assert_eq!(
+        fields("<xml><CreateTime>1<a/>2</CreateTime></xml>").create_time,
+        None
+    );
+    assert_eq!(
+        fields("<xml><a><CreateTime>1</CreateTime></a></xml>").create_time,
+        None
+    );
+    assert_eq!(
+        fields("<xml><CreateTime/></xml>").create_time.as_deref(),
+        Some("")
+    );
 }
 
 proptest! {
     #[test]
     fn any_text_of_a_field_is_read_as_it_was_written(text in "[^\\p{Cc}]{0,60}") {
         let escaped = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-        let xml = format!("<xml><Event>{escaped}</Event></xml>");
-        prop_assert_eq!(fields(&xml).event.unwrap(), text.trim_ascii());
-        let json = serde_json::json!({ "Event": text }).to_string();
-        prop_assert_eq!(fields(&json).event.unwrap(), text);
+        let xml = format!("<xml><MsgType>{escaped}</MsgType></xml>");
+        prop_assert_eq!(fields(&xml).msg_type.unwrap(), text.trim_ascii());
+        let json = serde_json::json!({ "MsgType": text }).to_string();
+        prop_assert_eq!(fields(&json).msg_type.unwrap(), text);
     }
 
     #[test]

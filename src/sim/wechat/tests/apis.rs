@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 
 use crate::crypto::signature;
+use crate::domain::hex::hex;
 
 /// Those that take a token, each with whether it takes POST.
 const WITH_TOKEN: [(Api, bool); 7] = [
@@ -63,7 +64,9 @@ impl Served {
 async fn a_token_that_is_not_good_has_an_errcode_for_why() {
     let served = strict().await;
     let (expired, invalid) = (served.stable("wx1").await, served.stable("wx2").await);
-    served.wechat.kill_token(&AppId::parse("wx2").unwrap());
+    served
+        .wechat
+        .invalidate_tokens(&AppId::parse("wx2").unwrap());
     served.clock.advance(Duration::from_hours(2));
     for (api, post) in WITH_TOKEN {
         let body = json!({});
@@ -277,12 +280,4 @@ async fn a_subscribed_message_comes_back_byte_for_byte() {
     let answer = served.post_to(&path, sent).await;
     assert_eq!(answer["errcode"], 0);
     assert_eq!(answer["echo"], sent);
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let digits = |byte: &u8| [byte >> 4, byte & 15].map(u32::from);
-    let digits = bytes.iter().flat_map(digits);
-    digits
-        .filter_map(|digit| char::from_digit(digit, 16))
-        .collect()
 }

@@ -366,7 +366,7 @@ async fn help_and_calls_can_be_read() {
         "push",
         "push_verify",
         "rotate",
-        "expire_token",
+        "invalidate_tokens",
         "misbehave",
         "calls",
     ] {

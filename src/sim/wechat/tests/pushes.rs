@@ -4,7 +4,7 @@ use super::*;
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::crypto::push::{self, Recipient, Stamp};
+use crate::crypto::push::{self, AppKeys, Stamp};
 use crate::domain::secret::{EncodingAesKey, PushToken};
 
 /// The last bits of this key are not zero, as in most real ones.
@@ -44,14 +44,15 @@ fn open(query: &str, encrypt: &str) -> String {
         timestamp: &query["timestamp"],
         nonce: &query["nonce"],
     };
-    let (app, token, keys) = (app(), token(), [key()]);
-    let recipient = Recipient {
+    let (app, token, key) = (app(), token(), key());
+    let keys = AppKeys {
         app: &app,
         token: &token,
-        keys: &keys,
+        current: &key,
+        previous: None,
     };
     assert_eq!(query["encrypt_type"], "aes");
-    push::open(recipient, stamp, encrypt, &query["msg_signature"])
+    push::open(keys, stamp, encrypt, &query["msg_signature"])
         .unwrap()
         .message
 }

@@ -81,14 +81,16 @@ async fn a_stable_token_is_the_same_for_all_and_a_plain_one_is_new_each_time() {
 }
 
 #[tokio::test]
-async fn a_forced_refresh_gives_a_new_token_and_a_killed_one_is_replaced() {
+async fn a_forced_refresh_gives_a_new_token_and_an_invalidated_one_is_replaced() {
     let served = with_one_app().await;
     let first = served.stable_token(asker().to_string()).await;
     let mut force = asker();
     force["force_refresh"] = json!(true);
     let forced = served.stable_token(force.to_string()).await;
     assert_ne!(forced["access_token"], first["access_token"]);
-    let (status, _none) = served.post("expire_token", &json!({"appid": "wx1"})).await;
+    let (status, _none) = served
+        .post("invalidate_tokens", &json!({"appid": "wx1"}))
+        .await;
     assert_eq!(status, StatusCode::NO_CONTENT);
     let next = served.stable_token(asker().to_string()).await;
     assert_ne!(next["access_token"], forced["access_token"]);

@@ -14,7 +14,7 @@ const MAX_BRIEF_BYTES: usize = 47;
 
 /// How one client is spoken to.
 #[derive(Clone, Debug)]
-pub(in crate::gateway) struct Voice {
+pub(in crate::gateway) struct AnswerStyle {
     pub(in crate::gateway) envelope: Envelope,
     negotiated: bool,
     language: Wanted,
@@ -35,7 +35,7 @@ struct Brief {
     length: u8,
 }
 
-impl Voice {
+impl AnswerStyle {
     /// For a request with these header fields.
     pub(in crate::gateway) fn of(errors: Errors, fields: &HeaderFields) -> Self {
         let configured = errors.language.map(Wanted::Known);
@@ -106,7 +106,7 @@ mod tests {
             language: None,
             envelope: Envelope::Problem,
         };
-        Voice::of(errors, &HeaderFields::from(&headers)).language()
+        AnswerStyle::of(errors, &HeaderFields::from(&headers)).language()
     }
 
     #[test]

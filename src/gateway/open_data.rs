@@ -36,7 +36,7 @@ const NOT_JSON: Refusal = Refusal::BadRequest(&texts::NOT_JSON);
 
 /// A request whose body is to be opened on its way.
 #[derive(Debug)]
-pub(in crate::gateway) struct InFlight {
+pub(in crate::gateway) struct BodyToOpen {
     pub(in crate::gateway) request: Clean<RequestBody>,
     pub(in crate::gateway) presented: Presented,
     pub(in crate::gateway) live: Live,
@@ -45,19 +45,19 @@ pub(in crate::gateway) struct InFlight {
 
 impl Gateway {
     /// Opens what the body holds, and sends the request on.
-    pub(in crate::gateway) async fn open_in_flight(
+    pub(in crate::gateway) async fn open_body(
         &self,
         visit: &mut Visit<'_>,
-        in_flight: InFlight,
+        body: BodyToOpen,
     ) -> Result<Response<AnswerBody>, Refusal> {
-        let InFlight {
+        let BodyToOpen {
             request,
             presented,
             live,
             upstream,
-        } = in_flight;
+        } = body;
         if !is_plainly_json(request.fields()) {
-            return Err(Refusal::NotJson);
+            return Err(Refusal::UnsupportedMediaType(&texts::SEND_JSON));
         }
         let (request, body) = request.take_body();
         let body = body.read_all(limits::MAX_DECRYPT_BODY_BYTES).await?;
@@ -100,7 +100,7 @@ impl Gateway {
         };
         let text = |raw: &RawValue| serde_json::from_str::<String>(raw.get());
         let (Ok(encrypted_data), Ok(iv)) = (text(encrypted_data), text(iv)) else {
-            return Err(Refusal::BadRequest(&texts::IN_FLIGHT_FIELDS));
+            return Err(Refusal::BadRequest(&texts::OPEN_DATA_FIELDS));
         };
         let sealed = Sealed::without_signature(&encrypted_data, &iv);
         let opened = self.open(visit, live, &sealed).await?;
@@ -212,7 +212,7 @@ impl<'a> RawFields<'a> {
             !is_it
         });
         if twice {
-            return Err(Refusal::BadRequest(&texts::IN_FLIGHT_TWICE));
+            return Err(Refusal::BadRequest(&texts::OPEN_DATA_TWICE));
         }
         Ok(found)
     }
