@@ -46,8 +46,10 @@ pub use settings::{App, AppHints, Decrypt, Deliver, Errors, Login, Session, Sett
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use http::StatusCode;
 
 use crate::domain::clock::Clock;
 use crate::domain::forwarded::X_REQUEST_ID;
@@ -70,7 +72,7 @@ use crate::server::body::{Progress, RequestBody};
 use crate::server::connection::Handler;
 use crate::store::Store;
 use crate::telemetry::access::Ring;
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{Method, Metrics};
 use crate::upstream::{self, Exchange};
 
 /// What all workers share.
@@ -247,6 +249,16 @@ impl Handler for Gateway {
         };
         let course = self.decide(&mut visit, request);
         self.finish(visit, course)
+    }
+
+    fn refused_unread(&self, status: StatusCode) {
+        let Books { counts, routes, .. } = &*self.books;
+        counts.served(
+            routes.none(),
+            Method::Other,
+            status.as_u16(),
+            Duration::ZERO,
+        );
     }
 }
 

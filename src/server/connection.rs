@@ -9,6 +9,7 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::StatusCode;
 use http_body::Body;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
@@ -46,6 +47,9 @@ pub trait Handler: 'static {
         request: Request<RequestBody>,
         peer: &'a Arc<Peer>,
     ) -> impl Future<Output = Response<Self::Body>>;
+
+    /// Something came that is no request, and was answered with this status and nothing else.
+    fn refused_unread(&self, status: StatusCode);
 }
 
 /// What all connections of one worker share.

@@ -75,6 +75,7 @@ where
         Ok(()) => {}
         // Something that was no HTTP is worth a line; a client that went away is not.
         Err(Failed::Request(fault)) if is_clients_doing(&fault) => {
+            shared.handler().refused_unread(status_for(&fault));
             tracing::info!(message = event::NOT_HTTP, error = %fault, %peer);
         }
         Err(error) => tracing::debug!(message = event::CONNECTION_FAILED, %error, %peer),

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use wxgate::sim::wechat::Wanted;
 
 use crate::support::app::until;
-use crate::support::raw::Request;
+use crate::support::raw::{Connection, Request};
 use crate::support::{APPID, Setup, World, appid, person};
 
 const SERVED: &str = "http_server_request_duration_seconds_count";
@@ -110,6 +110,18 @@ async fn no_path_method_or_header_of_a_client_becomes_a_series() {
     assert_eq!(after.values("http_request_method"), methods.into());
     let routes = ["/items/**", "default", "login"].map(str::to_owned);
     assert_eq!(after.values("http_route"), routes.into());
+}
+
+#[tokio::test]
+async fn what_is_no_http_is_counted_as_well() {
+    let world = Setup::default().start().await;
+    for head in ["hello\r\n\r\n", "GET /a#b HTTP/1.1\r\nHost: g\r\n\r\n"] {
+        let mut connection = Connection::open(world.address()).await;
+        connection.write(head.as_bytes()).await;
+        assert_eq!(connection.answer().await.status, 400);
+    }
+    let none = served("_OTHER", "400", "none");
+    world.counts(SERVED, &none, 2.0).await;
 }
 
 #[tokio::test]
