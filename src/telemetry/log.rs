@@ -26,6 +26,13 @@ use crate::telemetry::{Level, Settings, event};
 /// How long a record waits at most for the log thread.
 const WRITE_EVERY: Duration = Duration::from_millis(50);
 
+/// The same while there are many: what they take to write is processor time that requests may be
+/// waiting for, and is better taken in small parts.
+const WRITE_MANY_EVERY: Duration = Duration::from_millis(5);
+
+/// Access records in one go from which on there are many.
+const MANY_RECORDS: usize = 64;
+
 /// Bytes of access lines that are written at once: a system call for each line would cost more than
 /// the line.
 const WRITE_AT_ONCE: usize = 64 * 1024;
@@ -102,15 +109,19 @@ impl Inner {
         loop {
             let closing = self.closed.load(Ordering::Acquire);
             // A sink that cannot be written to has nowhere to say so.
-            drop(self.drain(&mut *sink, &mut lines));
+            let records = self.drain(&mut *sink, &mut lines).unwrap_or_default();
             if closing {
                 return;
             }
-            std::thread::park_timeout(WRITE_EVERY);
+            std::thread::park_timeout(match records {
+                MANY_RECORDS.. => WRITE_MANY_EVERY,
+                _ => WRITE_EVERY,
+            });
         }
     }
 
-    fn drain(&self, sink: &mut dyn Write, lines: &mut LineWriter) -> std::io::Result<()> {
+    /// Writes what is waiting. Gives how many access records that was.
+    fn drain(&self, sink: &mut dyn Write, lines: &mut LineWriter) -> std::io::Result<usize> {
         let mut wrote = false;
         while let Some(line) = self.events.pop() {
             writeln!(sink, "{line}")?;
@@ -121,6 +132,7 @@ impl Inner {
         let mut records: Vec<(_, &Ring)> = rings.iter().flat_map(of_ring).collect();
         // Workers fill their rings side by side; a reader wants to see what happened in order.
         records.sort_by_key(|(record, _)| record.ended());
+        let count = records.len();
         for (record, ring) in records {
             lines.add(&record);
             ring.give_back(record);
@@ -143,10 +155,9 @@ impl Inner {
             )?;
         }
         if wrote || dropped > 0 {
-            sink.flush()
-        } else {
-            Ok(())
+            sink.flush()?;
         }
+        Ok(count)
     }
 
     fn line(&self, level: &str, target: &str, message: &str, fields: &Fields) -> String {
