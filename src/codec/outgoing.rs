@@ -83,12 +83,13 @@ impl Outgoing {
         own.extend_from_slice(b"\r\n");
     }
 
-    /// Begins with the same head again: for a message that is nothing but its head.
+    /// Begins with the same bytes again: for a message that is nothing but its head, or of which nothing
+    /// has been written.
     pub fn rewind(&mut self) {
         self.written = 0;
     }
 
-    /// The memory of the head.
+    /// The memory of the gate's own bytes.
     pub fn into_head(self) -> Vec<u8> {
         self.own
     }

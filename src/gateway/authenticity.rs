@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::domain::session::Live;
 use crate::gateway::Gateway;
+use crate::gateway::member::is_taken_for;
 use crate::gateway::refusal::Refusal;
 use crate::wechat::session_key::Authenticity;
 
@@ -59,14 +60,10 @@ enum Numbers {
     Disagree,
 }
 
-/// What data says of phone numbers. An app server may read a name in any letter case, so each of them
-/// counts as one; but only WeChat's own is right.
+/// What data says of phone numbers. Whatever an app server may take for one of WeChat's names counts as
+/// it; but only WeChat's own is right.
 fn numbers(data: &Map<String, Value>) -> Numbers {
-    let named = |name: &&String| {
-        [FULL, PURE]
-            .iter()
-            .any(|own| own.eq_ignore_ascii_case(name))
-    };
+    let named = |name: &&String| [FULL, PURE].iter().any(|own| is_taken_for(name, own));
     let text = |name| data.get(name).and_then(Value::as_str);
     match (data.keys().filter(named).count(), text(FULL), text(PURE)) {
         (0, ..) => Numbers::None,
@@ -107,6 +104,10 @@ mod tests {
             json!({ "purePhoneNumber": "110" }),
             json!({ "PhoneNumber": "110", "purePhoneNumber": "110" }),
             json!({ "PHONENUMBER": "110" }),
+            json!({ "phone_number": "110", "pure_phone_number": "110" }),
+            json!({ "phone-number": "110" }),
+            json!({ "phoneNumber\u{0}": "110" }),
+            json!({ "phoneNumber": "120", "purePhoneNumber": "120", "phone_number": "110" }),
             json!({ "phoneNumber": "110", "purePhoneNumber": "120" }),
             json!({ "phoneNumber": "110", "purePhoneNumber": "" }),
             json!({ "phoneNumber": 110, "purePhoneNumber": 110 }),

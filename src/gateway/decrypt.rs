@@ -81,13 +81,13 @@ impl Gateway {
         if !matches!(opened, Ok(Err(_))) {
             budgets.refund_failure(session, rate);
         }
-        match opened? {
+        match opened.inspect_err(|_| counts.decrypted(DecryptResult::Unavailable, KeyAge::None))? {
             Ok((text, age)) => {
                 counts.decrypted(DecryptResult::Ok, age);
                 Ok(text)
             }
-            Err(why) => {
-                counts.decrypted(DecryptResult::Failed, KeyAge::None);
+            Err((result, why)) => {
+                counts.decrypted(result, KeyAge::None);
                 let request_id = visit.entry.request_id().to_str().unwrap_or_default();
                 let appid = live.holder().app.as_str();
                 tracing::info!(message = event::DECRYPT_FAILED, why, appid, request_id);
@@ -102,15 +102,15 @@ impl Gateway {
         visit: &Visit<'_>,
         live: &Live,
         sealed: &Sealed<'_>,
-    ) -> Result<Result<(String, KeyAge), &'static str>, Refusal> {
+    ) -> Result<Result<(String, KeyAge), (DecryptResult, &'static str)>, Refusal> {
         let (text, age) = match self.try_keys(visit, live, sealed) {
             Ok(opened) => opened,
-            Err(why) => return Ok(Err(why)),
+            Err(why) => return Ok(Err((DecryptResult::Failed, why))),
         };
         if visit.settings.decrypt.authenticate_phone {
             let looked = self.authenticate_phone(live, sealed.encrypted_data, &text);
             if let Err(why) = looked.await? {
-                return Ok(Err(why));
+                return Ok(Err((DecryptResult::NotAuthentic, why)));
             }
         }
         Ok(Ok((text, age)))

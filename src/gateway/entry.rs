@@ -27,14 +27,14 @@ pub(in crate::gateway) struct Entry {
     record: Option<Box<Record>>,
     request_id: HeaderValue,
     begun: Instant,
-    counted: Counted,
+    counted: Labels,
     /// `None` once the request has been accounted for, or is by another entry.
     books: Option<Rc<Books>>,
 }
 
 /// By what a request is counted.
 #[derive(Clone, Copy, Debug)]
-struct Counted {
+struct Labels {
     method: Method,
     route: RouteId,
     /// 0 before there is one.
@@ -65,7 +65,7 @@ impl Entry {
             record,
             request_id,
             begun: Instant::now(),
-            counted: Counted {
+            counted: Labels {
                 method: (&request.method).into(),
                 route: books.routes.none(),
                 status: 0,
@@ -194,7 +194,7 @@ impl Drop for Entry {
             return;
         };
         let took = self.begun.elapsed();
-        let Counted {
+        let Labels {
             method,
             route,
             status,

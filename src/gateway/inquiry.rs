@@ -21,7 +21,7 @@ use crate::wechat::open_api::OpenApiError;
 use crate::wechat::phone::{Phone, PhoneError};
 use crate::wechat::session_key::{Authenticity, KeyState};
 
-/// Looks at keys at once. They are for the log alone, and take no place from logins.
+/// Looks at keys at once. They are for the log alone, and leave most places to logins.
 const MAX_KEY_CHECKS: usize = 4;
 
 /// Data of which it is remembered that WeChat encrypted it, per gate: a megabyte or two.
@@ -111,7 +111,8 @@ impl Inquiries {
     }
 
     /// Finds out for the log whether a key that did not open something is the user's of this moment.
-    /// Returns at once, and does nothing when many such looks are under way.
+    /// Returns at once, and does nothing when many such looks are under way or WeChat is being asked much
+    /// else.
     pub(in crate::gateway) fn check_key(
         &self,
         holder: &Holder,
@@ -121,6 +122,9 @@ impl Inquiries {
         let (Ok(keeper), Ok(place)) = (self.keeper(&holder.app), self.aside.place()) else {
             return;
         };
+        if !self.wechat.is_at_ease() {
+            return;
+        }
         let (wechat, metrics) = (self.wechat.clone(), self.metrics.clone());
         let (holder, request_id) = (holder.clone(), request_id.clone());
         place.start(async move {

@@ -23,6 +23,7 @@ use crate::gateway::refusal::{Refusal, UnknownApp};
 use crate::gateway::reply::{json, require_post};
 use crate::gateway::{App, AppHints, Gateway, Settings, Visit, books, texts};
 use crate::server::body::RequestBody;
+use crate::telemetry::metrics::{LoginResult, Metrics};
 
 #[derive(Serialize)]
 struct LoginAnswer<'a> {
@@ -38,6 +39,19 @@ struct LoginAnswer<'a> {
     unionid: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<&'a RawValue>,
+}
+
+/// A login that is counted when it is over, also when its client does not wait for that.
+struct LoginTally<'a> {
+    metrics: &'a Metrics,
+    app: &'a AppId,
+    result: LoginResult,
+}
+
+impl Drop for LoginTally<'_> {
+    fn drop(&mut self) {
+        self.metrics.logged_in(self.app, self.result);
+    }
 }
 
 impl Gateway {
@@ -82,9 +96,14 @@ impl Gateway {
             hook,
             toll,
         };
+        let mut tally = LoginTally {
+            metrics: &self.shared.metrics,
+            app: &app.id,
+            result: LoginResult::Cancelled,
+        };
         let outcome = self.shared.desk.redeem(app, brought, &settings).await;
-        let result = books::of_login(&outcome);
-        self.shared.metrics.logged_in(&app.id, result);
+        tally.result = books::of_login(&outcome);
+        drop(tally);
         let outcome = outcome?;
         let logged_in = outcome.map_err(|error| match error {
             LoginError::Redeem(error) => Refusal::Login {

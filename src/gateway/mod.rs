@@ -22,6 +22,7 @@ mod ids;
 mod inquiry;
 mod language;
 mod login;
+mod member;
 mod open_data;
 mod originate;
 mod phone;
@@ -46,10 +47,8 @@ pub use settings::{App, AppHints, Decrypt, Deliver, Errors, Login, Session, Sett
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http::StatusCode;
 
 use crate::domain::clock::Clock;
 use crate::domain::forwarded::X_REQUEST_ID;
@@ -72,7 +71,7 @@ use crate::server::body::{Progress, RequestBody};
 use crate::server::connection::Handler;
 use crate::store::Store;
 use crate::telemetry::access::Ring;
-use crate::telemetry::metrics::{Method, Metrics};
+use crate::telemetry::metrics::Metrics;
 use crate::upstream::{self, Exchange};
 
 /// What all workers share.
@@ -251,14 +250,8 @@ impl Handler for Gateway {
         self.finish(visit, course)
     }
 
-    fn refused_unread(&self, status: StatusCode) {
-        let Books { counts, routes, .. } = &*self.books;
-        counts.served(
-            routes.none(),
-            Method::Other,
-            status.as_u16(),
-            Duration::ZERO,
-        );
+    fn not_http(&self) {
+        self.books.counts.not_http();
     }
 }
 

@@ -23,6 +23,7 @@ use crate::domain::session::Live;
 use crate::gateway::body::AnswerBody;
 use crate::gateway::decrypt::Sealed;
 use crate::gateway::forward::Forwarding;
+use crate::gateway::member::is_taken_for;
 use crate::gateway::refusal::Refusal;
 use crate::gateway::{Gateway, Visit, texts};
 use crate::server::body::RequestBody;
@@ -183,18 +184,10 @@ impl<'de> Visitor<'de> for SaysOpenDataVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<SaysOpenData, A::Error> {
         let mut says = false;
         while let Some((name, SaysOpenData(inside))) = map.next_entry::<String, _>()? {
-            says |= inside | is_open_data(&name);
+            says |= inside | is_taken_for(&name, OPEN_DATA);
         }
         Ok(SaysOpenData(says))
     }
-}
-
-/// Whether some app server takes the name for `openData`: frameworks make `open_data`, `open-data` and
-/// `OpenData` one with it, and others end a name at a NUL.
-fn is_open_data(name: &str) -> bool {
-    let name = name.chars().filter(|letter| letter.is_alphanumeric());
-    name.flat_map(char::to_lowercase)
-        .eq(OPEN_DATA.chars().flat_map(char::to_lowercase))
 }
 
 /// The fields of an object in their order, values as they came: no number is rounded, nothing is
@@ -297,7 +290,7 @@ mod tests {
             "openData\0",
             "open\u{200b}Data",
         ] {
-            assert!(is_open_data(name), "{name:?}");
+            assert!(is_taken_for(name, OPEN_DATA), "{name:?}");
         }
         for other in [
             "",
@@ -308,7 +301,7 @@ mod tests {
             "reopenData",
             "open.dat",
         ] {
-            assert!(!is_open_data(other), "{other:?}");
+            assert!(!is_taken_for(other, OPEN_DATA), "{other:?}");
         }
     }
 

@@ -9,7 +9,6 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::StatusCode;
 use http_body::Body;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
@@ -48,8 +47,8 @@ pub trait Handler: 'static {
         peer: &'a Arc<Peer>,
     ) -> impl Future<Output = Response<Self::Body>>;
 
-    /// Something came that is no request, and was answered with this status and nothing else.
-    fn refused_unread(&self, status: StatusCode);
+    /// Something came that is no request, and was answered with a bare status.
+    fn not_http(&self);
 }
 
 /// What all connections of one worker share.

@@ -17,6 +17,12 @@ pub(in crate::upstream) enum Socket {
 }
 
 impl Socket {
+    /// Whether a write that fails may have sent something all the same: the encrypting layer tells of the
+    /// whole of it only.
+    pub(in crate::upstream) fn may_send_and_fail(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+
     /// Whether HTTP/2 was chosen when TLS began; in clear text it is known beforehand.
     pub(in crate::upstream) fn may_speak_http2(&self) -> bool {
         match self {

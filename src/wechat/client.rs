@@ -65,6 +65,7 @@ pub struct Client {
     base_url: Url,
     /// A permit per call that may be under way.
     calls: Arc<Semaphore>,
+    max_in_flight: usize,
     /// How long a whole call may take.
     pub(super) timeout: Duration,
     pub(super) clock: Clock,
@@ -117,12 +118,12 @@ impl Client {
         let http = builder
             .build()
             .map_err(|error| SetupError::Client(error.without_url()))?;
+        let max_in_flight = settings.max_in_flight.min(Semaphore::MAX_PERMITS);
         Ok(Self {
             http,
             base_url,
-            calls: Arc::new(Semaphore::new(
-                settings.max_in_flight.min(Semaphore::MAX_PERMITS),
-            )),
+            calls: Arc::new(Semaphore::new(max_in_flight)),
+            max_in_flight,
             timeout: settings.timeout,
             clock: Clock::System,
             guards: Guards::default(),
@@ -141,6 +142,11 @@ impl Client {
     #[must_use]
     pub fn with_counts(self, counts: Calls) -> Self {
         Self { counts, ..self }
+    }
+
+    /// Whether most of the calls that may be under way at once are not: for calls that can wait.
+    pub fn is_at_ease(&self) -> bool {
+        self.calls.available_permits() > self.max_in_flight / 2
     }
 
     /// Seconds by which this machine's clock is ahead of WeChat's (negative: behind), by the last

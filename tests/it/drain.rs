@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use tokio::io::AsyncReadExt as _;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -11,7 +12,7 @@ use crate::support::app::until;
 use crate::support::events::Events;
 use crate::support::process::Gate;
 use crate::support::raw::{Answer, Connection, Request};
-use crate::support::{Setup, pattern};
+use crate::support::{STUCK, Setup, pattern};
 
 /// What the clients of a gate that is being stopped know of the moment.
 #[derive(Clone, Default)]
@@ -209,6 +210,27 @@ async fn a_stream_that_never_ends_is_cut_when_the_time_to_drain_is_over() {
     gate.program.line("after drain_timeout").await;
     events.broken_within_a_second().await;
     assert_eq!(gate.program.ended().await, 0);
+}
+
+/// Over HTTP/1.0 nothing but the end of the connection ends a stream, so a clean end would say that it
+/// was whole.
+#[tokio::test]
+async fn a_stream_over_http1_0_that_is_cut_does_not_end_cleanly() {
+    let setup = Setup {
+        server: "drain_timeout = \"300ms\"".to_owned(),
+        ..Setup::default()
+    };
+    let gate = Gate::start(setup).await;
+    let token = gate.login("alice").await;
+    let mut connection = Connection::open(gate.address).await;
+    let request =
+        format!("GET /events HTTP/1.0\r\nHost: g\r\nAuthorization: Bearer {token}\r\n\r\n");
+    connection.write(request.as_bytes()).await;
+    assert_eq!(connection.head().await.unwrap().0, 200);
+    gate.program.signal("TERM").await;
+    let mut rest = Vec::new();
+    let end = tokio::time::timeout(STUCK, connection.socket.read_to_end(&mut rest)).await;
+    end.expect("stuck").expect_err("a clean end");
 }
 
 #[tokio::test]

@@ -75,7 +75,7 @@ where
         Ok(()) => {}
         // Something that was no HTTP is worth a line; a client that went away is not.
         Err(Failed::Request(fault)) if is_clients_doing(&fault) => {
-            shared.handler().refused_unread(status_for(&fault));
+            shared.handler().not_http();
             tracing::info!(message = event::NOT_HTTP, error = %fault, %peer);
         }
         Err(error) => tracing::debug!(message = event::CONNECTION_FAILED, %error, %peer),
@@ -242,6 +242,9 @@ where
     S: Socket,
     B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
 {
+    let unfinished = Unfinished {
+        wire: answering.ends_connection().then_some(wire),
+    };
     poll_fn(|context| {
         if let Poll::Ready(sent) = answering.poll(wire, context) {
             return Poll::Ready(sent);
@@ -251,13 +254,29 @@ where
         ready!(wire.poll_skip(context));
         wire.poll_gone(context).map(|()| Err(Unanswered::Gone))
     })
-    .await
-    .inspect_err(|_broken| {
-        if answering.ends_connection() {
-            wire.borrow_mut().socket().break_off();
-        }
-    })?;
+    .await?;
+    unfinished.finish();
     Ok(answering.into_space())
+}
+
+/// An answer whose end is that of the connection. Unless it has come there, the connection does not end
+/// cleanly: also when nobody goes on with it, because the process ends.
+struct Unfinished<'a, S: Socket> {
+    wire: Option<&'a RefCell<Wire<S>>>,
+}
+
+impl<S: Socket> Unfinished<'_, S> {
+    fn finish(mut self) {
+        self.wire = None;
+    }
+}
+
+impl<S: Socket> Drop for Unfinished<'_, S> {
+    fn drop(&mut self) {
+        if let Some(mut wire) = self.wire.and_then(|wire| wire.try_borrow_mut().ok()) {
+            wire.socket().break_off();
+        }
+    }
 }
 
 /// Tells a client that what it sent is no request.

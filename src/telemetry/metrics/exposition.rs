@@ -72,8 +72,8 @@ impl Samples<'_> {
         for (end, count) in distribution.cumulative() {
             self.line("_bucket", labels, Some(("le", end)), count);
         }
-        let (seconds, nanos) = distribution.sum();
-        let sum = format_args!("{seconds}.{nanos:09}");
+        let (seconds, micros) = distribution.sum();
+        let sum = format_args!("{seconds}.{micros:06}");
         self.line("_sum", labels, None, sum);
         self.line("_count", labels, None, distribution.count());
     }
@@ -160,7 +160,7 @@ mod tests {
             "a_total_bucket{r=\"x\",le=\"0.0025\"} 2\n",
             "a_total_bucket{r=\"x\",le=\"60\"} 2\n",
             "a_total_bucket{r=\"x\",le=\"+Inf\"} 3\n",
-            "a_total_sum{r=\"x\"} 70.003000000\na_total_count{r=\"x\"} 3\n",
+            "a_total_sum{r=\"x\"} 70.003000\na_total_count{r=\"x\"} 3\n",
         ] {
             assert!(text.contains(line), "{line}{text}");
         }

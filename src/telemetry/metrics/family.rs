@@ -58,6 +58,11 @@ pub(super) const SESSIONS_EVICTED: Family = counter(
     "Sessions that went before their time because there was no room: store.max_sessions.",
 );
 
+pub(super) const NOT_HTTP: Family = counter(
+    "wxgate_not_http_total",
+    "What came over HTTP/1 and was no request.",
+);
+
 pub(super) const SESSIONS_UNKNOWN: Family = counter(
     "wxgate_sessions_unknown_total",
     "Tokens of the right form of which no live session is kept. Some have ended or expired. When \

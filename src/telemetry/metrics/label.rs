@@ -110,6 +110,8 @@ label! {
     LoginResult {
         /// A session began, or the answer of one that had begun was given again.
         Ok => "ok",
+        /// The client did not wait for what became of it.
+        Cancelled => "cancelled",
         /// A bug.
         Internal => "internal",
         /// WeChat does not take the code.
@@ -140,8 +142,12 @@ label! {
         Ok => "ok",
         /// No key opened it.
         Failed => "failed",
+        /// It opened, and WeChat did not encrypt it (`decrypt.authenticate_phone`).
+        NotAuthentic => "not_authentic",
         /// Too many failures of the session before it: no key was tried.
         RateLimited => "rate_limited",
+        /// It opened, and WeChat could not be asked about it.
+        Unavailable => "unavailable",
     }
 }
 

@@ -43,6 +43,7 @@ pub(super) struct Block {
     pub(super) asked: Requests,
     /// By result and key age.
     pub(super) decrypts: Box<[Counter]>,
+    pub(super) not_http: Counter,
     pub(super) sessions_unknown: Counter,
     pub(super) headers_stripped: Counter,
 }
@@ -60,6 +61,7 @@ impl Block {
             decrypts: decrypts
                 .take(DecryptResult::ALL.len() * KeyAge::ALL.len())
                 .collect(),
+            not_http: Counter::default(),
             sessions_unknown: Counter::default(),
             headers_stripped: Counter::default(),
         }
@@ -107,6 +109,11 @@ impl Worker {
         if let Some(counter) = self.block.decrypts.get(place) {
             counter.add_alone(1);
         }
+    }
+
+    /// Something came that is no request.
+    pub fn not_http(&self) {
+        self.block.not_http.add_alone(1);
     }
 
     /// A token came of which no live session is kept.

@@ -158,6 +158,8 @@ where
                 self.begun = true;
                 self.took_some();
             }
+            let failed = matches!(written, Poll::Ready(Err(_)));
+            self.begun |= failed && socket.may_send_and_fail();
             ready!(written).map_err(Unsent::Socket)?;
             if more.is_ready() && self.body.is_some() {
                 continue;

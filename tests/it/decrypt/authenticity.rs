@@ -62,6 +62,11 @@ async fn a_number_that_wechat_does_not_know_is_data_that_does_not_open() {
     }
     // Two of the same that WeChat was asked about: what it does not know is not remembered.
     assert_eq!(world.checks(), 2);
+    let made_up: u32 = forged_fields().iter().map(|_| 2).sum();
+    let labels = [("result", "not_authentic"), ("key_age", "none")];
+    world
+        .counts("wxgate_decrypts_total", &labels, made_up.into())
+        .await;
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use wxgate::sim::wechat::{Api, Misbehaviour};
 
+use crate::support::app::until;
 use crate::support::raw::Request;
 use crate::support::{APPID, SECRET2, Setup, World};
 
@@ -46,6 +47,19 @@ async fn a_login_counts_by_the_problem_that_the_client_is_told_of() {
     let code = world.redeem("").await;
     code.is_refused(400, "bad_request", "fix");
     world.counts(LOGINS, &[], 7.0).await;
+}
+
+#[tokio::test]
+async fn a_login_whose_client_does_not_wait_is_counted_as_well() {
+    let world = World::start().await;
+    let slow = Misbehaviour::Delay(Duration::from_hours(1));
+    world.wechat.misbehave(1, slow);
+    let body = json!({ "code": world.code("alice") });
+    let request = world.post("/wx/login").json(&body);
+    let connection = request.begin().await;
+    until("WeChat is asked", || world.wechat.calls() > 0).await;
+    drop(connection);
+    logins(&world, "cancelled", 1.0).await;
 }
 
 #[tokio::test]

@@ -84,6 +84,8 @@ impl Scrape {
         }
         let evicted = self.gauges.sessions_evicted();
         out.family(&family::SESSIONS_EVICTED).sample(&[], evicted);
+        let not_http: u64 = blocks.iter().map(|it| it.not_http.get()).sum();
+        out.family(&family::NOT_HTTP).sample(&[], not_http);
         let unknown: u64 = blocks.iter().map(|it| it.sessions_unknown.get()).sum();
         out.family(&family::SESSIONS_UNKNOWN).sample(&[], unknown);
     }

@@ -76,7 +76,7 @@ fn what_workers_count_is_added_up_and_stays_when_they_are_gone() {
         &metrics,
         &[
             &format!("http_server_request_duration_seconds_count{get} 3"),
-            &format!("http_server_request_duration_seconds_sum{get} 0.006000000"),
+            &format!("http_server_request_duration_seconds_sum{get} 0.006000"),
             &format!("http_server_request_duration_seconds_count{other} 3"),
             &format!("http_client_request_duration_seconds_count{asked} 3"),
             r#"wxgate_decrypts_total{result="ok",key_age="replaced"} 3"#,
