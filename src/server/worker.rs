@@ -94,6 +94,7 @@ pub async fn run<H: Handler>(
         let Bound { socket, owner } = listener;
         match socket {
             Listener::Tcp(listener) => {
+                set_options_of_connections(&listener);
                 let listener = TcpListener::from_std(listener)?;
                 accepting.spawn_local(worker.accept_tcp(listener, owner));
             }
@@ -242,14 +243,6 @@ impl<H: Handler> Worker<H> {
         from: SocketAddr,
         local_port: Option<u16>,
     ) {
-        // Answers are written whole; waiting for more to send would only delay them. Keep-alive
-        // finds clients that went away without a word during a long silence.
-        let options = SockRef::from(&socket);
-        drop(options.set_tcp_nodelay(true));
-        let keepalive = TcpKeepalive::new()
-            .with_time(KEEPALIVE)
-            .with_interval(KEEPALIVE / 4);
-        drop(options.set_tcp_keepalive(&keepalive));
         let ends = Ends::new(Address::from(from.ip()), local_port);
         if !self.admits(ends) {
             return;
@@ -381,6 +374,18 @@ impl<H: Handler> Worker<H> {
     }
 }
 
+/// Sets what every connection takes over from the socket that it was accepted at: once, instead of with
+/// system calls for each. Answers are written whole; waiting for more to send would only delay them.
+/// Keep-alive finds clients that went away without a word during a long silence.
+fn set_options_of_connections(listener: &std::net::TcpListener) {
+    let options = SockRef::from(listener);
+    drop(options.set_tcp_nodelay(true));
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE)
+        .with_interval(KEEPALIVE / 4);
+    drop(options.set_tcp_keepalive(&keepalive));
+}
+
 /// The socket at which somebody may still wait after the order to stop whom closing it would send
 /// away.
 fn late<L>(owner: Owner, listener: io::Result<L>) -> Option<L> {
@@ -398,4 +403,21 @@ fn is_about_one_connection(error: &io::Error) -> bool {
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::ConnectionRefused
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_has_the_options_of_the_socket_that_it_was_accepted_at() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        set_options_of_connections(&listener);
+        let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (accepted, _from) = listener.accept().unwrap();
+        let options = SockRef::from(&accepted);
+        assert!(options.tcp_nodelay().unwrap() && options.keepalive().unwrap());
+        assert_eq!(options.tcp_keepalive_time().unwrap(), KEEPALIVE);
+        assert_eq!(options.tcp_keepalive_interval().unwrap(), KEEPALIVE / 4);
+    }
 }

@@ -162,29 +162,14 @@ where
 {
     // From here on the connection is busy, until the answer is written.
     let _guard = shared.begin_request();
-    let Received { head, body, said } = received;
     let mut terms = Terms {
-        head_only: head.method == Method::HEAD,
-        version: head.version,
-        takes_trailers: said.takes_trailers,
-        persists: said.persists,
+        head_only: received.head.method == Method::HEAD,
+        version: received.head.version,
+        takes_trailers: received.said.takes_trailers,
+        persists: received.said.persists,
     };
-    let has_body = wire
-        .borrow_mut()
-        .begin_body(body, said.expects, shared.buffers());
-    let mut body = if has_body {
-        let pull: Rc<dyn Pull> = Rc::<RefCell<Wire<S>>>::clone(wire);
-        RequestBody::pulled(pull, shared.limits().body_idle_timeout)
-    } else {
-        RequestBody::nothing()
-    };
-    let progress = body.progress();
-    let upgrading = head.fields.has(&UPGRADE).then(|| {
-        let (upgrading, upgrade) = ClientUpgrade::pair();
-        body.set_upgrade(upgrade);
-        upgrading
-    });
-    let request = Request { head, body };
+    let (request, upgrading) = request_of(wire, received, shared);
+    let progress = request.body.progress();
     let Some(response) = answer_of(wire, request, shared).await else {
         return Ok(After::Gone);
     };
@@ -211,6 +196,35 @@ where
         return Ok(After::Next);
     }
     Ok(After::Close)
+}
+
+/// A request as the handler takes it, its body still to come; and where the connection goes if it becomes
+/// a tunnel, when that is asked for.
+fn request_of<S, H>(
+    wire: &Shares<S>,
+    received: Received,
+    shared: &Shared<H>,
+) -> (Request<RequestBody>, Option<Upgrading>)
+where
+    S: Socket,
+    H: Handler,
+{
+    let Received { head, body, said } = received;
+    let has_body = wire
+        .borrow_mut()
+        .begin_body(body, said.expects, shared.buffers());
+    let mut body = if has_body {
+        let pull: Rc<dyn Pull> = Rc::<RefCell<Wire<S>>>::clone(wire);
+        RequestBody::pulled(pull, shared.limits().body_idle_timeout)
+    } else {
+        RequestBody::nothing()
+    };
+    let upgrading = head.fields.has(&UPGRADE).then(|| {
+        let (upgrading, upgrade) = ClientUpgrade::pair();
+        body.set_upgrade(upgrade);
+        upgrading
+    });
+    (Request { head, body }, upgrading)
 }
 
 /// The answer to a request; `None` when the client has gone before there was one.
