@@ -21,7 +21,8 @@ use crate::wechat::open_api::OpenApiError;
 use crate::wechat::phone::{Phone, PhoneError};
 use crate::wechat::session_key::{Authenticity, KeyState};
 
-/// Looks at keys at once. They are for the log alone, and leave most places to logins.
+/// Looks at keys at once, and never more than half of the calls to WeChat that may be under way: they
+/// are for the log alone.
 const MAX_KEY_CHECKS: usize = 4;
 
 /// Data of which it is remembered that WeChat encrypted it, per gate: a megabyte or two.
@@ -63,7 +64,7 @@ impl Inquiries {
     /// On the control thread.
     pub fn new(control: Control, wechat: Client, keepers: Keepers, metrics: Metrics) -> Self {
         Self {
-            aside: control.apart(MAX_KEY_CHECKS),
+            aside: control.apart(MAX_KEY_CHECKS.min(wechat.max_in_flight() / 2)),
             control,
             wechat,
             keepers,
@@ -111,8 +112,7 @@ impl Inquiries {
     }
 
     /// Finds out for the log whether a key that did not open something is the user's of this moment.
-    /// Returns at once, and does nothing when many such looks are under way or WeChat is being asked much
-    /// else.
+    /// Returns at once, and does nothing when many such looks are under way.
     pub(in crate::gateway) fn check_key(
         &self,
         holder: &Holder,
@@ -122,9 +122,6 @@ impl Inquiries {
         let (Ok(keeper), Ok(place)) = (self.keeper(&holder.app), self.aside.place()) else {
             return;
         };
-        if !self.wechat.is_at_ease() {
-            return;
-        }
         let (wechat, metrics) = (self.wechat.clone(), self.metrics.clone());
         let (holder, request_id) = (holder.clone(), request_id.clone());
         place.start(async move {

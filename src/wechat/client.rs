@@ -144,9 +144,9 @@ impl Client {
         Self { counts, ..self }
     }
 
-    /// Whether most of the calls that may be under way at once are not: for calls that can wait.
-    pub fn is_at_ease(&self) -> bool {
-        self.calls.available_permits() > self.max_in_flight / 2
+    /// How many calls may be under way at once.
+    pub fn max_in_flight(&self) -> usize {
+        self.max_in_flight
     }
 
     /// Seconds by which this machine's clock is ahead of WeChat's (negative: behind), by the last
