@@ -17,6 +17,8 @@ pub struct HeaderFields {
     /// The head that they came in.
     bytes: Bytes,
     places: Vec<Place>,
+    /// The tags of all names. Most fields that are asked for are not there, and that is seen here.
+    tags: Tags,
 }
 
 /// Where a field stands in the head.
@@ -26,6 +28,8 @@ struct Place {
     value: Span,
     /// Where the next line begins.
     end: u32,
+    /// Tells most other names from this one.
+    tag: u8,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +41,46 @@ struct Span {
 impl Span {
     fn len(self) -> usize {
         index(self.to - self.from)
+    }
+}
+
+/// Which tags are there, a bit for each. One stays when its field is taken out.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tags(u64);
+
+impl Tags {
+    /// Of a name, in any case: from its length and its ends.
+    fn of(name: &[u8]) -> u8 {
+        let end = |byte: Option<&u8>| byte.map_or(0, u8::to_ascii_lowercase);
+        let (first, last) = (end(name.first()), end(name.last()));
+        let length = u8::try_from(name.len()).unwrap_or(u8::MAX);
+        let mixed = first.wrapping_mul(7) ^ last.wrapping_mul(29) ^ length.wrapping_mul(11);
+        mixed % 64
+    }
+
+    fn add(&mut self, tag: u8) {
+        self.0 |= 1 << tag;
+    }
+
+    fn has(self, tag: u8) -> bool {
+        self.0 & (1 << tag) != 0
+    }
+}
+
+/// A name that is looked for.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    name: &'a [u8],
+    tag: u8,
+}
+
+impl<'a> Wanted<'a> {
+    fn new(name: &'a HeaderName) -> Self {
+        let name = name.as_str().as_bytes();
+        Self {
+            name,
+            tag: Tags::of(name),
+        }
     }
 }
 
@@ -58,12 +102,14 @@ impl HeaderFields {
         Self {
             bytes: head,
             places: Vec::with_capacity(count),
+            tags: Tags::default(),
         }
     }
 
     /// Notes the next field of the head. Whoever read it knows that name and value are legal; both
     /// must be parts of the head, and the head ends in an empty line.
     pub fn note(&mut self, name: &[u8], value: &[u8]) -> Result<(), NoField> {
+        let tag = Tags::of(name);
         let name = self.span_of(name)?;
         let value = self.span_of(value)?;
         if let Some(last) = self.places.last_mut() {
@@ -71,7 +117,13 @@ impl HeaderFields {
         }
         let end = self.bytes.len().saturating_sub(LINE_END.len());
         let end = u32::try_from(end).map_err(|_too_large| NoField)?;
-        self.places.push(Place { name, value, end });
+        self.tags.add(tag);
+        self.places.push(Place {
+            name,
+            value,
+            end,
+            tag,
+        });
         Ok(())
     }
 
@@ -120,47 +172,34 @@ impl HeaderFields {
 
     /// Those of this name.
     pub fn all<'a>(&'a self, name: &'a HeaderName) -> impl Iterator<Item = HeaderField<'a>> {
-        let name = name.as_str().as_bytes();
-        let places = self
-            .places
+        self.called(Wanted::new(name))
+    }
+
+    /// The first of this name.
+    pub fn get(&self, name: &HeaderName) -> Option<HeaderField<'_>> {
+        self.called(Wanted::new(name)).next()
+    }
+
+    /// The only one of this name; nothing when there are several.
+    pub fn only(&self, name: &HeaderName) -> Option<HeaderField<'_>> {
+        let mut all = self.called(Wanted::new(name));
+        all.next().filter(|_| all.next().is_none())
+    }
+
+    fn called<'a>(&'a self, wanted: Wanted<'_>) -> impl Iterator<Item = HeaderField<'a>> {
+        let maybe = self.tags.has(wanted.tag);
+        let places = if maybe { &*self.places } else { &[] };
+        let places = places
             .iter()
-            .filter(|place| self.is_called(place, name));
+            .filter(move |place| self.is_called(place, wanted));
         places.map(|place| HeaderField {
             fields: self,
             place,
         })
     }
 
-    fn is_called(&self, place: &Place, name: &[u8]) -> bool {
-        // Most names are told from each other by their length.
-        place.name.len() == name.len() && self.part(place.name).eq_ignore_ascii_case(name)
-    }
-
-    /// The first of this name.
-    pub fn get(&self, name: &HeaderName) -> Option<HeaderField<'_>> {
-        let name = name.as_str().as_bytes();
-        let place = self
-            .places
-            .iter()
-            .find(|place| self.is_called(place, name))?;
-        Some(HeaderField {
-            fields: self,
-            place,
-        })
-    }
-
-    /// The only one of this name; nothing when there are several.
-    pub fn only(&self, name: &HeaderName) -> Option<HeaderField<'_>> {
-        let name = name.as_str().as_bytes();
-        let mut places = self
-            .places
-            .iter()
-            .filter(|place| self.is_called(place, name));
-        let place = places.next().filter(|_| places.next().is_none())?;
-        Some(HeaderField {
-            fields: self,
-            place,
-        })
+    fn is_called(&self, place: &Place, wanted: Wanted<'_>) -> bool {
+        place.tag == wanted.tag && self.part(place.name).eq_ignore_ascii_case(wanted.name)
     }
 
     /// Whether there is one of this name.
@@ -236,6 +275,7 @@ impl HeaderFields {
 struct Builder {
     bytes: Vec<u8>,
     places: Vec<Place>,
+    tags: Tags,
 }
 
 impl Builder {
@@ -245,7 +285,7 @@ impl Builder {
             self.bytes.extend_from_slice(part);
             (from, self.bytes.len())
         };
-        let (name, _, value, (_, end)) = (at(name), at(SEPARATOR), at(value), at(LINE_END));
+        let (at_name, _, value, (_, end)) = (at(name), at(SEPARATOR), at(value), at(LINE_END));
         let narrow = |at: usize| u32::try_from(at).ok();
         let span = |(from, to)| {
             Some(Span {
@@ -254,8 +294,15 @@ impl Builder {
             })
         };
         // No head is that large.
-        if let (Some(name), Some(value), Some(end)) = (span(name), span(value), narrow(end)) {
-            self.places.push(Place { name, value, end });
+        if let (Some(at), Some(value), Some(end)) = (span(at_name), span(value), narrow(end)) {
+            let tag = Tags::of(name);
+            self.tags.add(tag);
+            self.places.push(Place {
+                name: at,
+                value,
+                end,
+                tag,
+            });
         }
     }
 
@@ -263,6 +310,7 @@ impl Builder {
         HeaderFields {
             bytes: self.bytes.into(),
             places: self.places,
+            tags: self.tags,
         }
     }
 }
@@ -292,7 +340,7 @@ impl<'a> HeaderField<'a> {
 
     /// Whether it has this name, in any case.
     pub fn is(&self, name: &HeaderName) -> bool {
-        self.fields.is_called(self.place, name.as_str().as_bytes())
+        self.fields.is_called(self.place, Wanted::new(name))
     }
 
     /// The value as text, where it is visible ASCII.
