@@ -32,12 +32,16 @@ impl Times {
             self.prefix.truncate(self.prefix.len().saturating_sub(4));
         }
         out.push_str(&self.prefix);
-        let millis = time.as_millis() % 1000;
-        for digit in [millis / 100, millis / 10 % 10, millis % 10] {
-            out.push_str(itoa::Buffer::new().format(digit));
-        }
+        three_digits(out, time.as_millis() % 1000);
         out.push('Z');
     }
+}
+
+/// The last three digits of a number.
+pub(in crate::telemetry) fn three_digits(out: &mut String, number: u64) {
+    let digit = |number: u64| char::from(b'0' + u8::try_from(number % 10).unwrap_or_default());
+    let digits = [number / 100, number / 10, number].map(digit);
+    out.extend(digits);
 }
 
 /// A moment as RFC 3339 writes it, in UTC with milliseconds.

@@ -14,7 +14,7 @@ use crate::domain::peer::Address;
 use crate::domain::token;
 use crate::telemetry::UserField;
 use crate::telemetry::access::{Flag, Record, Route};
-use crate::telemetry::style::{Style, Times};
+use crate::telemetry::style::{Style, Times, three_digits};
 use crate::telemetry::user::Names;
 
 /// Writes records as lines.
@@ -57,53 +57,49 @@ impl LineWriter {
         written
     }
 
+    /// Names and what stands around values are written in one piece each: a line has many, and each
+    /// piece has its price.
     fn json(&mut self, record: &Record) {
         let out = &mut self.lines;
         out.push_str("{\"time\":\"");
         self.times.write(record.time, out);
-        out.push_str("\",\"level\":\"info\",\"msg\":\"request\"");
-        let text = |out: &mut String, name: &str, value: &str| {
-            key(out, name);
-            quoted(out, value);
-        };
-        text(out, "request_id", &record.request_id);
-        match record.trace_id.as_str() {
-            "" => null(out, "trace_id"),
-            trace_id => text(out, "trace_id", trace_id),
-        }
-        text(out, "method", &token::mask(record.method.as_str()));
-        text(out, "path", &token::mask(&record.path));
-        key(out, "route");
-        out.push('"');
+        out.push_str("\",\"level\":\"info\",\"msg\":\"request\",\"request_id\":\"");
+        escaped(out, &record.request_id);
+        out.push_str("\",\"trace_id\":");
+        or_null(
+            out,
+            (!record.trace_id.is_empty()).then_some(&*record.trace_id),
+        );
+        out.push_str(",\"method\":\"");
+        escaped(out, &token::mask(record.method.as_str()));
+        out.push_str("\",\"path\":\"");
+        escaped(out, &token::mask(&record.path));
+        out.push_str("\",\"route\":\"");
         route(out, record.route);
-        out.push('"');
-        number(out, "status", record.status.into());
-        key(out, "duration_ms");
+        out.push_str("\",\"status\":");
+        digits(out, record.status.into());
+        out.push_str(",\"duration_ms\":");
         millis(out, record.duration);
+        out.push_str(",\"upstream_ms\":");
         match record.upstream {
-            Some(upstream) => {
-                key(out, "upstream_ms");
-                millis(out, upstream);
-            }
-            None => null(out, "upstream_ms"),
+            Some(upstream) => millis(out, upstream),
+            None => out.push_str("null"),
         }
-        number(out, "bytes_in", record.bytes_in);
-        number(out, "bytes_out", record.bytes_out);
-        key(out, "client_ip");
-        out.push('"');
+        out.push_str(",\"bytes_in\":");
+        digits(out, record.bytes_in);
+        out.push_str(",\"bytes_out\":");
+        digits(out, record.bytes_out);
+        out.push_str(",\"client_ip\":\"");
         address(out, record.client);
-        out.push('"');
-        text(out, "proto", proto(record.version));
-        match record.who.app().map(AppId::as_str) {
-            Some(appid) => text(out, "appid", appid),
-            None => null(out, "appid"),
-        }
-        match self.names.of(&record.who) {
-            Some(user) => text(out, "user", &user),
-            None => null(out, "user"),
-        }
-        text(out, "flags", record.flag.map_or("", Flag::code));
-        out.push('}');
+        out.push_str("\",\"proto\":\"");
+        out.push_str(proto(record.version));
+        out.push_str("\",\"appid\":");
+        or_null(out, record.who.app().map(AppId::as_str));
+        out.push_str(",\"user\":");
+        or_null(out, self.names.of(&record.who).as_deref());
+        out.push_str(",\"flags\":\"");
+        out.push_str(record.flag.map_or("", Flag::code));
+        out.push_str("\"}");
     }
 
     fn text(&mut self, record: &Record) {
@@ -135,30 +131,19 @@ impl LineWriter {
     }
 }
 
-fn key(out: &mut String, name: &str) {
-    out.push_str(",\"");
-    out.push_str(name);
-    out.push_str("\":");
-}
-
-fn null(out: &mut String, name: &str) {
-    key(out, name);
-    out.push_str("null");
-}
-
-fn number(out: &mut String, name: &str, number: u64) {
-    key(out, name);
-    digits(out, number);
-}
-
 fn digits(out: &mut String, number: u64) {
     out.push_str(itoa::Buffer::new().format(number));
 }
 
-fn quoted(out: &mut String, text: &str) {
-    out.push('"');
-    escaped(out, text);
-    out.push('"');
+fn or_null(out: &mut String, text: Option<&str>) {
+    match text {
+        Some(text) => {
+            out.push('"');
+            escaped(out, text);
+            out.push('"');
+        }
+        None => out.push_str("null"),
+    }
 }
 
 /// The text as it stands between the quotes of JSON. Hardly any needs more than to be copied.
@@ -196,10 +181,7 @@ fn millis(out: &mut String, duration: Duration) {
     let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
     digits(out, micros / 1000);
     out.push('.');
-    let rest = micros % 1000;
-    for digit in [rest / 100, rest / 10 % 10, rest % 10] {
-        digits(out, digit);
-    }
+    three_digits(out, micros % 1000);
 }
 
 fn address(out: &mut String, address: Address) {
