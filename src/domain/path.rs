@@ -160,6 +160,8 @@ impl Segment {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[track_caller]
@@ -211,6 +213,19 @@ mod tests {
             ("/a/**", "/a/wx1"),
         ] {
             assert_eq!(captured(pattern, path), None, "{pattern} {path}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_matches_strictly_matches_loosely(
+            pattern in "(/([aB]|\\*)){0,3}(/|/\\*\\*)?",
+            path in "(/[aAbB]?){0,4}",
+        ) {
+            if let Ok(pattern) = PathPattern::parse(&pattern) {
+                let matches = |matching| pattern.matches(path.as_bytes(), matching);
+                prop_assert!(!matches(Matching::Strict) || matches(Matching::Loose));
+            }
         }
     }
 

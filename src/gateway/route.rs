@@ -162,13 +162,13 @@ impl Routes {
         overridden: &[Method],
         path: &[u8],
     ) -> Result<Decision, Ambiguous> {
-        let decision = self.unreserved(method, path, Matching::Strict);
-        let raw = path;
+        let (raw, [decision, loose]) = (path, self.strict_and_loose(method, path));
         let same = |other: &Method, path: &[u8]| {
             // What decided need not be asked again: it is the one reading of most requests.
-            let is_raw = std::ptr::eq(path, raw) && std::ptr::eq(other, method);
-            (is_raw || self.unreserved(other, path, Matching::Strict) == decision)
-                && self.unreserved(other, path, Matching::Loose) == decision
+            if std::ptr::eq(path, raw) && std::ptr::eq(other, method) {
+                return loose == decision;
+            }
+            self.strict_and_loose(other, path) == [decision; 2]
         };
         // Methods are told apart by case (RFC 9110 §9.1), but not by every server.
         let upper = upper_case(method);
@@ -197,6 +197,17 @@ impl Routes {
             return Decision::Reserved;
         }
         self.unreserved(method, path, matching)
+    }
+
+    /// The decisions on a reading that meets no reserved path. A pattern that does not match loosely
+    /// does not match strictly, so most paths of the app server are looked for once.
+    fn strict_and_loose(&self, method: &Method, path: &[u8]) -> [Decision; 2] {
+        let loose = self.unreserved(method, path, Matching::Loose);
+        let strict = match loose {
+            Decision::Forward(Line::Default) => loose,
+            _ => self.unreserved(method, path, Matching::Strict),
+        };
+        [strict, loose]
     }
 
     /// The same of a reading that meets no reserved path.
