@@ -38,12 +38,6 @@ struct Span {
     to: u32,
 }
 
-impl Span {
-    fn len(self) -> usize {
-        index(self.to - self.from)
-    }
-}
-
 /// Which tags are there, a bit for each. One stays when its field is taken out.
 #[derive(Clone, Copy, Debug, Default)]
 struct Tags(u64);

@@ -75,11 +75,13 @@ impl NameSet {
     }
 
     /// Whether the name is in the set, in any spelling that folds onto it.
+    #[inline]
     pub fn has(&self, name: &[u8]) -> bool {
         let first = name.first().map_or(0, |&byte| bit(fold(byte)));
-        if self.firsts & first == 0 {
-            return false;
-        }
+        self.firsts & first != 0 && self.has_whole(name)
+    }
+
+    fn has_whole(&self, name: &[u8]) -> bool {
         self.names.iter().any(|folded| folded.is(name))
             || (self.prefixes.iter().any(|folded| folded.begins(name))
                 && !self.kept.iter().any(|folded| folded.is(name)))

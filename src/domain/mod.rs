@@ -25,4 +25,5 @@ mod rfc7239;
 pub mod secret;
 pub mod session;
 pub mod token;
+pub mod trace;
 pub mod websocket;

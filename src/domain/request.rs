@@ -20,8 +20,8 @@ pub struct RequestHead {
 /// A request.
 #[derive(Clone, Debug)]
 pub struct Request<B> {
-    /// Its head.
-    pub head: RequestHead,
+    /// Its head. In a box: a request is moved from one step to the next.
+    pub head: Box<RequestHead>,
     /// Its body.
     pub body: B,
 }
@@ -36,6 +36,9 @@ impl<B> From<http::Request<B>> for Request<B> {
             version: parts.version,
             fields: HeaderFields::from(&parts.headers),
         };
-        Self { head, body }
+        Self {
+            head: Box::new(head),
+            body,
+        }
     }
 }

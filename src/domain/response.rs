@@ -3,6 +3,8 @@
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use crate::domain::fields::HeaderFields;
+use crate::domain::forwarded::X_REQUEST_ID;
+use crate::domain::trace::RequestId;
 
 /// An answer: what the app server says, as it came, and what the gate says itself.
 #[derive(Clone, Debug)]
@@ -13,6 +15,8 @@ pub struct Response<B> {
     pub passed: HeaderFields,
     /// What the gate says. No name of these is in `passed`, except where both may say something.
     pub own: Vec<(HeaderName, HeaderValue)>,
+    /// Under which id the log knows the request. The app server's own is never passed.
+    pub request_id: Option<RequestId>,
     /// The body.
     pub body: B,
 }
@@ -24,6 +28,7 @@ impl<B> Response<B> {
             status: self.status,
             passed: self.passed,
             own: self.own,
+            request_id: self.request_id,
             body: map(self.body),
         }
     }
@@ -33,6 +38,12 @@ impl<B> Response<B> {
         self.passed.remove(&name);
         self.own.retain(|(own, _)| *own != name);
         self.own.push((name, value));
+    }
+
+    /// Says under which id the log knows the request, instead of whatever the app server says.
+    pub fn identify(&mut self, request_id: RequestId) {
+        self.passed.remove(&X_REQUEST_ID);
+        self.request_id = Some(request_id);
     }
 
     /// Whether either says something under this name.
@@ -52,6 +63,7 @@ impl<B> From<http::Response<B>> for Response<B> {
             own: own
                 .map(|(name, value)| (name.clone(), value.clone()))
                 .collect(),
+            request_id: None,
             body,
         }
     }

@@ -27,8 +27,8 @@ pub enum BodyError {
     SessionEnded,
 }
 
-/// What a stream hangs on.
-#[derive(Clone, Debug)]
+/// What a stream hangs on. In a box, as everything that is seldom: an answer is moved about.
+#[derive(Debug)]
 pub(in crate::gateway) struct Hang {
     pub(in crate::gateway) shared: Arc<Shared>,
     pub(in crate::gateway) live: Live,
@@ -41,7 +41,7 @@ impl Hang {
     }
 
     /// Waits until the session has ended. The stream is on the register meanwhile.
-    pub(in crate::gateway) async fn ended(self) {
+    pub(in crate::gateway) async fn ended(self: Box<Self>) {
         let mut stream = self.shared.store.open_stream(&self.live);
         stream.ended(&self.shared.clock, &self.lifetimes).await;
     }
@@ -56,7 +56,7 @@ enum Hanging {
     /// Ends when the app server or the client ends it.
     Free,
     /// Has not had to wait for the app server yet; most never do.
-    NotYet(Hang),
+    NotYet(Box<Hang>),
     /// On the register.
     Registered(Pin<Box<dyn Future<Output = ()>>>),
 }
@@ -100,11 +100,13 @@ impl AnswerBody {
 
     /// A body that is still coming. One whose end is not announced may be an event stream, and
     /// then hangs on its session.
-    pub(in crate::gateway) fn streamed(body: upstream::AnswerBody, hang: Option<Hang>) -> Self {
+    pub(in crate::gateway) fn streamed(
+        body: upstream::AnswerBody,
+        hang: impl FnOnce() -> Option<Box<Hang>>,
+    ) -> Self {
         let endless = body.size_hint().exact().is_none();
-        let hanging = hang
-            .filter(|_| endless)
-            .map_or(Hanging::Free, Hanging::NotYet);
+        let hang = endless.then(hang).flatten();
+        let hanging = hang.map_or(Hanging::Free, Hanging::NotYet);
         Self {
             source: Source::Streamed(body),
             hanging,
@@ -113,7 +115,7 @@ impl AnswerBody {
     }
 
     /// Has the record of the request written when the body is gone.
-    pub(in crate::gateway) fn recorded(mut self, entry: Entry, progress: Progress) -> Self {
+    pub(in crate::gateway) fn record(&mut self, entry: Entry, progress: Progress) {
         let ended = self.is_end_stream();
         self.recording = Some(Recording {
             entry,
@@ -121,25 +123,27 @@ impl AnswerBody {
             sent: 0,
             ended,
         });
-        self
     }
 
     /// Whether the session that this hangs on has ended. A stream goes on the register when it
     /// first has to wait; one that never pauses is looked at piece by piece.
     fn session_ended(&mut self, waits: bool, context: &mut Context<'_>) -> bool {
-        if let Hanging::NotYet(hang) = &self.hanging {
-            if !waits {
-                return hang.has_ended();
-            }
-            self.hanging = Hanging::Registered(Box::pin(hang.clone().ended()));
+        if let Hanging::NotYet(hang) = &self.hanging
+            && !waits
+        {
+            return hang.has_ended();
         }
+        self.hanging = match std::mem::replace(&mut self.hanging, Hanging::Free) {
+            Hanging::NotYet(hang) => Hanging::Registered(Box::pin(hang.ended())),
+            same => same,
+        };
         match &mut self.hanging {
             Hanging::Registered(ended) => ended.as_mut().poll(context).is_ready(),
             Hanging::Free | Hanging::NotYet(_) => false,
         }
     }
 
-    fn record(&mut self, polled: &Poll<Option<Result<Frame<Bytes>, BodyError>>>) {
+    fn note(&mut self, polled: &Poll<Option<Result<Frame<Bytes>, BodyError>>>) {
         let ends = self.is_end_stream();
         let Some(recording) = &mut self.recording else {
             return;
@@ -179,7 +183,7 @@ impl Body for AnswerBody {
         if this.session_ended(polled.is_pending(), context) {
             polled = Poll::Ready(Some(Err(BodyError::SessionEnded)));
         }
-        this.record(&polled);
+        this.note(&polled);
         polled
     }
 

@@ -88,7 +88,7 @@ impl Gateway {
             }
             Err((result, why)) => {
                 counts.decrypted(result, KeyAge::None);
-                let request_id = visit.entry.request_id().to_str().unwrap_or_default();
+                let request_id = visit.request_id.as_str();
                 let appid = live.holder().app.as_str();
                 tracing::info!(message = event::DECRYPT_FAILED, why, appid, request_id);
                 Err(Refusal::DecryptFailed)
@@ -156,7 +156,7 @@ impl Gateway {
         if let Some(newest) = keys.into_iter().next()
             && self.shared.budgets.charge_key_check(session, now)
         {
-            let request_id = visit.entry.request_id();
+            let request_id = &visit.request_id;
             self.shared
                 .inquiries
                 .check_key(live.holder(), newest, request_id);

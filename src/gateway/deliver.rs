@@ -50,12 +50,13 @@ impl Gateway {
                 Ok(answer.map(AnswerBody::whole).into())
             }
             Recipient::AppServer(path, own_request) => {
-                let hang = self.hang(visit, &live);
+                let hangs_on = live.clone();
                 let message = Message::json(path, text);
                 let identity = Identity::Session(live);
                 let answer = self
                     .originate(visit, *own_request, message, identity)
                     .await?;
+                let hang = || self.hang(visit, &hangs_on);
                 Ok(answer.map(|body| AnswerBody::streamed(body, hang)))
             }
         }

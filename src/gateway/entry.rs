@@ -5,7 +5,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 use tokio::time::Instant;
 
 use crate::domain::clock::Timestamp;
@@ -14,6 +14,7 @@ use crate::domain::id::AppId;
 use crate::domain::peer::Peer;
 use crate::domain::request::RequestHead;
 use crate::domain::session::{Holder, Live};
+use crate::domain::trace::{RequestId, TraceParent};
 use crate::gateway::books::{self, Books};
 use crate::gateway::route::{Decision, Line};
 use crate::telemetry::access::{Flag, Record, Route, Who};
@@ -25,7 +26,6 @@ use crate::upstream::{self, Answered, Index};
 pub(in crate::gateway) struct Entry {
     /// `None` once it has been handed over, and where requests get no line.
     record: Option<Box<Record>>,
-    request_id: HeaderValue,
     begun: Instant,
     counted: Labels,
     /// `None` once the request has been accounted for, or is by another entry.
@@ -48,13 +48,13 @@ impl Entry {
     pub(in crate::gateway) fn begin(
         request: &RequestHead,
         peer: &Peer,
-        (time, request_id): (Timestamp, HeaderValue),
+        (time, request_id): (Timestamp, &RequestId),
         books: &Rc<Books>,
     ) -> Self {
         let record = books.ring.as_ref().map(|ring| {
             let mut record = ring.blank();
             record.time = time;
-            record.request_id.push_str(as_text(&request_id));
+            record.request_id.push_str(request_id.as_str());
             record.method.clone_from(&request.method);
             record.path.push_str(request.uri.path());
             record.client = peer.address();
@@ -63,7 +63,6 @@ impl Entry {
         });
         Self {
             record,
-            request_id,
             begun: Instant::now(),
             counted: Labels {
                 method: (&request.method).into(),
@@ -75,11 +74,6 @@ impl Entry {
         }
     }
 
-    /// The id under which the log knows the request.
-    pub(in crate::gateway) fn request_id(&self) -> &HeaderValue {
-        &self.request_id
-    }
-
     fn note(&mut self, note: impl FnOnce(&mut Record)) {
         if let Some(record) = &mut self.record {
             note(record);
@@ -87,11 +81,12 @@ impl Entry {
     }
 
     pub(in crate::gateway) fn came_from(&mut self, origin: &Origin) {
-        self.note(|record| record.client = origin.client());
-        if let Some(request_id) = origin.request_id() {
-            self.request_id = request_id.clone();
-            self.note(|record| as_text(request_id).clone_into(&mut record.request_id));
-        }
+        self.note(|record| {
+            record.client = origin.client();
+            if let Some(told) = origin.request_id() {
+                told.as_str().clone_into(&mut record.request_id);
+            }
+        });
     }
 
     pub(in crate::gateway) fn decided(&mut self, decision: Decision) {
@@ -120,10 +115,8 @@ impl Entry {
     }
 
     /// The trace that the request is part of.
-    pub(in crate::gateway) fn traced(&mut self, traceparent: &[u8]) {
-        let trace_id = traceparent.split(|&byte| byte == b'-').nth(1);
-        let trace_id = trace_id.and_then(|id| std::str::from_utf8(id).ok());
-        self.note(|record| record.trace_id.push_str(trace_id.unwrap_or_default()));
+    pub(in crate::gateway) fn traced(&mut self, traceparent: &TraceParent) {
+        self.note(|record| record.trace_id.push_str(traceparent.trace_id()));
     }
 
     /// When it began.
@@ -180,7 +173,6 @@ impl Entry {
         self.answered(StatusCode::SWITCHING_PROTOCOLS);
         Self {
             record: self.record.take(),
-            request_id: self.request_id.clone(),
             begun: self.begun,
             counted: self.counted,
             books: self.books.take(),
@@ -211,10 +203,6 @@ impl Drop for Entry {
             ring.push(record);
         }
     }
-}
-
-fn as_text(value: &HeaderValue) -> &str {
-    value.to_str().unwrap_or_default()
 }
 
 /// The name of a line of the route table in the access log.

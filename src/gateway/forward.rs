@@ -14,7 +14,6 @@ use crate::domain::session::Live;
 use crate::domain::websocket::WebSocketRequest;
 use crate::gateway::body::{AnswerBody, Hang};
 use crate::gateway::entry::Entry;
-use crate::gateway::ids::is_traceparent;
 use crate::gateway::refusal::Refusal;
 use crate::gateway::{Gateway, Visit};
 use crate::server::body::RequestBody;
@@ -28,7 +27,8 @@ use crate::upstream::{self, Answered, Tunnel, Written};
 pub(in crate::gateway) struct Forwarding<B = RequestBody> {
     written: Written<B>,
     opening: Option<Opening>,
-    hang: Option<Hang>,
+    /// Whose streams end with their sessions.
+    live: Option<Live>,
 }
 
 /// The client's side of a WebSocket that is about to be opened.
@@ -41,11 +41,11 @@ struct Opening {
 
 impl<B> Forwarding<B> {
     /// One that opens no WebSocket.
-    pub(in crate::gateway) fn plain(written: Written<B>, hang: Option<Hang>) -> Self {
+    pub(in crate::gateway) fn plain(written: Written<B>, live: Live) -> Self {
         Self {
             written,
             opening: None,
-            hang,
+            live: Some(live),
         }
     }
 }
@@ -64,14 +64,14 @@ impl Gateway {
             upgrade: request.body_mut().take_upgrade(),
             subprotocol,
         });
-        let hang = session.as_ref().and_then(|live| self.hang(visit, live));
+        let live = session.clone();
         let outbound = self.identified(visit, (request, presented), session);
         let written = self.exchange.write(upstream, outbound, visit.entry.begun());
         visit.entry.goes_to(upstream);
         Ok(Forwarding {
             written: written.map_err(Refusal::Upstream)?,
             opening,
-            hang,
+            live,
         })
     }
 
@@ -82,14 +82,12 @@ impl Gateway {
         (request, presented): (Clean<B>, Presented),
         session: Option<Live>,
     ) -> Outbound<B> {
-        let request_id = visit.entry.request_id().clone();
+        let request_id = visit.request_id.clone();
+        let came = request.traceparent();
+        let trace = came.unwrap_or_else(|| self.ids.borrow_mut().traceparent());
+        visit.entry.traced(&trace);
         let mut outbound = request.identify(session, presented.into_origin(), request_id);
-        let trace = outbound.traceparent().map(|field| field.value());
-        if let Some(trace) = trace.filter(|trace| is_traceparent(trace)) {
-            visit.entry.traced(trace);
-        } else {
-            let trace = self.ids.borrow_mut().traceparent();
-            visit.entry.traced(trace.as_bytes());
+        if came.is_none() {
             outbound.start_trace(trace);
         }
         outbound
@@ -107,13 +105,14 @@ impl Gateway {
         let Forwarding {
             written,
             opening,
-            hang,
+            live,
         } = forwarding;
+        let hang = |visit: &Visit<'_>| self.hang(visit, live.as_ref()?);
         let answered = written.send().await;
         visit.entry.came_back(&answered);
         match answered {
             Ok(Answered::Answer(response)) => {
-                Ok(response.map(|body| AnswerBody::streamed(body, hang)))
+                Ok(response.map(|body| AnswerBody::streamed(body, || hang(visit))))
             }
             Ok(Answered::Tunnel(mut response, tunnel)) => {
                 let opening = opening.ok_or(Refusal::Internal)?;
@@ -123,7 +122,7 @@ impl Gateway {
                 }
                 let upgrade = opening.upgrade.ok_or(Refusal::Internal)?;
                 let entry = visit.entry.split_for_tunnel();
-                tokio::task::spawn_local(run_tunnel(upgrade, tunnel, hang, entry));
+                tokio::task::spawn_local(run_tunnel(upgrade, tunnel, hang(visit), entry));
                 Ok(response.map(|()| AnswerBody::nothing()))
             }
             // The app server cannot be blamed for a request that the client did not finish.
@@ -135,17 +134,24 @@ impl Gateway {
     }
 
     /// What a stream of this session hangs on, if streams end with their sessions.
-    pub(in crate::gateway) fn hang(&self, visit: &Visit<'_>, live: &Live) -> Option<Hang> {
-        visit.settings.session.close_streams_on_end.then(|| Hang {
+    pub(in crate::gateway) fn hang(&self, visit: &Visit<'_>, live: &Live) -> Option<Box<Hang>> {
+        let hang = || Hang {
             shared: Arc::clone(&self.shared),
             live: live.clone(),
             lifetimes: visit.settings.session.lifetimes,
-        })
+        };
+        let hangs = visit.settings.session.close_streams_on_end;
+        hangs.then(|| Box::new(hang()))
     }
 }
 
 /// Passes bytes until client, app server or session ends.
-async fn run_tunnel(upgrade: ClientUpgrade, tunnel: Tunnel, hang: Option<Hang>, mut entry: Entry) {
+async fn run_tunnel(
+    upgrade: ClientUpgrade,
+    tunnel: Tunnel,
+    hang: Option<Box<Hang>>,
+    mut entry: Entry,
+) {
     let passed = async {
         let client = upgrade.socket().await?;
         tunnel.run(client).await

@@ -126,7 +126,7 @@ async fn call(
     match asked.unwrap_or(Err(HookFault::TimedOut)) {
         Ok(data) => Some(data),
         Err(why) => {
-            let request_id = request_id.to_str().unwrap_or_default();
+            let request_id = request_id.as_str();
             tracing::warn!(message = event::LOGIN_HOOK_REFUSED, %why, %appid, request_id);
             None
         }

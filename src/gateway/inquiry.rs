@@ -4,7 +4,6 @@
 
 use std::time::Duration;
 
-use http::HeaderValue;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use sha2::{Digest as _, Sha256};
@@ -12,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use crate::domain::id::AppId;
 use crate::domain::secret::{PhoneCode, SessionKey};
 use crate::domain::session::Holder;
+use crate::domain::trace::RequestId;
 use crate::gateway::control::{Control, NoOutcome};
 use crate::telemetry::event;
 use crate::telemetry::metrics::{KeyCheck, Metrics};
@@ -117,7 +117,7 @@ impl Inquiries {
         &self,
         holder: &Holder,
         key: SessionKey,
-        request_id: &HeaderValue,
+        request_id: &RequestId,
     ) {
         let (Ok(keeper), Ok(place)) = (self.keeper(&holder.app), self.aside.place()) else {
             return;
@@ -151,7 +151,7 @@ fn verdict(checked: &Result<KeyState, OpenApiError>) -> KeyCheck {
 }
 
 /// Writes down what a failed decryption was due to, as far as WeChat can say.
-fn tell_key(checked: &Result<KeyState, OpenApiError>, app: &AppId, request_id: &HeaderValue) {
+fn tell_key(checked: &Result<KeyState, OpenApiError>, app: &AppId, request_id: &RequestId) {
     let (key, means) = match checked {
         Ok(KeyState::Stale) => (
             "stale",
@@ -165,6 +165,6 @@ fn tell_key(checked: &Result<KeyState, OpenApiError>, app: &AppId, request_id: &
         Err(_) => ("unknown", "wechat did not say"),
     };
     let error = checked.as_ref().err().map(ToString::to_string);
-    let request_id = request_id.to_str().unwrap_or_default();
+    let request_id = request_id.as_str();
     tracing::info!(message = event::SESSION_KEY_CHECKED, key, means, error, appid = %app, request_id);
 }

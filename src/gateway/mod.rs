@@ -51,11 +51,12 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::domain::clock::Clock;
-use crate::domain::forwarded::X_REQUEST_ID;
+use crate::domain::forwarded::Origin;
 use crate::domain::identity::{Clean, Presented};
 use crate::domain::peer::Peer;
 use crate::domain::request::Request;
 use crate::domain::response::Response;
+use crate::domain::trace::RequestId;
 use crate::gateway::answer_style::AnswerStyle;
 use crate::gateway::body::AnswerBody;
 use crate::gateway::books::Books;
@@ -115,6 +116,8 @@ struct Visit<'a> {
     settings: Arc<Settings>,
     peer: &'a Arc<Peer>,
     style: AnswerStyle,
+    /// Under which the log knows the request.
+    request_id: RequestId,
     entry: Entry,
     progress: Progress,
 }
@@ -153,7 +156,7 @@ impl Gateway {
         let max_body_bytes = visit.settings.limits.max_body_bytes;
         request.body.limit(max_body_bytes);
         let (clean, presented) = Clean::strip(request, &visit.settings.identity, visit.peer)?;
-        visit.entry.came_from(presented.origin());
+        visit.came_from(presented.origin());
         self.books.counts.headers_stripped(presented.stripped());
         let overridden = clean.method_overrides()?;
         let path = clean.uri().path().as_bytes();
@@ -237,13 +240,14 @@ impl Handler for Gateway {
         peer: &'a Arc<Peer>,
     ) -> impl Future<Output = Response<AnswerBody>> {
         let now = self.shared.clock.now();
-        let id = self.ids.borrow_mut().request_id(now);
+        let request_id = self.ids.borrow_mut().request_id(now);
         let settings = self.shared.settings.load_full();
         let mut visit = Visit {
             style: AnswerStyle::of(settings.errors, &request.head.fields),
             settings,
             peer,
-            entry: Entry::begin(&request.head, peer, (now, id), &self.books),
+            entry: Entry::begin(&request.head, peer, (now, &request_id), &self.books),
+            request_id,
             progress: request.body.progress(),
         };
         let course = self.decide(&mut visit, request);
@@ -270,21 +274,30 @@ impl Gateway {
         let Visit {
             mut entry,
             progress,
+            request_id,
             ..
         } = visit;
-        response.set(X_REQUEST_ID, entry.request_id().clone());
+        response.identify(request_id);
         entry.answered(response.status);
-        response.map(|body| body.recorded(entry, progress))
+        response.body.record(entry, progress);
+        response
     }
 }
 
 impl Visit<'_> {
+    /// A trusted proxy may have told the client, and the id.
+    fn came_from(&mut self, origin: &Origin) {
+        self.entry.came_from(origin);
+        if let Some(told) = origin.request_id() {
+            self.request_id = told.clone();
+        }
+    }
+
     /// Says no. The inside story goes to the log, under the request id that the client is told.
     fn refuse(&mut self, refusal: Refusal) -> Response<AnswerBody> {
         self.entry.flag(refusal.flag());
-        refusal.log(self.entry.request_id());
-        let request_id = self.entry.request_id().to_str().unwrap_or_default();
-        let response = refusal.into_response(request_id, &self.style);
+        refusal.log(self.request_id.as_str());
+        let response = refusal.into_response(self.request_id.as_str(), &self.style);
         response.map(AnswerBody::whole).into()
     }
 }

@@ -66,12 +66,12 @@ impl Gateway {
             Some(opened) => request.with_body(Full::new(opened)).without_digests(),
             None => request.with_body(Full::new(body)),
         };
-        let hang = self.hang(visit, &live);
+        let hangs_on = live.clone();
         let outbound = self.identified(visit, (request, presented), Some(live));
         // The time for the answer runs from now on: the body was read at the client's pace.
         let written = self.exchange.write(upstream, outbound, Instant::now());
         visit.entry.goes_to(upstream);
-        let forwarding = Forwarding::plain(written.map_err(Refusal::Upstream)?, hang);
+        let forwarding = Forwarding::plain(written.map_err(Refusal::Upstream)?, hangs_on);
         self.forward(visit, forwarding).await
     }
 

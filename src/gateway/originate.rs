@@ -5,15 +5,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderValue;
 use http_body::Body;
 use http_body_util::{BodyExt, Limited};
 use tokio::time::Instant;
 
-use crate::domain::identity::{Cause, Clean, Identity, Message, Outbound, Presented, TRACEPARENT};
+use crate::domain::identity::{Cause, Clean, Identity, Message, Outbound, Presented};
 use crate::domain::response::Response;
+use crate::domain::trace::{RequestId, TraceParent};
 use crate::gateway::books::{self, Books};
-use crate::gateway::ids::is_traceparent;
 use crate::gateway::refusal::Refusal;
 use crate::gateway::{Gateway, Visit};
 use crate::telemetry::metrics::{Failure, Method, Outcome};
@@ -26,8 +25,8 @@ pub(in crate::gateway) struct OwnRequest {
     exchange: Exchange,
     books: Rc<Books>,
     cause: Cause,
-    request_id: HeaderValue,
-    traceparent: HeaderValue,
+    request_id: RequestId,
+    traceparent: TraceParent,
 }
 
 impl Gateway {
@@ -38,16 +37,14 @@ impl Gateway {
         request: &Clean<B>,
         presented: &Presented,
     ) -> OwnRequest {
-        let trace = request.fields().only(&TRACEPARENT);
-        let trace = trace.filter(|trace| is_traceparent(trace.value()));
-        let trace = trace.and_then(|trace| trace.to_value());
-        let traceparent = trace.unwrap_or_else(|| self.ids.borrow_mut().traceparent());
-        visit.entry.traced(traceparent.as_bytes());
+        let came = request.traceparent();
+        let traceparent = came.unwrap_or_else(|| self.ids.borrow_mut().traceparent());
+        visit.entry.traced(&traceparent);
         OwnRequest {
             exchange: self.exchange.clone(),
             books: Rc::clone(&self.books),
             cause: request.cause(presented),
-            request_id: visit.entry.request_id().clone(),
+            request_id: visit.request_id.clone(),
             traceparent,
         }
     }
@@ -69,7 +66,7 @@ impl Gateway {
 
 impl OwnRequest {
     /// The id under which the log knows the request that this is about.
-    pub(in crate::gateway) fn request_id(&self) -> &HeaderValue {
+    pub(in crate::gateway) fn request_id(&self) -> &RequestId {
         &self.request_id
     }
 

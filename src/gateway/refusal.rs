@@ -207,8 +207,7 @@ impl Refusal {
     }
 
     /// Writes down what the client is not told and the operator should know.
-    pub(in crate::gateway) fn log(&self, request_id: &HeaderValue) {
-        let request_id = request_id.to_str().unwrap_or_default();
+    pub(in crate::gateway) fn log(&self, request_id: &str) {
         match self {
             Self::Upstream(error) => {
                 let cause = causes(error);

@@ -7,6 +7,7 @@ use std::pin::pin;
 use std::rc::Rc;
 
 use futures_util::FutureExt as _;
+use http::HeaderValue;
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::http2;
@@ -15,6 +16,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
+use crate::domain::forwarded::X_REQUEST_ID;
 use crate::domain::peer::Address;
 use crate::domain::request::Request;
 use crate::domain::response::Response;
@@ -106,6 +108,10 @@ fn as_http2<B>(answer: Response<B>) -> http::Response<B> {
     let mut headers = answer.passed.to_map();
     for (name, value) in answer.own {
         headers.append(name, value);
+    }
+    let request_id = answer.request_id.as_ref();
+    if let Some(Ok(request_id)) = request_id.map(|id| HeaderValue::from_str(id.as_str())) {
+        headers.append(X_REQUEST_ID, request_id);
     }
     let mut response = http::Response::new(answer.body);
     *response.status_mut() = answer.status;

@@ -13,7 +13,7 @@ use crate::upstream::BoxError;
 use crate::upstream::fault::Fault;
 use crate::upstream::http1::pool::{Connection, Pool};
 use crate::upstream::http1::relay::{self, Relayed};
-use crate::upstream::http1::{Broken, Reading, Sending};
+use crate::upstream::http1::{Broken, Sending};
 use crate::upstream::http2::receiving::Receiving;
 
 /// Why an answer broke off. The client must not see a clean end.
@@ -43,7 +43,7 @@ impl From<Broken> for BrokenAnswer {
 pub struct AnswerBody {
     source: Source,
     /// Why it breaks off, when that is still to be told.
-    broken: Option<BrokenAnswer>,
+    broken: Option<Box<BrokenAnswer>>,
 }
 
 enum Source {
@@ -57,7 +57,6 @@ enum Source {
 
 /// An answer that comes over a connection.
 pub(in crate::upstream) struct Direct {
-    reading: Reading,
     /// Until the answer has come to its end.
     connection: Option<Box<Connection>>,
     /// Where the connection goes then; nowhere when it can carry nothing more.
@@ -65,13 +64,8 @@ pub(in crate::upstream) struct Direct {
 }
 
 impl Direct {
-    pub(in crate::upstream) fn new(
-        reading: Reading,
-        connection: Box<Connection>,
-        home: Option<Rc<Pool>>,
-    ) -> Self {
+    pub(in crate::upstream) fn new(connection: Box<Connection>, home: Option<Rc<Pool>>) -> Self {
         let mut direct = Self {
-            reading,
             connection: Some(connection),
             home,
         };
@@ -81,7 +75,7 @@ impl Direct {
 
     /// Lets go of the connection when the answer has come to its end.
     fn settle(&mut self) {
-        if !self.reading.decoder.is_done() {
+        if !self.is_over() {
             return;
         }
         if let (Some(connection), Some(home)) = (self.connection.take(), self.home.take()) {
@@ -96,25 +90,32 @@ impl Direct {
         let Some(connection) = &mut self.connection else {
             return Poll::Ready(None);
         };
-        let polled = ready!(self.reading.poll(&mut connection.wire, context));
+        let polled = ready!(connection.poll_answer(context));
         self.settle();
         Poll::Ready(polled.map(|read| read.map_err(BrokenAnswer::from)))
     }
 }
 
+impl Direct {
+    fn is_over(&self) -> bool {
+        let connection = self.connection.as_ref();
+        connection.is_none_or(|connection| connection.answer.decoder.is_done())
+    }
+
+    fn remaining(&self) -> Option<u64> {
+        let connection = self.connection.as_ref();
+        connection.map_or(Some(0), |connection| connection.answer.decoder.remaining())
+    }
+}
+
 impl AnswerBody {
     /// An answer to a request that has been sent to its end.
-    pub(in crate::upstream) fn direct(
-        reading: Reading,
-        connection: Box<Connection>,
-        home: Option<Rc<Pool>>,
-    ) -> Self {
-        Self::new(Source::Direct(Direct::new(reading, connection, home)))
+    pub(in crate::upstream) fn direct(connection: Box<Connection>, home: Option<Rc<Pool>>) -> Self {
+        Self::new(Source::Direct(Direct::new(connection, home)))
     }
 
     /// An answer to a request that is still being sent.
     pub(in crate::upstream) fn relayed<B>(
-        reading: Reading,
         connection: Box<Connection>,
         sending: Sending<B>,
         home: Option<Rc<Pool>>,
@@ -122,7 +123,7 @@ impl AnswerBody {
     where
         B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin + 'static,
     {
-        let relayed = relay::start(reading, connection, sending, home);
+        let relayed = relay::start(connection, sending, home);
         Self::new(Source::Relayed(relayed))
     }
 
@@ -159,13 +160,13 @@ impl Body for AnswerBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenAnswer>>> {
         if let Some(broken) = self.broken.take() {
-            return Poll::Ready(Some(Err(broken)));
+            return Poll::Ready(Some(Err(*broken)));
         }
         match self.poll_source(context) {
             Poll::Ready(Some(Err(broken))) => {
                 // The server drops what it has not written yet when a body fails, and writes when
                 // a body makes it wait. The client should see as much as there was.
-                self.broken = Some(broken);
+                self.broken = Some(Box::new(broken));
                 context.waker().wake_by_ref();
                 Poll::Pending
             }
@@ -175,7 +176,7 @@ impl Body for AnswerBody {
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
-            Source::Direct(direct) => direct.reading.decoder.is_done(),
+            Source::Direct(direct) => direct.is_over(),
             Source::Multiplexed(receiving) => receiving.is_over(),
             Source::Relayed(relayed) => relayed.remaining() == Some(0),
         }
@@ -183,7 +184,7 @@ impl Body for AnswerBody {
 
     fn size_hint(&self) -> SizeHint {
         let remaining = match &self.source {
-            Source::Direct(direct) => direct.reading.decoder.remaining(),
+            Source::Direct(direct) => direct.remaining(),
             Source::Multiplexed(receiving) => receiving.remaining(),
             Source::Relayed(relayed) => relayed.remaining(),
         };

@@ -13,6 +13,7 @@ use crate::domain::fold::NameSet;
 use crate::domain::limits;
 use crate::domain::peer::{self, Address, Peer, TrustedProxies};
 use crate::domain::rfc7239;
+use crate::domain::trace::RequestId;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -58,7 +59,7 @@ struct Told {
     proto: Option<HeaderValue>,
     host: Option<HeaderValue>,
     port: Option<HeaderValue>,
-    request_id: Option<HeaderValue>,
+    request_id: Option<RequestId>,
 }
 
 /// The client as a trusted proxy named it.
@@ -109,7 +110,7 @@ impl Origin {
     }
 
     /// The request id that a trusted proxy gave.
-    pub fn request_id(&self) -> Option<&HeaderValue> {
+    pub fn request_id(&self) -> Option<&RequestId> {
         self.told.as_ref()?.request_id.as_ref()
     }
 
@@ -186,7 +187,7 @@ impl Told {
             proto: single(&X_FORWARDED_PROTO),
             host: single(&X_FORWARDED_HOST),
             port: single(&X_FORWARDED_PORT),
-            request_id: single(&X_REQUEST_ID),
+            request_id: single(&X_REQUEST_ID).as_ref().and_then(RequestId::told),
         }
     }
 }

@@ -29,17 +29,18 @@ use http::{HeaderName, HeaderValue, Method, Uri, Version};
 use http_body::Body;
 
 use crate::domain::field::FieldName;
-use crate::domain::fields::{HeaderField, HeaderFields};
+use crate::domain::fields::HeaderFields;
 use crate::domain::forwarded::{Origin, X_REQUEST_ID};
 use crate::domain::hop;
 use crate::domain::id::{AppId, OpenId, UnionId};
 use crate::domain::peer::Peer;
 use crate::domain::request::{Request, RequestHead};
 use crate::domain::session::{Holder, Live};
+use crate::domain::trace::{RequestId, TraceParent};
 use crate::domain::websocket::{BadHandshake, WebSocketRequest};
 
 /// The trace that a request is part of (W3C Trace Context).
-pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 static REQUEST_ID_FIELD: FieldName = FieldName::fixed(X_REQUEST_ID, "X-Request-Id");
@@ -118,7 +119,7 @@ pub enum Identity {
 /// A request that says nothing about who sent it.
 #[derive(Debug)]
 pub struct Clean<B> {
-    head: RequestHead,
+    head: Box<RequestHead>,
     body: CleanBody<B>,
     /// In a box, as everything here that is seldom: a request is moved about.
     websocket: Option<Box<WebSocketRequest>>,
@@ -174,6 +175,11 @@ impl<B> Clean<B> {
     /// The headers that are left.
     pub fn fields(&self) -> &HeaderFields {
         &self.head.fields
+    }
+
+    /// The trace that the request came with; none when it claims several.
+    pub fn traceparent(&self) -> Option<TraceParent> {
+        TraceParent::parse(self.head.fields.only(&TRACEPARENT)?.value())
     }
 
     /// The methods that override headers ask for. Each counts: which of several a server takes is
@@ -248,7 +254,7 @@ impl<B> Clean<B> {
         self,
         session: Option<Live>,
         origin: Origin,
-        request_id: HeaderValue,
+        request_id: RequestId,
     ) -> Outbound<B> {
         Outbound(OutboundParts {
             head: self.head,
@@ -288,7 +294,7 @@ pub struct Outbound<B>(OutboundParts<B>);
 #[derive(Debug)]
 pub struct OutboundParts<B> {
     /// What is left of the head that the client sent.
-    pub head: RequestHead,
+    pub head: Box<RequestHead>,
     /// The body.
     pub body: CleanBody<B>,
     /// The WebSocket that it asks for.
@@ -308,21 +314,16 @@ pub struct OwnFields {
     origin: Origin,
     /// The host that a client asked for, where the request itself names none.
     asked_host: Option<Box<HeaderValue>>,
-    request_id: HeaderValue,
-    traceparent: Option<HeaderValue>,
+    request_id: RequestId,
+    traceparent: Option<TraceParent>,
 }
 
 impl<B> Outbound<B> {
     /// Starts a trace (W3C Trace Context), in place of whatever trace the request claimed.
-    pub fn start_trace(&mut self, traceparent: HeaderValue) {
+    pub fn start_trace(&mut self, traceparent: TraceParent) {
         let fields = &mut self.0.head.fields;
         fields.retain(|field| !field.is(&TRACEPARENT) && !field.is(&TRACESTATE));
         self.0.own.traceparent = Some(traceparent);
-    }
-
-    /// The trace that the request came with; none when it claims several.
-    pub fn traceparent(&self) -> Option<HeaderField<'_>> {
-        self.0.head.fields.only(&TRACEPARENT)
     }
 
     /// Takes the request apart for sending.

@@ -21,6 +21,7 @@ use crate::domain::identity::{
 };
 use crate::domain::request::RequestHead;
 use crate::domain::session::Holder;
+use crate::domain::trace::RequestId;
 
 /// A user whose login WeChat has just accepted, before there is a session. Only
 /// [`JustRedeemed::of`] makes one, for whoever asked WeChat.
@@ -109,7 +110,7 @@ impl Outbound<Full<Bytes>> {
         message: Message,
         identity: Identity,
         cause: Cause,
-        request_id: HeaderValue,
+        request_id: RequestId,
     ) -> Self {
         let mut fields = HeaderFields::default();
         fields.append("Content-Type", &message.content_type);
@@ -120,7 +121,7 @@ impl Outbound<Full<Bytes>> {
             fields,
         };
         Self(OutboundParts {
-            head,
+            head: Box::new(head),
             body: CleanBody::new(Full::new(message.body), Arc::clone(&cause.rules)),
             websocket: None,
             takes_trailers: false,

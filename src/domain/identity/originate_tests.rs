@@ -5,6 +5,7 @@ use http::HeaderMap;
 use super::tests::{live, peer, rules};
 use super::*;
 use crate::domain::id::OpenId;
+use crate::domain::trace::RequestId;
 
 fn holder() -> Holder {
     live().holder().clone()
@@ -27,7 +28,7 @@ fn sent(headers: &[(&str, &str)], identity: Identity) -> (RequestHead, HeaderMap
     let request = request.body(()).unwrap().into();
     let (clean, presented) = Clean::strip(request, &rules(&[]), &peer()).unwrap();
     let message = Message::json("/hooks/login".parse().unwrap(), "{}");
-    let id = HeaderValue::from_static("id");
+    let id = RequestId::told(&HeaderValue::from_static("id")).unwrap();
     let outbound = Outbound::originate(message, identity, clean.cause(&presented), id);
     let OutboundParts { head, own, .. } = outbound.into_parts();
     let mut all = head.fields.to_map();
@@ -35,7 +36,7 @@ fn sent(headers: &[(&str, &str)], identity: Identity) -> (RequestHead, HeaderMap
     own.for_each(host, |name, value| {
         all.append(name.name(), HeaderValue::from_bytes(value).unwrap());
     });
-    (head, all)
+    (*head, all)
 }
 
 const OF_A_CLIENT: [(&str, &str); 7] = [

@@ -12,6 +12,7 @@ use crate::domain::peer::TrustedProxies;
 use crate::domain::peer::{Address, Scheme};
 use crate::domain::session::{Lifetimes, Session};
 use crate::domain::token::TokenDigest;
+use crate::domain::trace::RequestId;
 
 const TOKEN: &str = "wxg_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 const OTHER: &str = "wxg_BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB";
@@ -75,7 +76,7 @@ pub(super) fn peer() -> Arc<Peer> {
 /// Everything the app server would get: what is left of the client's head, and what the gate says.
 /// A name that both have would be there twice.
 fn sent(clean: Clean<()>, presented: Presented, session: Option<Live>) -> HeaderMap {
-    let id = HeaderValue::from_static("id");
+    let id = RequestId::told(&HeaderValue::from_static("id")).unwrap();
     let outbound = clean.identify(session, presented.into_origin(), id);
     let parts = outbound.into_parts();
     let mut headers = parts.head.fields.to_map();

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Response};
+use http::Response;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::domain::trace::RequestId;
 use crate::gateway::Gateway;
 use crate::gateway::push::Received;
 use crate::gateway::push::delivery::{Delivery, NotTaken, Tally, success};
@@ -62,7 +63,7 @@ impl DeferredSlots {
 struct Undelivered {
     tally: Tally,
     msg_type: String,
-    request_id: HeaderValue,
+    request_id: RequestId,
     /// Why the last try failed, when there is no other.
     why: Option<NotTaken>,
     _slot: OwnedSemaphorePermit,
@@ -82,7 +83,7 @@ impl Drop for Undelivered {
     fn drop(&mut self) {
         if !self.tally.is_delivered() {
             let (appid, msg_type) = (self.tally.app().as_str(), self.msg_type.as_str());
-            let request_id = self.request_id.to_str().unwrap_or_default();
+            let request_id = self.request_id.as_str();
             let why = self.why.as_ref().map(ToString::to_string);
             let why = why.as_deref().unwrap_or("the gate stopped");
             let cause = self.why.as_ref().and_then(|why| causes(why));

@@ -12,6 +12,7 @@ use crate::crypto::random;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{AppId, OpenId};
 use crate::domain::identity::{Identity, Message, VerifiedSender};
+use crate::domain::trace::RequestId;
 use crate::gateway::originate::{OwnRequest, read_answer};
 use crate::gateway::push::Received;
 use crate::gateway::push::message::Format;
@@ -93,7 +94,7 @@ impl Delivery {
     }
 
     /// The id under which the log knows the push.
-    pub(super) fn request_id(&self) -> &HeaderValue {
+    pub(super) fn request_id(&self) -> &RequestId {
         self.own_request.request_id()
     }
 

@@ -13,6 +13,7 @@ use tokio::io::AsyncWrite as _;
 
 use crate::codec::Outgoing;
 use crate::codec::outgoing::write_field;
+use crate::domain::forwarded::X_REQUEST_ID;
 use crate::domain::response::Response;
 use crate::server::connection::BoxError;
 use crate::server::http1::date;
@@ -229,6 +230,9 @@ fn write_head<B>(out: &mut Vec<u8>, response: &Response<B>, framing: Framing, te
     for (name, value) in &response.own {
         connected |= *name == CONNECTION;
         write_field(out, name.as_str().as_bytes(), value.as_bytes());
+    }
+    if let Some(request_id) = &response.request_id {
+        write_field(out, X_REQUEST_ID.as_str().as_bytes(), request_id.as_bytes());
     }
     match framing {
         Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),

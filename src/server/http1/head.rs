@@ -35,7 +35,7 @@ pub struct HeadLimits {
 #[derive(Debug)]
 pub struct Received {
     /// The head.
-    pub head: RequestHead,
+    pub head: Box<RequestHead>,
     /// How the body is framed.
     pub body: Decoder,
     /// What is not for the app server.
@@ -122,7 +122,7 @@ impl Received {
         let method =
             Method::from_bytes(method).map_err(|_odd| Fault::Head(httparse::Error::Token))?;
         let target = head.slice_ref(parsed.path.unwrap_or_default().as_bytes());
-        let head = RequestHead {
+        let head = Box::new(RequestHead {
             method,
             uri: target_of(target)?,
             version: if minor == 1 {
@@ -131,7 +131,7 @@ impl Received {
                 Version::HTTP_10
             },
             fields: fields(head.clone(), parsed.headers)?,
-        };
+        });
         Gathered::of(&head.fields, minor)?.with(head, minor)
     }
 }
@@ -171,7 +171,7 @@ impl Gathered {
         self.framing.add(field, minor)
     }
 
-    fn with(self, head: RequestHead, minor: u8) -> Result<Received, Fault> {
+    fn with(self, head: Box<RequestHead>, minor: u8) -> Result<Received, Fault> {
         let body = match self.framing.framed()? {
             Framed::Chunked => Decoder::chunked(),
             Framed::Length(length) => Decoder::length(length),

@@ -305,6 +305,7 @@ where
         status: status_for(fault),
         passed: HeaderFields::default(),
         own: Vec::new(),
+        request_id: None,
         body: Empty::<Bytes>::new(),
     };
     let terms = Terms {

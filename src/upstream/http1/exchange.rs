@@ -252,15 +252,15 @@ where
         connection.keep = idle_timeout.min(promised.saturating_mul(4) / 5);
     }
     let decoder = std::mem::replace(&mut head.body, Decoder::Done);
-    let reading = Reading::new(decoder, pool.shared().settings().stream_idle_timeout);
+    connection.answer = Reading::new(decoder, pool.shared().settings().stream_idle_timeout);
     let sending = asking.sending;
     let reusable = head.keep_alive && !sending.is_refused();
     let home = reusable.then(|| Rc::clone(pool));
     let body = if sending.goes_on() {
-        AnswerBody::relayed(reading, connection, sending, home)
+        AnswerBody::relayed(connection, sending, home)
     } else {
         pool.heads().give_back(sending.into_head());
-        AnswerBody::direct(reading, connection, home)
+        AnswerBody::direct(connection, home)
     };
     response(head, body)
 }
@@ -270,6 +270,7 @@ fn response<T>(head: AnswerHead, body: T) -> Response<T> {
         status: head.status,
         passed: head.fields,
         own: Vec::new(),
+        request_id: None,
         body,
     }
 }

@@ -161,6 +161,11 @@ pub(in crate::upstream) enum Broken {
 }
 
 impl Reading {
+    /// Of an answer that has not begun or is over.
+    pub(in crate::upstream) fn nothing() -> Self {
+        Self::new(Decoder::Done, None)
+    }
+
     pub(in crate::upstream) fn new(decoder: Decoder, idle: Option<Duration>) -> Self {
         Self {
             decoder,

@@ -4,14 +4,17 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body::Frame;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 
 use crate::codec::SpareHeads;
 use crate::upstream::connect::connect;
-use crate::upstream::http1::Wire;
+use crate::upstream::http1::{Broken, Reading, Wire};
 use crate::upstream::shared::{ASK_AGAIN, Pending, Shared};
 use crate::upstream::{Error, Protocol};
 
@@ -23,11 +26,23 @@ const GIVE_UP_EVERY: usize = 4;
 #[derive(Debug)]
 pub(in crate::upstream) struct Connection {
     pub(in crate::upstream) wire: Wire,
+    /// The answer that comes over it.
+    pub(in crate::upstream) answer: Reading,
     /// Whether it has carried a request before.
     pub(in crate::upstream) reused: bool,
     /// How long it may be kept.
     pub(in crate::upstream) keep: Duration,
     _place: OwnedSemaphorePermit,
+}
+
+impl Connection {
+    /// The next piece of the answer's body; `None` at its end.
+    pub(in crate::upstream) fn poll_answer(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        self.answer.poll(&mut self.wire, context)
+    }
 }
 
 #[derive(Debug)]
@@ -140,6 +155,7 @@ impl Pool {
         let socket = connect(self.shared.settings(), Protocol::Http1).await?;
         Ok(Box::new(Connection {
             wire: Wire::new(socket),
+            answer: Reading::nothing(),
             reused: false,
             keep: self.shared.settings().idle_timeout,
             _place: place,

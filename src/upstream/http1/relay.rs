@@ -13,8 +13,8 @@ use tokio::sync::mpsc;
 
 use crate::upstream::BoxError;
 use crate::upstream::answer::BrokenAnswer;
+use crate::upstream::http1::Sending;
 use crate::upstream::http1::pool::{Connection, Pool};
-use crate::upstream::http1::{Reading, Sending};
 
 /// Pieces of an answer that wait for the client.
 const MAX_WAITING: usize = 1;
@@ -36,7 +36,6 @@ pub(in crate::upstream) struct Relayed {
 
 /// Starts the task. It ends when the answer has, or when nobody reads it any more.
 pub(in crate::upstream) fn start<B>(
-    reading: Reading,
     connection: Box<Connection>,
     sending: Sending<B>,
     home: Option<Rc<Pool>>,
@@ -45,8 +44,8 @@ where
     B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin + 'static,
 {
     let (pass, passed) = mpsc::channel(MAX_WAITING);
-    let remaining = reading.decoder.remaining();
-    tokio::task::spawn_local(relay(reading, (connection, home), sending, pass));
+    let remaining = connection.answer.decoder.remaining();
+    tokio::task::spawn_local(relay((connection, home), sending, pass));
     Relayed {
         passed,
         remaining,
@@ -55,7 +54,6 @@ where
 }
 
 async fn relay<B>(
-    mut reading: Reading,
     (connection, home): (Box<Connection>, Option<Rc<Pool>>),
     mut sending: Sending<B>,
     pass: mpsc::Sender<Passed>,
@@ -68,7 +66,7 @@ async fn relay<B>(
             let mut connection = connection.borrow_mut();
             sending.poll_on(connection.wire.socket(), context)
         });
-        let read = pass_on(&mut reading, &connection, &pass);
+        let read = pass_on(&connection, &pass);
         both(send, read, &pass).await
     };
     // An app server that has answered without reading everything gets no other request.
@@ -104,13 +102,9 @@ async fn both(
 }
 
 /// Passes the answer on to its end; gives whether it had one.
-async fn pass_on(
-    reading: &mut Reading,
-    connection: &RefCell<Box<Connection>>,
-    pass: &mpsc::Sender<Passed>,
-) -> bool {
+async fn pass_on(connection: &RefCell<Box<Connection>>, pass: &mpsc::Sender<Passed>) -> bool {
     while let Ok(room) = pass.reserve().await {
-        let read = poll_fn(|context| reading.poll(&mut connection.borrow_mut().wire, context));
+        let read = poll_fn(|context| connection.borrow_mut().poll_answer(context));
         match read.await {
             Some(Ok(frame)) => room.send(Passed::Frame(frame)),
             Some(Err(broken)) => {

@@ -116,7 +116,7 @@ where
         };
         let safe = matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS);
         Ok(Self {
-            head: request::head(head, &own, terms, settings).map_err(Error::Http2)?,
+            head: request::head(*head, &own, terms, settings).map_err(Error::Http2)?,
             sending: Sending::new(body, terms.framing, now),
             repeatable: safe && length == Some(0),
         })
@@ -255,6 +255,7 @@ where
         Receiving::new(stream, length, sending, place)
     };
     Ok(Response {
+        request_id: None,
         status: parts.status,
         passed: HeaderFields::from(&headers),
         own: Vec::new(),
