@@ -3,12 +3,12 @@
 //! of the two would take a part of it for the next message.
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderName, HeaderValue};
 use httparse::Header;
 
 use crate::codec::fault::Fault;
-use crate::domain::fields::{HeaderField, HeaderFields};
+use crate::domain::fields::HeaderFields;
+use crate::domain::names;
 
 /// The length of the head at the front of the buffer, its empty line included, if it is whole.
 /// Looks at no byte of the first `searched`, which are known to hold no end. Lines end in CR LF: RFC 9112 §2.2 lets a recipient take a bare LF as well, which is one more way
@@ -48,8 +48,8 @@ pub fn fields(head: Bytes, parsed: &[Header<'_>]) -> Result<HeaderFields, Fault>
 }
 
 /// What the fields of a head say of how the body is framed.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Framing {
+#[derive(Default)]
+struct Framing {
     length: Option<u64>,
     chunked: bool,
 }
@@ -65,29 +65,27 @@ pub enum Framed {
     Unsaid,
 }
 
-impl Framing {
-    /// Takes a field in, of a message of HTTP/1.`minor`. Those that say nothing of the framing are
-    /// no business of this.
-    pub fn add(&mut self, field: HeaderField<'_>, minor: u8) -> Result<(), Fault> {
-        if field.is(&CONTENT_LENGTH) {
-            return self.length(field.value());
+impl Framed {
+    /// As these fields say, of a message of HTTP/1.`minor`. RFC 9112 §6.1: chunks and a length are an
+    /// attempt at smuggling.
+    pub fn of(fields: &HeaderFields, minor: u8) -> Result<Self, Fault> {
+        let mut framing = Framing::default();
+        for field in fields.all(names::CONTENT_LENGTH) {
+            framing.length(field.value())?;
         }
-        if field.is(&TRANSFER_ENCODING) {
-            return self.encoding(field.value(), minor);
+        for field in fields.all(names::TRANSFER_ENCODING) {
+            framing.encoding(field.value(), minor)?;
         }
-        Ok(())
-    }
-
-    /// What all fields together say. RFC 9112 §6.1: chunks and a length are an attempt at smuggling.
-    pub fn framed(&self) -> Result<Framed, Fault> {
-        match (self.chunked, self.length) {
+        match (framing.chunked, framing.length) {
             (true, Some(_)) => Err(Fault::Framing),
-            (true, None) => Ok(Framed::Chunked),
-            (false, Some(length)) => Ok(Framed::Length(length)),
-            (false, None) => Ok(Framed::Unsaid),
+            (true, None) => Ok(Self::Chunked),
+            (false, Some(length)) => Ok(Self::Length(length)),
+            (false, None) => Ok(Self::Unsaid),
         }
     }
+}
 
+impl Framing {
     /// RFC 9112 §6.3: several lengths are an error. Here also when they agree.
     fn length(&mut self, value: &[u8]) -> Result<(), Fault> {
         let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);

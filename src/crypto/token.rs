@@ -37,7 +37,7 @@ pub fn issue() -> SessionToken {
 pub fn digest(token: &SessionToken) -> TokenDigest {
     // Exposed to be hashed. By the library that also does TLS: it is quick on every processor, and
     // this is done for every request.
-    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, token.expose().as_bytes());
+    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, token.expose_bytes());
     TokenDigest::new(hash.as_ref().try_into().expect("SHA-256 has 32 bytes"))
 }
 

@@ -7,6 +7,8 @@ use std::fmt;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::domain::names::{Name, Tag, Tags};
+
 /// What stands between the name and the value of a field, and after it, where the gate writes it.
 const SEPARATOR: &[u8] = b": ";
 const LINE_END: &[u8] = b"\r\n";
@@ -28,54 +30,14 @@ struct Place {
     value: Span,
     /// Where the next line begins.
     end: u32,
-    /// Tells most other names from this one.
-    tag: u8,
+    /// Of its name.
+    tag: Tag,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Span {
     from: u32,
     to: u32,
-}
-
-/// Which tags are there, a bit for each. One stays when its field is taken out.
-#[derive(Clone, Copy, Debug, Default)]
-struct Tags(u64);
-
-impl Tags {
-    /// Of a name, in any case: from its length and its ends.
-    fn of(name: &[u8]) -> u8 {
-        let end = |byte: Option<&u8>| byte.map_or(0, u8::to_ascii_lowercase);
-        let (first, last) = (end(name.first()), end(name.last()));
-        let length = u8::try_from(name.len()).unwrap_or(u8::MAX);
-        let mixed = first.wrapping_mul(7) ^ last.wrapping_mul(29) ^ length.wrapping_mul(11);
-        mixed % 64
-    }
-
-    fn add(&mut self, tag: u8) {
-        self.0 |= 1 << tag;
-    }
-
-    fn has(self, tag: u8) -> bool {
-        self.0 & (1 << tag) != 0
-    }
-}
-
-/// A name that is looked for.
-#[derive(Clone, Copy)]
-struct Wanted<'a> {
-    name: &'a [u8],
-    tag: u8,
-}
-
-impl<'a> Wanted<'a> {
-    fn new(name: &'a HeaderName) -> Self {
-        let name = name.as_str().as_bytes();
-        Self {
-            name,
-            tag: Tags::of(name),
-        }
-    }
 }
 
 /// A field that is not one, or more bytes than a head can have.
@@ -103,7 +65,7 @@ impl HeaderFields {
     /// Notes the next field of the head. Whoever read it knows that name and value are legal; both
     /// must be parts of the head, and the head ends in an empty line.
     pub fn note(&mut self, name: &[u8], value: &[u8]) -> Result<(), NoField> {
-        let tag = Tags::of(name);
+        let tag = Tag::of(name);
         let name = self.span_of(name)?;
         let value = self.span_of(value)?;
         if let Some(last) = self.places.last_mut() {
@@ -165,40 +127,40 @@ impl HeaderFields {
     }
 
     /// Those of this name.
-    pub fn all<'a>(&'a self, name: &'a HeaderName) -> impl Iterator<Item = HeaderField<'a>> {
-        self.called(Wanted::new(name))
+    pub fn all<'a>(&'a self, name: impl Into<Name<'a>>) -> impl Iterator<Item = HeaderField<'a>> {
+        self.called(name.into())
     }
 
     /// The first of this name.
-    pub fn get(&self, name: &HeaderName) -> Option<HeaderField<'_>> {
-        self.called(Wanted::new(name)).next()
+    pub fn get<'a>(&self, name: impl Into<Name<'a>>) -> Option<HeaderField<'_>> {
+        self.called(name.into()).next()
     }
 
     /// The only one of this name; nothing when there are several.
-    pub fn only(&self, name: &HeaderName) -> Option<HeaderField<'_>> {
-        let mut all = self.called(Wanted::new(name));
+    pub fn only<'a>(&self, name: impl Into<Name<'a>>) -> Option<HeaderField<'_>> {
+        let mut all = self.called(name.into());
         all.next().filter(|_| all.next().is_none())
     }
 
-    fn called<'a>(&'a self, wanted: Wanted<'_>) -> impl Iterator<Item = HeaderField<'a>> {
-        let maybe = self.tags.has(wanted.tag);
+    /// Whether there is one of this name.
+    pub fn has<'a>(&self, name: impl Into<Name<'a>>) -> bool {
+        self.get(name).is_some()
+    }
+
+    fn called<'a>(&'a self, name: Name<'_>) -> impl Iterator<Item = HeaderField<'a>> {
+        let maybe = self.tags.has(name.tag());
         let places = if maybe { &*self.places } else { &[] };
         let places = places
             .iter()
-            .filter(move |place| self.is_called(place, wanted));
+            .filter(move |place| self.is_called(place, name));
         places.map(|place| HeaderField {
             fields: self,
             place,
         })
     }
 
-    fn is_called(&self, place: &Place, wanted: Wanted<'_>) -> bool {
-        place.tag == wanted.tag && self.part(place.name).eq_ignore_ascii_case(wanted.name)
-    }
-
-    /// Whether there is one of this name.
-    pub fn has(&self, name: &HeaderName) -> bool {
-        self.get(name).is_some()
+    fn is_called(&self, place: &Place, name: Name<'_>) -> bool {
+        place.tag == name.tag() && self.part(place.name).eq_ignore_ascii_case(name.text())
     }
 
     /// Keeps those that are to be kept.
@@ -214,7 +176,8 @@ impl HeaderFields {
     }
 
     /// Takes out all of this name.
-    pub fn remove(&mut self, name: &HeaderName) {
+    pub fn remove<'a>(&mut self, name: impl Into<Name<'a>>) {
+        let name = name.into();
         if self.has(name) {
             self.retain(|field| !field.is(name));
         }
@@ -289,7 +252,7 @@ impl Builder {
         };
         // No head is that large.
         if let (Some(at), Some(value), Some(end)) = (span(at_name), span(value), narrow(end)) {
-            let tag = Tags::of(name);
+            let tag = Tag::of(name);
             self.tags.add(tag);
             self.places.push(Place {
                 name: at,
@@ -321,6 +284,12 @@ impl From<&HeaderMap> for HeaderFields {
     }
 }
 
+impl<'a> From<HeaderField<'a>> for Name<'a> {
+    fn from(field: HeaderField<'a>) -> Self {
+        Self::tagged(field.name(), field.place.tag)
+    }
+}
+
 impl<'a> HeaderField<'a> {
     /// The name, as it came.
     pub fn name(&self) -> &'a [u8] {
@@ -333,8 +302,8 @@ impl<'a> HeaderField<'a> {
     }
 
     /// Whether it has this name, in any case.
-    pub fn is(&self, name: &HeaderName) -> bool {
-        self.fields.is_called(self.place, Wanted::new(name))
+    pub fn is<'b>(&self, name: impl Into<Name<'b>>) -> bool {
+        self.fields.is_called(self.place, name.into())
     }
 
     /// The value as text, where it is visible ASCII.

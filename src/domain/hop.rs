@@ -3,47 +3,41 @@
 
 use std::time::Duration;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, HeaderName};
+use http::header::{CONNECTION, HeaderMap, HeaderName};
 
 use crate::domain::fields::HeaderFields;
-
-/// How long a connection is kept.
-pub static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_AUTHENTICATE: HeaderName = HeaderName::from_static("proxy-authenticate");
-const PROXY_AUTHORIZATION: HeaderName = HeaderName::from_static("proxy-authorization");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+use crate::domain::names::{self, Name, Tags};
 
 /// Always of one connection, listed or not.
-static HOP_BY_HOP: [HeaderName; 8] = [
-    CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION,
-    PROXY_CONNECTION,
-    TE,
-    TRANSFER_ENCODING,
-    UPGRADE,
+const HOP_BY_HOP: [Name<'static>; 8] = [
+    names::CONNECTION,
+    names::KEEP_ALIVE,
+    Name::fixed("proxy-authenticate"),
+    Name::fixed("proxy-authorization"),
+    Name::fixed("proxy-connection"),
+    names::TE,
+    names::TRANSFER_ENCODING,
+    names::UPGRADE,
 ];
 
 /// Never of one connection, even when a `Connection` header lists them: the message could not be
 /// read without them.
-static END_TO_END: [HeaderName; 2] = [CONTENT_LENGTH, HOST];
+const END_TO_END: [Name<'static>; 2] = [names::CONTENT_LENGTH, names::HOST];
 
 /// Takes out what belongs to this connection, with everything its `Connection` headers list.
 pub fn remove(headers: &mut HeaderMap) {
-    for name in listed(headers) {
-        headers.remove(name);
-    }
-    for name in &HOP_BY_HOP {
+    let mut gone = listed(headers);
+    gone.extend(headers.keys().filter(|name| is_hop_by_hop(*name)).cloned());
+    for name in gone {
         headers.remove(name);
     }
 }
 
-/// Whether a header of this name is always of one connection.
-pub fn is_hop_by_hop(name: &[u8]) -> bool {
-    // Most names are told to be none by their length.
-    matches!(name.len(), 2 | 7 | 10 | 16..=19) && is_one_of(name, &HOP_BY_HOP)
+/// Whether a field of this name is always of one connection.
+pub fn is_hop_by_hop<'a>(name: impl Into<Name<'a>>) -> bool {
+    const TAGS: Tags = Tags::of(&HOP_BY_HOP);
+    let name = name.into();
+    TAGS.has(name.tag()) && HOP_BY_HOP.iter().any(|one| name.is(*one))
 }
 
 /// Whether the name is one of these, in any case.
@@ -65,7 +59,7 @@ pub fn listed_in(connection: &[u8]) -> impl Iterator<Item = HeaderName> {
     let others = items(connection).filter(|item| !is_usual(item));
     others
         .filter_map(|name| HeaderName::from_bytes(name).ok())
-        .filter(|name| !END_TO_END.contains(name) && !HOP_BY_HOP.contains(name))
+        .filter(|name| !is_hop_by_hop(name) && !END_TO_END.iter().any(|one| one.is(name.into())))
 }
 
 /// What `Connection` says most of the time, which removes nothing that would not go anyway.
@@ -95,23 +89,25 @@ pub fn lists(value: &[u8], token: &str) -> bool {
 }
 
 /// Whether the comma-separated values of this header have the token, in any case.
-pub fn has_token(fields: &HeaderFields, name: &HeaderName, token: &str) -> bool {
+pub fn has_token(fields: &HeaderFields, name: Name<'_>, token: &str) -> bool {
     fields.all(name).any(|field| lists(field.value(), token))
 }
 
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
+    use http::header::CONTENT_LENGTH;
 
     use super::*;
 
     #[test]
     fn every_name_that_is_of_one_connection_is_known_in_any_case() {
-        for name in &HOP_BY_HOP {
-            assert!(is_hop_by_hop(name.as_str().as_bytes()), "{name}");
-            assert!(is_hop_by_hop(name.as_str().to_ascii_uppercase().as_bytes()));
+        for name in HOP_BY_HOP {
+            assert!(is_hop_by_hop(name), "{name:?}");
+            let upper = name.text().to_ascii_uppercase();
+            assert!(is_hop_by_hop(&*upper), "{name:?}");
         }
-        assert!(!is_hop_by_hop(b"connections") && !is_hop_by_hop(b""));
+        assert!(!is_hop_by_hop(&b"connections"[..]) && !is_hop_by_hop(&b""[..]));
     }
 
     #[test]

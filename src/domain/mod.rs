@@ -14,6 +14,7 @@ pub mod hop;
 pub mod id;
 pub mod identity;
 pub mod limits;
+pub mod names;
 pub mod path;
 pub mod peer;
 pub mod rate;

@@ -3,7 +3,7 @@
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use crate::domain::fields::HeaderFields;
-use crate::domain::forwarded::X_REQUEST_ID;
+use crate::domain::names;
 use crate::domain::trace::RequestId;
 
 /// An answer: what the app server says, as it came, and what the gate says itself.
@@ -42,7 +42,7 @@ impl<B> Response<B> {
 
     /// Says under which id the log knows the request, instead of whatever the app server says.
     pub fn identify(&mut self, request_id: RequestId) {
-        self.passed.remove(&X_REQUEST_ID);
+        self.passed.remove(names::X_REQUEST_ID);
         self.request_id = Some(request_id);
     }
 

@@ -38,6 +38,11 @@ impl SessionToken {
         exact.then(|| Self(Zeroizing::new(bytes)))
     }
 
+    /// The token as bytes.
+    pub fn expose_bytes(&self) -> &[u8] {
+        &*self.0
+    }
+
     /// The token as text.
     pub fn expose(&self) -> &str {
         // Invariant of the type: ASCII and nothing else.

@@ -23,6 +23,13 @@ enum Source {
     Told(HeaderValue),
 }
 
+impl Default for RequestId {
+    /// The UUID of nothing.
+    fn default() -> Self {
+        Self::made(uuid::Uuid::nil())
+    }
+}
+
 impl RequestId {
     /// A UUID made here.
     pub fn made(uuid: uuid::Uuid) -> Self {
@@ -85,10 +92,9 @@ impl TraceParent {
         &self.0
     }
 
-    /// The id of the trace.
-    pub fn trace_id(&self) -> &str {
-        // Hexadecimal digits, always.
-        std::str::from_utf8(&self.0[3..35]).unwrap_or_default()
+    /// The id of the trace: hexadecimal digits.
+    pub fn trace_id(&self) -> &[u8] {
+        &self.0[3..35]
     }
 }
 
@@ -107,7 +113,7 @@ mod tests {
             assert_eq!(TraceParent::parse(begun.as_bytes()), Some(begun));
         }
         let begun = TraceParent::begin(0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c, 1);
-        assert_eq!(begun.trace_id(), "0af7651916cd43dd8448eb211c80319c");
+        assert_eq!(begun.trace_id(), b"0af7651916cd43dd8448eb211c80319c");
     }
 
     #[test]

@@ -3,13 +3,12 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING,
-};
-use http::header::{HeaderValue, UPGRADE};
+use http::header::HeaderValue;
+use http::header::{SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION};
 use http::{Method, Version};
 
 use crate::domain::hop;
+use crate::domain::names;
 use crate::domain::request::RequestHead;
 
 /// The subprotocol that the gate itself can choose: it means nothing, and is offered by clients
@@ -49,17 +48,17 @@ impl WebSocketRequest {
     pub fn find(request: &RequestHead) -> Result<Option<Self>, BadHandshake> {
         let fields = &request.fields;
         let asked = request.version == Version::HTTP_11
-            && hop::has_token(fields, &UPGRADE, "websocket")
-            && hop::has_token(fields, &CONNECTION, "upgrade");
+            && hop::has_token(fields, names::UPGRADE, "websocket")
+            && hop::has_token(fields, names::CONNECTION, "upgrade");
         if !asked {
             return Ok(None);
         }
         if request.method != Method::GET {
             return Err(BadHandshake::Method);
         }
-        let length = fields.get(&CONTENT_LENGTH);
+        let length = fields.get(names::CONTENT_LENGTH);
         let empty = length.is_none_or(|length| length.value() == b"0");
-        if !empty || fields.has(&TRANSFER_ENCODING) {
+        if !empty || fields.has(names::TRANSFER_ENCODING) {
             return Err(BadHandshake::Body);
         }
         let version = fields.get(&SEC_WEBSOCKET_VERSION);

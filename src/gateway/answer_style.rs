@@ -2,9 +2,8 @@
 //! each other. Most requests are told nothing, so which language that would be is found out only when
 //! there is something to say.
 
-use http::header::ACCEPT_LANGUAGE;
-
 use crate::domain::fields::HeaderFields;
+use crate::domain::names;
 
 use crate::gateway::{Envelope, Errors, Language};
 
@@ -62,14 +61,14 @@ impl AnswerStyle {
 
 impl Wanted {
     fn by(fields: &HeaderFields) -> Self {
-        let only = fields.only(&ACCEPT_LANGUAGE);
+        let only = fields.only(names::ACCEPT_LANGUAGE);
         let brief = only.and_then(|field| Brief::of(field.value()));
         brief.map_or_else(|| Self::Known(said_at_length(fields)), Self::Said)
     }
 }
 
 fn said_at_length(fields: &HeaderFields) -> Language {
-    let said = fields.all(&ACCEPT_LANGUAGE);
+    let said = fields.all(names::ACCEPT_LANGUAGE);
     Language::negotiated(said.filter_map(|field| field.to_str()))
 }
 
@@ -93,6 +92,7 @@ impl Brief {
 
 #[cfg(test)]
 mod tests {
+    use http::header::ACCEPT_LANGUAGE;
     use http::{HeaderMap, HeaderValue};
 
     use super::*;

@@ -54,7 +54,7 @@ impl Entry {
         let record = books.ring.as_ref().map(|ring| {
             let mut record = ring.blank();
             record.time = time;
-            record.request_id.push_str(request_id.as_str());
+            record.request_id.clone_from(request_id);
             record.method.clone_from(&request.method);
             record.path.push_str(request.uri.path());
             record.client = peer.address();
@@ -84,7 +84,7 @@ impl Entry {
         self.note(|record| {
             record.client = origin.client();
             if let Some(told) = origin.request_id() {
-                told.as_str().clone_into(&mut record.request_id);
+                record.request_id.clone_from(told);
             }
         });
     }
@@ -115,8 +115,8 @@ impl Entry {
     }
 
     /// The trace that the request is part of.
-    pub(in crate::gateway) fn traced(&mut self, traceparent: &TraceParent) {
-        self.note(|record| record.trace_id.push_str(traceparent.trace_id()));
+    pub(in crate::gateway) fn traced(&mut self, trace: TraceParent) {
+        self.note(|record| record.trace = Some(trace));
     }
 
     /// When it began.

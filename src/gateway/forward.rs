@@ -85,7 +85,7 @@ impl Gateway {
         let request_id = visit.request_id.clone();
         let came = request.traceparent();
         let trace = came.unwrap_or_else(|| self.ids.borrow_mut().traceparent());
-        visit.entry.traced(&trace);
+        visit.entry.traced(trace);
         let mut outbound = request.identify(session, presented.into_origin(), request_id);
         if came.is_none() {
             outbound.start_trace(trace);

@@ -251,36 +251,17 @@ impl Handler for Gateway {
             progress: request.body.progress(),
         };
         let course = self.decide(&mut visit, request);
-        self.finish(visit, course)
+        async move {
+            let answered = match course {
+                Ok(course) => self.follow(&mut visit, course).await,
+                Err(refusal) => Err(refusal),
+            };
+            visit.end(answered)
+        }
     }
 
     fn not_http(&self) {
         self.books.counts.not_http();
-    }
-}
-
-impl Gateway {
-    /// Waits for the answer, whatever it is, and accounts for it.
-    async fn finish(
-        &self,
-        mut visit: Visit<'_>,
-        course: Result<Course, Refusal>,
-    ) -> Response<AnswerBody> {
-        let answered = match course {
-            Ok(course) => self.follow(&mut visit, course).await,
-            Err(refusal) => Err(refusal),
-        };
-        let mut response = answered.unwrap_or_else(|refusal| visit.refuse(refusal));
-        let Visit {
-            mut entry,
-            progress,
-            request_id,
-            ..
-        } = visit;
-        response.identify(request_id);
-        entry.answered(response.status);
-        response.body.record(entry, progress);
-        response
     }
 }
 
@@ -291,6 +272,15 @@ impl Visit<'_> {
         if let Some(told) = origin.request_id() {
             self.request_id = told.clone();
         }
+    }
+
+    /// The answer, whatever it is, which accounts for the request when it is gone.
+    fn end(mut self, answered: Result<Response<AnswerBody>, Refusal>) -> Response<AnswerBody> {
+        let mut response = answered.unwrap_or_else(|refusal| self.refuse(refusal));
+        response.identify(self.request_id);
+        self.entry.answered(response.status);
+        response.body.record(self.entry, self.progress);
+        response
     }
 
     /// Says no. The inside story goes to the log, under the request id that the client is told.

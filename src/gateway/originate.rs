@@ -39,7 +39,7 @@ impl Gateway {
     ) -> OwnRequest {
         let came = request.traceparent();
         let traceparent = came.unwrap_or_else(|| self.ids.borrow_mut().traceparent());
-        visit.entry.traced(&traceparent);
+        visit.entry.traced(traceparent);
         OwnRequest {
             exchange: self.exchange.clone(),
             books: Rc::clone(&self.books),

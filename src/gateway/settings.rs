@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
-use http::header::{ACCESS_CONTROL_REQUEST_METHOD, CONTENT_LENGTH, ORIGIN};
+use http::header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
 use http::uri::PathAndQuery;
 use http_body::Body;
 
 use crate::domain::id::AppId;
 use crate::domain::identity::{Clean, IdentityRules, is_method_override};
+use crate::domain::names;
 use crate::domain::request::RequestHead;
 use crate::domain::secret::AppSecret;
 use crate::domain::session::Lifetimes;
@@ -187,7 +188,7 @@ impl Settings {
             return Err(Refusal::HeadersTooLarge);
         }
         let announced = fields
-            .get(&CONTENT_LENGTH)
+            .get(names::CONTENT_LENGTH)
             .and_then(|length| length.to_str());
         let announced = announced.and_then(|length| length.parse::<u64>().ok());
         match (announced, limits.max_body_bytes) {

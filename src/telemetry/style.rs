@@ -24,24 +24,23 @@ pub(in crate::telemetry) struct Times {
 
 impl Times {
     /// Appends the moment.
-    pub(in crate::telemetry) fn write(&mut self, time: Timestamp, out: &mut String) {
+    pub(in crate::telemetry) fn write(&mut self, time: Timestamp, out: &mut Vec<u8>) {
         if time.as_secs() != self.second || self.prefix.is_empty() {
             self.second = time.as_secs();
             self.prefix = rfc3339(time);
             // What follows are the milliseconds and the Z.
             self.prefix.truncate(self.prefix.len().saturating_sub(4));
         }
-        out.push_str(&self.prefix);
+        out.extend_from_slice(self.prefix.as_bytes());
         three_digits(out, time.as_millis() % 1000);
-        out.push('Z');
+        out.push(b'Z');
     }
 }
 
 /// The last three digits of a number.
-pub(in crate::telemetry) fn three_digits(out: &mut String, number: u64) {
-    let digit = |number: u64| char::from(b'0' + u8::try_from(number % 10).unwrap_or_default());
-    let digits = [number / 100, number / 10, number].map(digit);
-    out.extend(digits);
+pub(in crate::telemetry) fn three_digits(out: &mut Vec<u8>, number: u64) {
+    let digit = |number: u64| b'0' + u8::try_from(number % 10).unwrap_or_default();
+    out.extend_from_slice(&[number / 100, number / 10, number].map(digit));
 }
 
 /// A moment as RFC 3339 writes it, in UTC with milliseconds.

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use crate::domain::fields::HeaderFields;
 use crate::domain::hop;
+use crate::domain::names;
 use crate::domain::response::Response;
 use crate::domain::websocket::WebSocketRequest;
 use crate::upstream::http1::Wire;
@@ -126,7 +127,7 @@ async fn silence(last: &Cell<Instant>, idle_timeout: Option<Duration>) {
 /// Whether the app server's answer opens the WebSocket that was asked for, and nothing else.
 pub(in crate::upstream) fn accepts(fields: &HeaderFields, asked: &WebSocketRequest) -> bool {
     let expected = accept_of(asked.key());
-    hop::has_token(fields, &UPGRADE, "websocket")
+    hop::has_token(fields, names::UPGRADE, "websocket")
         && fields
             .get(&SEC_WEBSOCKET_ACCEPT)
             .is_some_and(|accept| accept.value() == expected.as_bytes())

@@ -23,7 +23,6 @@ pub use trailers::CleanBody;
 
 use std::sync::Arc;
 
-use http::header::{CONNECTION, HOST, TE};
 use http::uri::Authority;
 use http::{HeaderName, HeaderValue, Method, Uri, Version};
 use http_body::Body;
@@ -33,6 +32,7 @@ use crate::domain::fields::HeaderFields;
 use crate::domain::forwarded::{Origin, X_REQUEST_ID};
 use crate::domain::hop;
 use crate::domain::id::{AppId, OpenId, UnionId};
+use crate::domain::names;
 use crate::domain::peer::Peer;
 use crate::domain::request::{Request, RequestHead};
 use crate::domain::session::{Holder, Live};
@@ -41,7 +41,6 @@ use crate::domain::websocket::{BadHandshake, WebSocketRequest};
 
 /// The trace that a request is part of (W3C Trace Context).
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 static REQUEST_ID_FIELD: FieldName = FieldName::fixed(X_REQUEST_ID, "X-Request-Id");
 static TRACEPARENT_FIELD: FieldName = FieldName::fixed(TRACEPARENT, "traceparent");
@@ -142,7 +141,7 @@ impl<B> Clean<B> {
         // Before the headers of the connection go: a client whose `Connection` line a proxy passes on
         // cannot have the proxy's word removed.
         let origin = Origin::take(&mut head.fields, peer, &rules.trusted);
-        let takes_trailers = hop::has_token(&head.fields, &TE, "trailers");
+        let takes_trailers = hop::has_token(&head.fields, names::TE, "trailers");
         let stripped = strip(&mut head.fields, rules, &origin)?;
         let body = CleanBody::new(body, Arc::clone(rules));
         let clean = Self {
@@ -179,7 +178,7 @@ impl<B> Clean<B> {
 
     /// The trace that the request came with; none when it claims several.
     pub fn traceparent(&self) -> Option<TraceParent> {
-        TraceParent::parse(self.head.fields.only(&TRACEPARENT)?.value())
+        TraceParent::parse(self.head.fields.only(names::TRACEPARENT)?.value())
     }
 
     /// The methods that override headers ask for. Each counts: which of several a server takes is
@@ -322,7 +321,7 @@ impl<B> Outbound<B> {
     /// Starts a trace (W3C Trace Context), in place of whatever trace the request claimed.
     pub fn start_trace(&mut self, traceparent: TraceParent) {
         let fields = &mut self.0.head.fields;
-        fields.retain(|field| !field.is(&TRACEPARENT) && !field.is(&TRACESTATE));
+        fields.retain(|field| !field.is(names::TRACEPARENT) && !field.is(names::TRACESTATE));
         self.0.own.traceparent = Some(traceparent);
     }
 
@@ -385,7 +384,7 @@ fn strip(
     rules: &IdentityRules,
     origin: &Origin,
 ) -> Result<usize, Unclean> {
-    let connections = fields.all(&CONNECTION);
+    let connections = fields.all(names::CONNECTION);
     let listed = connections.flat_map(|field| hop::listed_in(field.value()));
     let listed: Vec<_> = listed.take(MAX_CONNECTION_OPTIONS + 1).collect();
     if listed.len() > MAX_CONNECTION_OPTIONS {
@@ -397,7 +396,7 @@ fn strip(
         let protected = rules.protects(name);
         stripped += usize::from(protected);
         !protected
-            && !hop::is_hop_by_hop(name)
+            && !hop::is_hop_by_hop(field)
             && !origin.disbelieves(name)
             && !hop::is_one_of(name, &listed)
     });
@@ -412,8 +411,8 @@ fn settle_host(head: &mut RequestHead) -> Result<(), Unclean> {
     if !has_path || head.method == Method::CONNECT {
         return Err(Unclean::Target);
     }
-    let host = head.fields.get(&HOST);
-    if host.is_some() && head.fields.only(&HOST).is_none() {
+    let host = head.fields.get(names::HOST);
+    if host.is_some() && head.fields.only(names::HOST).is_none() {
         return Err(Unclean::Host);
     }
     match (host.map(|host| host.value()), head.uri.authority()) {

@@ -8,7 +8,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::HOST;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Uri, Version};
 use http_body_util::Full;
@@ -19,6 +18,7 @@ use crate::domain::id::{AppId, OpenId};
 use crate::domain::identity::{
     Clean, CleanBody, Identity, IdentityRules, Outbound, OutboundParts, OwnFields, Presented,
 };
+use crate::domain::names;
 use crate::domain::request::RequestHead;
 use crate::domain::session::Holder;
 use crate::domain::trace::RequestId;
@@ -74,7 +74,10 @@ impl<B> Clean<B> {
     /// What this request is to one that the gate makes on its account.
     pub fn cause(&self, presented: &Presented) -> Cause {
         Cause {
-            host: self.fields().get(&HOST).and_then(|host| host.to_value()),
+            host: self
+                .fields()
+                .get(names::HOST)
+                .and_then(|host| host.to_value()),
             origin: presented.origin().clone(),
             rules: Arc::clone(&self.rules),
         }

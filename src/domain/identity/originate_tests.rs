@@ -5,6 +5,7 @@ use http::HeaderMap;
 use super::tests::{live, peer, rules};
 use super::*;
 use crate::domain::id::OpenId;
+use crate::domain::names;
 use crate::domain::trace::RequestId;
 
 fn holder() -> Holder {
@@ -21,7 +22,7 @@ fn sent(headers: &[(&str, &str)], identity: Identity) -> (RequestHead, HeaderMap
     let mut request = http::Request::builder()
         .method("PUT")
         .uri("/forged?token=x")
-        .header(HOST, "gate.example");
+        .header("host", "gate.example");
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
@@ -32,7 +33,7 @@ fn sent(headers: &[(&str, &str)], identity: Identity) -> (RequestHead, HeaderMap
     let outbound = Outbound::originate(message, identity, clean.cause(&presented), id);
     let OutboundParts { head, own, .. } = outbound.into_parts();
     let mut all = head.fields.to_map();
-    let host = head.fields.get(&HOST).map(|host| host.value());
+    let host = head.fields.get(names::HOST).map(|host| host.value());
     own.for_each(host, |name, value| {
         all.append(name.name(), HeaderValue::from_bytes(value).unwrap());
     });

@@ -148,7 +148,7 @@ impl IdentityRules {
         ];
         let bytes = name.as_str().as_bytes();
         NEVER.contains(name)
-            || hop::is_hop_by_hop(bytes)
+            || hop::is_hop_by_hop(name)
             || self.protected.has(bytes)
             || forwarded::is_forwarding(bytes)
             || is_method_override(bytes)

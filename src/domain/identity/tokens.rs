@@ -2,11 +2,11 @@
 //! nothing of the sessions behind them.
 
 use http::HeaderName;
-use http::header::AUTHORIZATION;
 
 use crate::domain::fields::HeaderFields;
 use crate::domain::identity::rules::TokenPlace;
 use crate::domain::identity::{Unclean, query, subprotocol};
+use crate::domain::names;
 use crate::domain::request::RequestHead;
 use crate::domain::token::SessionToken;
 use crate::domain::websocket::WebSocketRequest;
@@ -80,7 +80,7 @@ impl TokenClaim {
 fn take_bearer(fields: &mut HeaderFields) -> Result<TokenClaim, AmbiguousToken> {
     let mut count = 0;
     let mut token = None;
-    for field in fields.all(&AUTHORIZATION) {
+    for field in fields.all(names::AUTHORIZATION) {
         count += 1;
         token = token.or_else(|| bearer_token(field.value()));
     }
@@ -88,7 +88,7 @@ fn take_bearer(fields: &mut HeaderFields) -> Result<TokenClaim, AmbiguousToken> 
         None => Ok(TokenClaim::None),
         Some(_) if count > 1 => Err(AmbiguousToken),
         Some(token) => {
-            fields.remove(&AUTHORIZATION);
+            fields.remove(names::AUTHORIZATION);
             Ok(TokenClaim::Token(token))
         }
     }

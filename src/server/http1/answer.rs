@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, DATE};
+use http::header::{CONNECTION, CONTENT_LENGTH};
 use http::{HeaderMap, StatusCode, Version};
 use http_body::{Body, Frame};
 use tokio::io::AsyncWrite as _;
@@ -14,6 +14,7 @@ use tokio::io::AsyncWrite as _;
 use crate::codec::Outgoing;
 use crate::codec::outgoing::write_field;
 use crate::domain::forwarded::X_REQUEST_ID;
+use crate::domain::names;
 use crate::domain::response::Response;
 use crate::server::connection::BoxError;
 use crate::server::http1::date;
@@ -224,8 +225,8 @@ fn write_head<B>(out: &mut Vec<u8>, response: &Response<B>, framing: Framing, te
     let keeps_length = framing.keeps_length();
     let (mut dated, mut connected) = (false, false);
     response.passed.write(out, |field| {
-        dated |= field.is(&DATE);
-        field.is(&CONTENT_LENGTH) && !keeps_length
+        dated |= field.is(names::DATE);
+        field.is(names::CONTENT_LENGTH) && !keeps_length
     });
     for (name, value) in &response.own {
         connected |= *name == CONNECTION;

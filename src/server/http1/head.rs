@@ -5,14 +5,14 @@
 use std::mem::MaybeUninit;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONNECTION, EXPECT, TE};
 use http::{Method, StatusCode, Uri, Version};
 use httparse::{ParserConfig, Status};
 
-use crate::codec::head::{Framed, Framing, end_of_head, fields};
+use crate::codec::head::{Framed, end_of_head, fields};
 use crate::codec::{Decoder, Fault};
-use crate::domain::fields::{HeaderField, HeaderFields};
+use crate::domain::fields::HeaderFields;
 use crate::domain::hop;
+use crate::domain::names;
 use crate::domain::request::RequestHead;
 
 /// Fields that are parsed without memory of their own, one more than `max_headers` by default: that
@@ -132,57 +132,34 @@ impl Received {
             },
             fields: fields(head.clone(), parsed.headers)?,
         });
-        Gathered::of(&head.fields, minor)?.with(head, minor)
+        received(head, minor)
     }
 }
 
-/// What the fields of a head say that is not for the app server.
-#[derive(Default)]
-struct Gathered {
-    framing: Framing,
-    close: bool,
-    keep_alive: bool,
-    said: Said,
+/// What the fields of a head say of its body and of the connection.
+fn received(head: Box<RequestHead>, minor: u8) -> Result<Received, Fault> {
+    let body = match Framed::of(&head.fields, minor)? {
+        Framed::Chunked => Decoder::chunked(),
+        Framed::Length(length) => Decoder::length(length),
+        // RFC 9112 §6.3: a request that says nothing has no body.
+        Framed::Unsaid => Decoder::Done,
+    };
+    let says = |name, token| hop::has_token(&head.fields, name, token);
+    let close = says(names::CONNECTION, "close");
+    let persists = !close && (minor == 1 || says(names::CONNECTION, "keep-alive"));
+    // HTTP/1.0 knows no interim answers.
+    let expects = minor == 1 && !body.is_done() && expects_go_ahead(&head.fields);
+    let said = Said {
+        persists,
+        expects,
+        takes_trailers: says(names::TE, "trailers"),
+    };
+    Ok(Received { head, body, said })
 }
 
-impl Gathered {
-    fn of(fields: &HeaderFields, minor: u8) -> Result<Self, Fault> {
-        let mut gathered = Self::default();
-        for field in fields.iter() {
-            // Most names are told to be none of these by their first letter.
-            if let Some(b'c' | b'e' | b't') = field.name().first().map(u8::to_ascii_lowercase) {
-                gathered.add(field, minor)?;
-            }
-        }
-        Ok(gathered)
-    }
-
-    fn add(&mut self, field: HeaderField<'_>, minor: u8) -> Result<(), Fault> {
-        let value = field.value();
-        if field.is(&CONNECTION) {
-            self.close |= hop::lists(value, "close");
-            self.keep_alive |= hop::lists(value, "keep-alive");
-        } else if field.is(&TE) {
-            self.said.takes_trailers |= hop::lists(value, "trailers");
-        } else if field.is(&EXPECT) {
-            // HTTP/1.0 knows no interim answers.
-            self.said.expects |= minor == 1 && value.eq_ignore_ascii_case(b"100-continue");
-        }
-        self.framing.add(field, minor)
-    }
-
-    fn with(self, head: Box<RequestHead>, minor: u8) -> Result<Received, Fault> {
-        let body = match self.framing.framed()? {
-            Framed::Chunked => Decoder::chunked(),
-            Framed::Length(length) => Decoder::length(length),
-            // RFC 9112 §6.3: a request that says nothing has no body.
-            Framed::Unsaid => Decoder::Done,
-        };
-        let mut said = self.said;
-        said.persists = !self.close && (minor == 1 || self.keep_alive);
-        said.expects &= !body.is_done();
-        Ok(Received { head, body, said })
-    }
+fn expects_go_ahead(fields: &HeaderFields) -> bool {
+    let mut expected = fields.all(names::EXPECT);
+    expected.any(|field| field.value().eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// A fragment is no part of a target (RFC 9112 §3.2). The parser of targets would drop it, and the

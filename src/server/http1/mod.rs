@@ -15,7 +15,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::UPGRADE;
 use http::{Method, StatusCode, Version};
 use http_body::Body;
 use http_body_util::Empty;
@@ -25,6 +24,7 @@ use tokio::time::timeout;
 use crate::codec::Fault;
 use crate::domain::fields::HeaderFields;
 use crate::domain::limits;
+use crate::domain::names;
 use crate::domain::request::Request;
 use crate::domain::response::Response;
 use crate::server::body::{Pull, RequestBody};
@@ -219,7 +219,7 @@ where
     } else {
         RequestBody::nothing()
     };
-    let upgrading = head.fields.has(&UPGRADE).then(|| {
+    let upgrading = head.fields.has(names::UPGRADE).then(|| {
         let (upgrading, upgrade) = ClientUpgrade::pair();
         body.set_upgrade(upgrade);
         upgrading

@@ -18,6 +18,7 @@ use crate::domain::id::AppId;
 use crate::domain::limits;
 use crate::domain::peer::Address;
 use crate::domain::session::{Holder, Live};
+use crate::domain::trace::{RequestId, TraceParent};
 
 /// Why a request did not end as it should, in the two letters that Envoy's users know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,9 +56,9 @@ pub struct Record {
     /// When it began.
     pub time: Timestamp,
     /// Its id.
-    pub request_id: String,
-    /// The id of its trace; empty when it has none.
-    pub trace_id: String,
+    pub request_id: RequestId,
+    /// Its place in a trace, when it has one.
+    pub trace: Option<TraceParent>,
     /// Its method.
     pub method: Method,
     /// Its path, without the query. A copy: the target shares memory with everything else that came
@@ -152,8 +153,8 @@ impl Default for Record {
     fn default() -> Self {
         Self {
             time: Timestamp::EPOCH,
-            request_id: String::new(),
-            trace_id: String::new(),
+            request_id: RequestId::default(),
+            trace: None,
             method: Method::GET,
             path: String::new(),
             route: Route::None,
@@ -171,17 +172,12 @@ impl Default for Record {
 }
 
 impl Record {
-    /// Forgets everything but the memory of its texts, unless one was large.
+    /// Forgets everything but the memory of its path, unless that was large.
     fn clear(&mut self) {
-        let mut texts = [&mut self.request_id, &mut self.trace_id, &mut self.path];
-        for text in &mut texts {
-            text.clear();
-            text.shrink_to(MAX_KEPT_TEXT_BYTES);
-        }
-        let [request_id, trace_id, path] = texts.map(std::mem::take);
+        let mut path = std::mem::take(&mut self.path);
+        path.clear();
+        path.shrink_to(MAX_KEPT_TEXT_BYTES);
         *self = Self {
-            request_id,
-            trace_id,
             path,
             ..Self::default()
         };

@@ -6,14 +6,14 @@ use std::mem::MaybeUninit;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONNECTION, CONTENT_LENGTH, UPGRADE};
 use http::{HeaderName, Method, StatusCode};
 use httparse::{ParserConfig, Status};
 
-use crate::codec::head::{Framed, Framing, end_of_head, fields};
+use crate::codec::head::{Framed, end_of_head, fields};
 use crate::codec::{Decoder, Fault};
 use crate::domain::fields::{HeaderField, HeaderFields};
 use crate::domain::hop;
+use crate::domain::names;
 
 /// Largest head of an answer, in bytes. Browsers stop at 256 KiB; app servers stay far below.
 pub const MAX_HEAD_BYTES: usize = 64 * 1024;
@@ -67,65 +67,49 @@ impl AnswerHead {
             .map_err(|_odd| Fault::Head(httparse::Error::Status))?;
         let minor = parsed.version.ok_or(Fault::Version)?;
         let mut all = fields(head.clone(), parsed.headers)?;
-        let said = Gathered::of(&all, minor)?;
-        let body = decoder(said.framing.framed()?, status, asked);
+        let body = decoder(Framed::of(&all, minor)?, status, asked);
+        let said = Said::by(&all, minor);
         all.retain(|field| said.is_for_client(field, status));
-        // RFC 9112 §9.3.
-        let persists = !said.close && (minor == 1 || said.keep_alive);
         Ok(Self {
             status,
             fields: all,
-            keep_alive: persists && !matches!(body, Decoder::UntilClose),
+            keep_alive: said.persists && !matches!(body, Decoder::UntilClose),
             body,
             promised: said.promised,
         })
     }
 }
 
-/// What the fields of a head say that is not for the client alone.
-#[derive(Default)]
-struct Gathered {
+/// What the fields of a head say of the connection.
+struct Said {
     /// What `Connection` lists: other headers that belong to the connection, as a rule none.
     listed: Vec<HeaderName>,
-    close: bool,
-    keep_alive: bool,
+    persists: bool,
     promised: Option<Duration>,
-    framing: Framing,
 }
 
-impl Gathered {
-    fn of(fields: &HeaderFields, minor: u8) -> Result<Self, Fault> {
-        let mut gathered = Self::default();
-        for field in fields.iter() {
-            // Most names are told to be none of these by their first letter.
-            if let Some(b'c' | b'k' | b't') = field.name().first().map(u8::to_ascii_lowercase) {
-                gathered.add(field, minor)?;
-            }
+impl Said {
+    fn by(fields: &HeaderFields, minor: u8) -> Self {
+        let says = |token| hop::has_token(fields, names::CONNECTION, token);
+        let connections = fields.all(names::CONNECTION);
+        let listed = connections.flat_map(|field| hop::listed_in(field.value()));
+        let promised = fields.all(names::KEEP_ALIVE).last();
+        Self {
+            listed: listed.collect(),
+            // RFC 9112 §9.3.
+            persists: !says("close") && (minor == 1 || says("keep-alive")),
+            promised: promised.and_then(|field| hop::keep_alive_timeout(field.value())),
         }
-        Ok(gathered)
-    }
-
-    fn add(&mut self, field: HeaderField<'_>, minor: u8) -> Result<(), Fault> {
-        let value = field.value();
-        if field.is(&CONNECTION) {
-            self.close |= hop::lists(value, "close");
-            self.keep_alive |= hop::lists(value, "keep-alive");
-            self.listed.extend(hop::listed_in(value));
-        } else if field.is(&hop::KEEP_ALIVE) {
-            self.promised = hop::keep_alive_timeout(value);
-        }
-        self.framing.add(field, minor)
     }
 
     /// Whether the client is to see it.
     fn is_for_client(&self, field: HeaderField<'_>, status: StatusCode) -> bool {
-        let name = field.name();
-        if hop::is_hop_by_hop(name) {
-            return status == StatusCode::SWITCHING_PROTOCOLS && field.is(&UPGRADE);
+        if hop::is_hop_by_hop(field) {
+            return status == StatusCode::SWITCHING_PROTOCOLS && field.is(names::UPGRADE);
         }
         // RFC 9110 §8.6: never beside a 204.
-        let misplaced = status == StatusCode::NO_CONTENT && field.is(&CONTENT_LENGTH);
-        !misplaced && !hop::is_one_of(name, &self.listed)
+        let misplaced = status == StatusCode::NO_CONTENT && field.is(names::CONTENT_LENGTH);
+        !misplaced && !hop::is_one_of(field.name(), &self.listed)
     }
 }
 

@@ -190,8 +190,10 @@ impl Pool {
 
     /// Takes a connection back that has carried a request and its whole answer.
     pub(in crate::upstream) fn put_back(self: &Rc<Self>, mut connection: Box<Connection>) {
-        // Nothing may have come that nobody asked for: it would be taken for the next answer.
-        if !connection.wire.is_quiet() {
+        // Nothing may have come that nobody asked for: it would be taken for the next answer. One that
+        // is kept is looked at when it is taken.
+        let is_wanted = !self.waiters.borrow().is_empty();
+        if !connection.wire.buffer().is_empty() || (is_wanted && !connection.wire.is_quiet()) {
             return;
         }
         connection.wire.rest();

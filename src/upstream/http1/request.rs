@@ -2,12 +2,12 @@
 //! authority, what the client may say, and what the gate says itself, in the configured spelling.
 //! Pure: writes into memory.
 
-use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST};
 use http::{Method, Uri};
 
 use crate::codec::outgoing::write_field;
 use crate::domain::fields::{HeaderField, HeaderFields};
 use crate::domain::identity::OwnFields;
+use crate::domain::names;
 use crate::domain::request::RequestHead;
 use crate::upstream::Settings;
 
@@ -32,7 +32,7 @@ impl Framing {
             Method::GET | Method::HEAD | Method::OPTIONS | Method::DELETE | Method::TRACE
         );
         match length {
-            Some(0) if expects_none && !head.fields.has(&CONTENT_LENGTH) => Self::Nothing,
+            Some(0) if expects_none && !head.fields.has(names::CONTENT_LENGTH) => Self::Nothing,
             Some(length) => Self::Length(length),
             None => Self::Chunked,
         }
@@ -56,11 +56,11 @@ pub(in crate::upstream) fn write_head(
 ) {
     write_request_line(out, &head.method, &head.uri);
     let fields = &head.fields;
-    let host = fields.get(&HOST).map(|host| host.value());
+    let host = fields.get(names::HOST).map(|host| host.value());
     write_field(out, b"Host", settings.host_for(host));
-    let cookies_apart = fields.has(&COOKIE) && fields.only(&COOKIE).is_none();
+    let cookies_apart = fields.has(names::COOKIE) && fields.only(names::COOKIE).is_none();
     fields.write(out, |field| {
-        is_written_apart(field) || (cookies_apart && field.is(&COOKIE))
+        is_written_apart(field) || (cookies_apart && field.is(names::COOKIE))
     });
     if cookies_apart {
         write_cookies(out, fields);
@@ -87,16 +87,19 @@ fn write_request_line(out: &mut Vec<u8>, method: &Method, uri: &Uri) {
 fn is_written_apart(field: HeaderField<'_>) -> bool {
     // Most names are told to be none of these by their first letter.
     match field.name().first().map(u8::to_ascii_lowercase) {
-        Some(b'h') => field.is(&HOST),
-        Some(b'c') => field.is(&CONTENT_LENGTH),
-        Some(b'e') => field.is(&EXPECT),
+        Some(b'h') => field.is(names::HOST),
+        Some(b'c') => field.is(names::CONTENT_LENGTH),
+        Some(b'e') => field.is(names::EXPECT),
         _ => false,
     }
 }
 
 /// HTTP/2 lets a client send its cookies in several fields; HTTP/1.1 knows one (RFC 9113 §8.2.3).
 fn write_cookies(out: &mut Vec<u8>, fields: &HeaderFields) {
-    let cookies: Vec<_> = fields.all(&COOKIE).map(|cookie| cookie.value()).collect();
+    let cookies: Vec<_> = fields
+        .all(names::COOKIE)
+        .map(|cookie| cookie.value())
+        .collect();
     write_field(out, b"Cookie", &cookies.join(&b"; "[..]));
 }
 

@@ -6,6 +6,7 @@ use http::uri::Scheme;
 use http::{HeaderValue, Request, Uri, Version};
 
 use crate::domain::identity::OwnFields;
+use crate::domain::names;
 use crate::domain::request::RequestHead;
 use crate::upstream::http1::Framing;
 use crate::upstream::{Settings, Target};
@@ -29,7 +30,7 @@ pub(in crate::upstream::http2) fn head(
     *request.method_mut() = came.method;
     *request.version_mut() = Version::HTTP_2;
     let mut headers = came.fields.to_map();
-    let host = came.fields.get(&HOST).map(|host| host.value());
+    let host = came.fields.get(names::HOST).map(|host| host.value());
     // RFC 9113 §8.3.1: the host is said in the target, and there alone.
     *request.uri_mut() = Uri::builder()
         .scheme(scheme(settings))
