@@ -178,9 +178,16 @@ impl HeaderFields {
     /// Takes out all of this name.
     pub fn remove<'a>(&mut self, name: impl Into<Name<'a>>) {
         let name = name.into();
-        if self.has(name) {
-            self.retain(|field| !field.is(name));
+        // One, as a rule, if any.
+        while let Some(at) = self.position(name) {
+            self.places.remove(at);
         }
+    }
+
+    fn position(&self, name: Name<'_>) -> Option<usize> {
+        let maybe = self.tags.has(name.tag());
+        let mut places = self.places.iter();
+        maybe.then(|| places.position(|place| self.is_called(place, name)))?
     }
 
     /// Adds one at the end. Seldom: all others are copied.

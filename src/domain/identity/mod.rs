@@ -321,7 +321,8 @@ impl<B> Outbound<B> {
     /// Starts a trace (W3C Trace Context), in place of whatever trace the request claimed.
     pub fn start_trace(&mut self, traceparent: TraceParent) {
         let fields = &mut self.0.head.fields;
-        fields.retain(|field| !field.is(names::TRACEPARENT) && !field.is(names::TRACESTATE));
+        fields.remove(names::TRACEPARENT);
+        fields.remove(names::TRACESTATE);
         self.0.own.traceparent = Some(traceparent);
     }
 

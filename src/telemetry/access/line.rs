@@ -10,7 +10,6 @@ use http::Version;
 
 use crate::domain::peer::Address;
 use crate::domain::token;
-use crate::domain::trace::TraceParent;
 use crate::telemetry::UserField;
 use crate::telemetry::access::{Flag, Record, Route};
 use crate::telemetry::style::{Style, Times, three_digits};
@@ -65,7 +64,15 @@ impl LineWriter {
         out.extend_from_slice(br#"","level":"info","msg":"request","request_id":""#);
         escaped(out, record.request_id.as_bytes());
         out.extend_from_slice(br#"","trace_id":"#);
-        or_null(out, record.trace.as_ref().map(TraceParent::trace_id));
+        match &record.trace {
+            Some(trace) => {
+                out.push(b'"');
+                // Hexadecimal digits.
+                out.extend_from_slice(trace.trace_id());
+                out.push(b'"');
+            }
+            None => out.extend_from_slice(b"null"),
+        }
         out.extend_from_slice(br#","method":""#);
         escaped(out, token::mask(record.method.as_str()).as_bytes());
         out.extend_from_slice(br#"","path":""#);
@@ -90,7 +97,7 @@ impl LineWriter {
         out.extend_from_slice(br#"","proto":""#);
         out.extend_from_slice(proto(record.version).as_bytes());
         out.extend_from_slice(br#"","appid":"#);
-        or_null(out, record.who.app().map(|app| app.as_str().as_bytes()));
+        or_null(out, record.who.app().map(|app| app.header().as_bytes()));
         out.extend_from_slice(br#","user":"#);
         let user = self.names.of(&record.who);
         or_null(out, user.as_ref().map(|user| user.as_bytes()));
