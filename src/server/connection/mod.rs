@@ -191,3 +191,6 @@ where
     }
     Ok(Some(socket.early()))
 }
+
+#[cfg(test)]
+mod tests;
