@@ -1,10 +1,14 @@
 //! Who is at the other end of a connection, and whether what they say about others is believed.
 
 use std::fmt;
+use std::io::Write as _;
 use std::net::IpAddr;
 
 use http::HeaderValue;
 use ipnet::IpNet;
+
+/// The longest text of an address: of an IPv6 address with an IPv4 address in it.
+const MAX_ADDRESS_BYTES: usize = 45;
 
 /// Whether a connection to the gate is encrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,6 +132,25 @@ impl Peer {
 
 /// An address as a header value.
 pub fn as_header(address: &Address) -> HeaderValue {
-    // An address prints as printable ASCII, always.
-    HeaderValue::try_from(address.to_string()).unwrap_or(HeaderValue::from_static("unknown"))
+    let mut text = [0; MAX_ADDRESS_BYTES];
+    let mut rest = text.as_mut_slice();
+    let written = write!(rest, "{address}").map(|()| MAX_ADDRESS_BYTES - rest.len());
+    // An address prints as printable ASCII, always, and is no longer.
+    let text = written.ok().and_then(|length| text.get(..length));
+    text.and_then(|text| HeaderValue::from_bytes(text).ok())
+        .unwrap_or(HeaderValue::from_static("unknown"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_header_value_whole_however_long_it_is() {
+        for text in ["192.168.100.200", "ffff:eeee:dddd:cccc:bbbb:aaaa:9999:8888"] {
+            let address = Address::from(text.parse::<IpAddr>().unwrap());
+            assert_eq!(as_header(&address), text);
+        }
+        assert_eq!(as_header(&Address::Unix), "unix:");
+    }
 }

@@ -48,7 +48,7 @@ impl Entry {
 }
 
 /// Between whom a connection is, as far as it is known.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::server) struct Ends {
     pub(in crate::server) from: Address,
     /// The port that was connected to; none on a unix socket.

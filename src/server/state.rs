@@ -3,11 +3,11 @@
 //! register of all connections. All of them are on one thread.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use slab::Slab;
 use tokio::time::Instant;
 
 /// The state of one connection.
@@ -136,30 +136,20 @@ impl Drop for RequestGuard {
 
 /// The connections of one worker.
 #[derive(Clone, Debug, Default)]
-pub(in crate::server) struct Register(Rc<RefCell<Registered>>);
-
-#[derive(Debug, Default)]
-struct Registered {
-    next: u64,
-    states: HashMap<u64, Rc<State>>,
-}
+pub(in crate::server) struct Register(Rc<RefCell<Slab<Rc<State>>>>);
 
 impl Register {
     /// Adds a connection, until the guard is dropped.
     pub(in crate::server) fn add(&self, state: Rc<State>) -> Registration {
-        let mut registered = self.0.borrow_mut();
-        let id = registered.next;
-        registered.next += 1;
-        registered.states.insert(id, state);
         Registration {
             register: self.clone(),
-            id,
+            index: self.0.borrow_mut().insert(state),
         }
     }
 
     /// Asks every connection to end because the process does.
     pub(in crate::server) fn drain_all(&self) {
-        for state in self.0.borrow().states.values() {
+        for (_, state) in self.0.borrow().iter() {
             state.drain();
         }
     }
@@ -168,10 +158,8 @@ impl Register {
     /// before: one that does not react is cut in a while and frees nothing until then.
     pub(in crate::server) fn retire_most_idle(&self) {
         let registered = self.0.borrow();
-        let idle = registered
-            .states
-            .values()
-            .filter(|state| !state.is_busy() && !state.is_retired());
+        let states = registered.iter().map(|(_, state)| state);
+        let idle = states.filter(|state| !state.is_busy() && !state.is_retired());
         if let Some(state) = idle.min_by_key(|state| state.idle_since.get()) {
             state.retire();
         }
@@ -182,11 +170,11 @@ impl Register {
 #[derive(Debug)]
 pub(in crate::server) struct Registration {
     register: Register,
-    id: u64,
+    index: usize,
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.register.0.borrow_mut().states.remove(&self.id);
+        self.register.0.borrow_mut().try_remove(self.index);
     }
 }

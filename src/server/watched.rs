@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 use tokio_util::io::poll_read_buf;
@@ -36,7 +36,7 @@ pub(in crate::server) struct Watched<S> {
     limits: Deadlines,
     reading: Reading,
     /// What was read before anybody was there to read it.
-    early: Bytes,
+    early: BytesMut,
     /// Since when the client has taken nothing of what waits for it.
     unread_since: Option<Instant>,
     timer: Pin<Box<Sleep>>,
@@ -93,7 +93,7 @@ impl<S> Watched<S> {
             state,
             limits,
             reading: Reading::Head(now),
-            early: Bytes::new(),
+            early: BytesMut::new(),
             unread_since: None,
             timer: Box::pin(tokio::time::sleep_until(now + limits.header)),
             _place: place,
@@ -102,17 +102,17 @@ impl<S> Watched<S> {
     }
 
     /// What has come and not been read.
-    pub(in crate::server) fn early(&self) -> &Bytes {
+    pub(in crate::server) fn early(&self) -> &BytesMut {
         &self.early
     }
 
     /// Takes what has come and not been read.
-    pub(in crate::server) fn take_early(&mut self) -> Bytes {
+    pub(in crate::server) fn take_early(&mut self) -> BytesMut {
         std::mem::take(&mut self.early)
     }
 
     /// Puts back what was read too much.
-    pub(in crate::server) fn unread(&mut self, read: Bytes) {
+    pub(in crate::server) fn unread(&mut self, read: BytesMut) {
         self.early = read;
     }
 
@@ -233,17 +233,12 @@ impl<S: AsyncRead + Unpin> Watched<S> {
         &mut self,
         context: &mut Context<'_>,
         wanted: usize,
-    ) -> Poll<io::Result<&Bytes>> {
+    ) -> Poll<io::Result<&BytesMut>> {
         if self.early.len() < wanted {
             let mut space = [MaybeUninit::uninit(); EARLY_BYTES];
             let mut buffer = ReadBuf::uninit(&mut space);
             ready!(self.poll_socket(context, &mut buffer))?;
-            let come = buffer.filled();
-            self.early = if self.early.is_empty() {
-                Bytes::copy_from_slice(come)
-            } else {
-                [&*self.early, come].concat().into()
-            };
+            self.early.extend_from_slice(buffer.filled());
         }
         Poll::Ready(Ok(&self.early))
     }

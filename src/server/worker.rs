@@ -1,17 +1,19 @@
 //! One worker: a thread that accepts connections and serves them, sharing nothing with the others
 //! but the number of places.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::AsyncRead;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
 use crate::codec::{SpareBuffers, SpareHeads};
 use crate::domain::peer::{Address, Peer, Scheme, TrustedProxies};
@@ -64,6 +66,8 @@ struct Worker<H> {
     service: Rc<Service<H>>,
     register: Register,
     index: usize,
+    /// Who connected last. As a rule it is the same load balancer over and over.
+    last_peer: RefCell<Option<(Ends, Scheme, Arc<Peer>)>>,
     /// Connections accepted since the order to stop.
     late: Cell<usize>,
 }
@@ -86,6 +90,7 @@ pub async fn run<H: Handler>(
         context,
         register: Register::default(),
         index: seat.index,
+        last_peer: RefCell::default(),
         late: Cell::new(0),
     });
     let mut accepting = tokio::task::JoinSet::new();
@@ -117,7 +122,8 @@ pub async fn run<H: Handler>(
 impl<H: Handler> Worker<H> {
     async fn accept_tcp(self: Rc<Self>, listener: TcpListener, owner: Owner) {
         let local_port = listener.local_addr().ok().map(|address| address.port());
-        while let Some((socket, from)) = self.next(|| listener.accept()).await {
+        let mut drain = pin!(self.context.drain.cancelled());
+        while let Some((socket, from)) = self.next(|| listener.accept(), drain.as_mut()).await {
             match self.context.crew.relief(self.index) {
                 Some(other) => self.hand_on(other, socket, from, local_port).await,
                 None => self.serve_tcp(socket, from, local_port).await,
@@ -136,7 +142,8 @@ impl<H: Handler> Worker<H> {
     }
 
     async fn accept_unix(self: Rc<Self>, listener: UnixListener, owner: Owner) {
-        while let Some((socket, _from)) = self.next(|| listener.accept()).await {
+        let mut drain = pin!(self.context.drain.cancelled());
+        while let Some((socket, _from)) = self.next(|| listener.accept(), drain.as_mut()).await {
             self.serve_unix(socket).await;
         }
         let Some(listener) = late(owner, listener.into_std()) else {
@@ -155,11 +162,12 @@ impl<H: Handler> Worker<H> {
     async fn next<T, F: Future<Output = io::Result<T>>>(
         &self,
         accept: impl Fn() -> F,
+        mut drain: Pin<&mut WaitForCancellationFuture<'_>>,
     ) -> Option<T> {
         loop {
             let accepted = tokio::select! {
                 biased;
-                () = self.context.drain.cancelled() => return None,
+                () = drain.as_mut() => return None,
                 accepted = accept() => accepted,
             };
             match accepted {
@@ -327,8 +335,16 @@ impl<H: Handler> Worker<H> {
         }
     }
 
-    fn peer(&self, ends: Ends, scheme: Scheme) -> Peer {
-        ends.peer(scheme, &self.context.trusted)
+    fn peer(&self, ends: Ends, scheme: Scheme) -> Arc<Peer> {
+        let mut last = self.last_peer.borrow_mut();
+        if let Some((same_ends, same_scheme, peer)) = &*last
+            && (*same_ends, *same_scheme) == (ends, scheme)
+        {
+            return Arc::clone(peer);
+        }
+        let peer = Arc::new(ends.peer(scheme, &self.context.trusted));
+        *last = Some((ends, scheme, Arc::clone(&peer)));
+        peer
     }
 
     /// Waits for a place, which holds up accepting.
@@ -348,7 +364,7 @@ impl<H: Handler> Worker<H> {
     }
 
     /// Speaks HTTP over a connection, as a task of its own.
-    fn speak<S>(&self, socket: S, peer: Peer, entry: Entry)
+    fn speak<S>(&self, socket: S, peer: Arc<Peer>, entry: Entry)
     where
         S: Socket,
     {
@@ -359,8 +375,10 @@ impl<H: Handler> Worker<H> {
         } = entry;
         let socket = Watched::new(socket, Rc::clone(&state), &self.context.limits, held);
         let service = Rc::clone(&self.service);
+        // On the heap at once: what a task is made of is copied more than once on its way there.
+        let serving = Box::pin(connection::serve(socket, peer, state, service));
         tokio::task::spawn_local(async move {
-            connection::serve(socket, peer, state, service).await;
+            serving.await;
             drop(registration);
         });
     }

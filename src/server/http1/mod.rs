@@ -65,13 +65,21 @@ enum After {
 type Shares<S> = Rc<RefCell<Wire<S>>>;
 
 /// Serves one connection until it ends.
-pub(in crate::server) async fn serve<S, H>(socket: Watched<S>, shared: &Shared<H>)
+pub(in crate::server) fn serve<S, H>(
+    socket: Watched<S>,
+    shared: &Shared<H>,
+) -> impl Future<Output = ()>
 where
     S: Socket,
     H: Handler,
 {
+    let wire = Rc::new(RefCell::new(Wire::new(socket)));
+    async move { report(take_turns(wire, shared).await, shared) }
+}
+
+fn report<H: Handler>(ended: Result<(), Failed>, shared: &Shared<H>) {
     let peer = shared.peer().address();
-    match take_turns(socket, shared).await {
+    match ended {
         Ok(()) => {}
         // Something that was no HTTP is worth a line; a client that went away is not.
         Err(Failed::Request(fault)) if is_clients_doing(&fault) => {
@@ -88,7 +96,7 @@ fn is_clients_doing(fault: &Fault) -> bool {
 }
 
 /// A request, its answer, the next request.
-async fn take_turns<S, H>(socket: Watched<S>, shared: &Shared<H>) -> Result<(), Failed>
+async fn take_turns<S, H>(wire: Shares<S>, shared: &Shared<H>) -> Result<(), Failed>
 where
     S: Socket,
     H: Handler,
@@ -98,7 +106,6 @@ where
         bytes: shared.limits().max_header_bytes.saturating_mul(2),
         fields: shared.limits().max_headers,
     };
-    let wire = Rc::new(RefCell::new(Wire::new(socket)));
     let mut ending = Ending::default();
     loop {
         let head = poll_fn(|context| next_head(&wire, limits, (shared, &mut ending), context));
@@ -123,7 +130,7 @@ where
             }
         }
     }
-    say_goodbye(&wire).await;
+    say_goodbye(wire).await;
     Ok(())
 }
 
@@ -321,16 +328,20 @@ where
 }
 
 /// Ends a connection so that the client gets the last answer.
-async fn say_goodbye<S>(wire: &RefCell<Wire<S>>)
+async fn say_goodbye<S>(wire: Shares<S>)
 where
     S: Socket,
 {
+    // Nothing is left to be read, and nobody else has a share: it closes here.
+    if S::CLOSE_IS_GOODBYE && wire.borrow().is_read() && Rc::strong_count(&wire) == 1 {
+        return;
+    }
     let skip = poll_fn(|context| wire.borrow_mut().poll_skip(context));
     // Whether the rest came, or the client hears the end, makes no difference any more.
     drop(timeout(limits::DRAIN_REFUSED_FOR, skip).await);
     let read = wire.borrow().is_read();
-    if shut(wire).await && !read {
-        discard(wire).await;
+    if shut(&wire).await && !read {
+        discard(&wire).await;
     }
 }
 

@@ -85,7 +85,7 @@ enum GoAhead {
 
 impl<S> Wire<S> {
     pub(in crate::server) fn new(mut socket: Watched<S>) -> Self {
-        let early = BytesMut::from(socket.take_early());
+        let early = socket.take_early();
         Self {
             socket,
             buffer: early,
@@ -105,7 +105,7 @@ impl<S> Wire<S> {
     /// The socket, to which what was read too much belongs again.
     pub(in crate::server) fn into_socket(self) -> Watched<S> {
         let mut socket = self.socket;
-        socket.unread(self.buffer.freeze());
+        socket.unread(self.buffer);
         socket
     }
 

@@ -1,6 +1,7 @@
 //! Authorities of the tests, what they vouch for, and clients that believe them.
 
 use std::fs;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -231,4 +232,18 @@ pub(crate) async fn encrypt(
     socket.set_nodelay(true).unwrap();
     let name = ServerName::try_from(NAME).unwrap();
     connector.connect(name, socket).await
+}
+
+/// Connects, and makes the connection an encrypted one on which this is said with the end of the
+/// handshake.
+pub(crate) async fn encrypt_and_say(
+    connector: &TlsConnector,
+    to: SocketAddr,
+    said: &[u8],
+) -> TlsStream<TcpStream> {
+    let socket = TcpStream::connect(to).await.unwrap();
+    let name = ServerName::try_from(NAME).unwrap();
+    // What is written before there is a key waits for it.
+    let say = |tls: &mut ClientConnection| tls.writer().write_all(said).unwrap();
+    connector.connect_with(name, socket, say).await.unwrap()
 }

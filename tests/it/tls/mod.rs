@@ -19,7 +19,7 @@ use tokio_tungstenite::tungstenite::Message;
 use wxgate::server::Listen;
 
 use crate::support::app::until;
-use crate::support::certificates::{Authority, Client, Files, encrypt, handshake};
+use crate::support::certificates::{Authority, Client, Files, encrypt, encrypt_and_say, handshake};
 use crate::support::process::Gate;
 use crate::support::raw::{Connection, Request};
 use crate::support::{STUCK, Setup, World};
@@ -297,6 +297,27 @@ async fn a_request_over_tls_is_like_any_other_and_says_https() {
         ] {
             assert_eq!(seen.header(name), [value], "{name}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_has_been_decrypted_already_waits_for_nothing_more_to_come() {
+    let files = Files::new();
+    let world = start(&format!("{}[access]\ndefault = \"public\"", files.table())).await;
+    let connector = files.authority.client().only_tls13().connector();
+    // In one piece with the end of the handshake: whoever reads that has read the request.
+    let socket = encrypt_and_say(&connector, world.address(), &world.get("/first").bytes()).await;
+    let mut connection = Connection::over(socket);
+    assert_eq!(connection.answer().await.text(), "GET /first 0 bytes");
+    // One record, of which the first read takes a part; and the next request within another one.
+    let long = world.post("/second").body("x".repeat(10_000)).bytes();
+    connection.write(&long).await;
+    assert_eq!(connection.answer().await.text(), "POST /second 10000 bytes");
+    let both = [world.get("/third").bytes(), world.get("/fourth").bytes()];
+    connection.write(&both.concat()).await;
+    for path in ["/third", "/fourth"] {
+        let text = connection.answer().await.text();
+        assert_eq!(text, format!("GET {path} 0 bytes"));
     }
 }
 

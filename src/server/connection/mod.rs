@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::Body;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
@@ -101,27 +101,31 @@ impl<H> Shared<H> {
     }
 }
 
-/// Serves one connection until it ends.
-pub(in crate::server) async fn serve<S, H>(
+/// Serves one connection until it ends. No `async fn`: that would keep room for the socket twice, and a
+/// connection is as large as what serves it.
+pub(in crate::server) fn serve<S, H>(
     mut socket: Watched<S>,
-    peer: Peer,
+    peer: Arc<Peer>,
     state: Rc<State>,
     service: Rc<Service<H>>,
-) where
+) -> impl Future<Output = ()>
+where
     S: Socket,
     H: Handler,
 {
     let shared = Shared {
         service,
-        peer: Arc::new(peer),
+        peer,
         state,
     };
-    match first_bytes(&mut socket, &shared.state).await {
-        Ok(Some(Protocol::Http1)) => http1::serve(socket, &shared).await,
-        // On the heap, as an idle connection of HTTP/1 should not be as large.
-        Ok(Some(Protocol::Http2)) => Box::pin(http2::serve(socket, Rc::new(shared))).await,
-        // It said nothing, and so there is nothing to say about it.
-        Ok(None) | Err(_) => {}
+    async move {
+        match first_bytes(&mut socket, &shared.state).await {
+            Ok(Some(Protocol::Http1)) => http1::serve(socket, &shared).await,
+            // On the heap, as an idle connection of HTTP/1 should not be as large.
+            Ok(Some(Protocol::Http2)) => Box::pin(http2::serve(socket, Rc::new(shared))).await,
+            // It said nothing, and so there is nothing to say about it.
+            Ok(None) | Err(_) => {}
+        }
     }
 }
 
@@ -166,14 +170,14 @@ async fn early<'a, S>(
     socket: &'a mut Watched<S>,
     state: &State,
     wanted: usize,
-) -> io::Result<Option<&'a Bytes>>
+) -> io::Result<Option<&'a BytesMut>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut ending = Ending::default();
     let come = poll_fn(|context| {
         if let Poll::Ready(read) = socket.poll_early(context, wanted) {
-            return Poll::Ready(read.map(Bytes::is_empty));
+            return Poll::Ready(read.map(BytesMut::is_empty));
         }
         ready!(ending.poll(state, context));
         Poll::Ready(Ok(true))
@@ -187,3 +191,6 @@ where
     }
     Ok(Some(socket.early()))
 }
+
+#[cfg(test)]
+mod tests;

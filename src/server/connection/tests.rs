@@ -1,0 +1,129 @@
+//! Promises about the end of connections that wait for something, in which time is the clock's: what
+//! comes first is heard, and nobody is waited for without a bound.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use http::StatusCode;
+use http_body_util::Empty;
+use tokio::io::{AsyncReadExt as _, DuplexStream};
+use tokio::task::{LocalSet, spawn_local, yield_now};
+use tokio::time::{Instant, sleep};
+
+use super::*;
+use crate::domain::fields::HeaderFields;
+use crate::domain::limits::DRAIN_REFUSED_FOR;
+use crate::domain::peer::{Address, Scheme, TrustedProxies};
+use crate::server::capacity::Capacity;
+use crate::server::crew::Crew;
+
+/// The client's SETTINGS: none differs from the default.
+const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+
+/// The kind of a GOAWAY frame (RFC 9113 §6.8).
+const GOAWAY: u8 = 7;
+
+impl Socket for DuplexStream {
+    const CLOSE_IS_GOODBYE: bool = true;
+
+    fn break_off(&self) {}
+}
+
+/// Refuses every request without a look at its body.
+struct Refusing;
+
+impl Handler for Refusing {
+    type Body = Empty<Bytes>;
+
+    async fn answer<'a>(
+        &'a self,
+        _request: Request<RequestBody>,
+        _peer: &'a Arc<Peer>,
+    ) -> Response<Self::Body> {
+        Response {
+            status: StatusCode::UNAUTHORIZED,
+            passed: HeaderFields::default(),
+            own: Vec::new(),
+            body: Empty::new(),
+        }
+    }
+
+    fn not_http(&self) {}
+}
+
+/// Serves a client from its first byte on.
+async fn serve_client(state: Rc<State>) -> (DuplexStream, impl Future<Output = ()>) {
+    let (client, socket) = tokio::io::duplex(64 * 1024);
+    let (crew, _seats) = Crew::new(1);
+    let held = (Capacity::new(1).take().await, crew.enter(0));
+    let service = Rc::new(Service {
+        handler: Rc::new(Refusing),
+        limits: Limits::default(),
+        heads: SpareHeads::default(),
+        buffers: SpareBuffers::default(),
+    });
+    let from = Address::from(IpAddr::from(Ipv4Addr::LOCALHOST));
+    let peer = Peer::new(from, Scheme::Http, None, &TrustedProxies::default());
+    let socket = Watched::new(socket, Rc::clone(&state), &service.limits, held);
+    (client, serve(socket, Arc::new(peer), state, service))
+}
+
+/// The kinds of all frames that come until the connection ends or says GOAWAY.
+async fn kinds_until_goaway(client: &mut DuplexStream) -> Vec<u8> {
+    let mut kinds = Vec::new();
+    let mut head = [0; FRAME_HEAD_BYTES];
+    while !kinds.contains(&GOAWAY) && client.read_exact(&mut head).await.is_ok() {
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut payload = vec![0; usize::try_from(length).unwrap()];
+        client.read_exact(&mut payload).await.unwrap();
+        kinds.push(head[3]);
+    }
+    kinds
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_asked_to_go_before_it_is_known_to_speak_http2_is_told_so_in_http2() {
+    let local = LocalSet::new();
+    let told = local.run_until(async {
+        let state = State::new();
+        let (mut client, serving) = serve_client(Rc::clone(&state)).await;
+        spawn_local(serving);
+        let (begun, rest) = PREFACE.split_at(10);
+        client.write_all(begun).await.unwrap();
+        state.drain();
+        // The end is heard here, by somebody who does not know yet in which words to tell it.
+        for _ in 0..8 {
+            yield_now().await;
+        }
+        client.write_all(rest).await.unwrap();
+        client.write_all(SETTINGS).await.unwrap();
+        kinds_until_goaway(&mut client).await
+    });
+    let kinds = told.await;
+    assert_eq!(kinds.last(), Some(&GOAWAY), "{kinds:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_client_that_goes_on_sending_is_not_listened_to_for_ever() {
+    let local = LocalSet::new();
+    let listened = local.run_until(async {
+        let (mut client, serving) = serve_client(State::new()).await;
+        let began = Instant::now();
+        let over = spawn_local(async move {
+            serving.await;
+            began.elapsed()
+        });
+        let head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n";
+        client.write_all(head).await.unwrap();
+        let mut answer = [0; 12];
+        client.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 401");
+        // Far less than a refused body may have, and without an end.
+        while client.write_all(b"more").await.is_ok() {
+            sleep(Duration::from_millis(100)).await;
+        }
+        over.await.unwrap()
+    });
+    let listened = listened.await;
+    assert!(listened >= DRAIN_REFUSED_FOR, "{listened:?}");
+    assert!(listened <= DRAIN_REFUSED_FOR + 2 * GOODBYE, "{listened:?}");
+}
