@@ -197,7 +197,10 @@ async fn a_head_may_be_as_large_as_allowed_and_no_larger() {
         (431, "headers_too_large")
     );
     let many = |count| (0..count).fold(world.get("/a"), |r, n| r.header(&format!("X-{n}"), "1"));
-    many(20).send().await.is_refused(431, "headers_too_large", "fix");
+    many(20)
+        .send()
+        .await
+        .is_refused(431, "headers_too_large", "fix");
     assert_eq!(world.app.count(), 0);
     assert_eq!(many(19).send().await.status, 200);
     assert_eq!(world.get(&long(1024)).send().await.status, 200);

@@ -4,7 +4,7 @@
 use crate::support::frames::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, HEADERS, RST_STREAM, WHOLE, frame, request,
 };
-use crate::support::raw::Connection;
+use crate::support::raw::{Connection, Request};
 use crate::support::{Setup, World};
 
 const LIMITS: &str = "[server.limits]\nmax_uri_bytes = \"1KiB\"\nmax_header_bytes = \"8KiB\"\n\
@@ -48,27 +48,31 @@ fn heads() -> Vec<(String, Fields, Option<&'static str>)> {
     ]
 }
 
+fn with(request: Request, fields: &Fields) -> Request {
+    let add = |request: Request, (name, value): &(String, String)| request.header(name, value);
+    fields.iter().fold(request, add)
+}
+
+fn status_of(code: &str) -> u16 {
+    match code {
+        "uri_too_long" => 414,
+        _ => 431,
+    }
+}
+
 #[tokio::test]
 async fn over_http1_a_head_that_is_too_large_is_told_why() {
     let world = small().await;
     let mut connection = Connection::open(world.address()).await;
     for (target, fields, code) in heads() {
-        let request = world.get(&target);
-        let add = |request: crate::support::raw::Request, (name, value): &(String, String)| {
-            request.header(name, value)
-        };
-        let request = fields.iter().fold(request, add);
+        let request = with(world.get(&target), &fields);
         connection.write(&request.bytes()).await;
         let answer = connection.answer().await;
-        let row = format!("{} bytes, {} fields", target.len(), fields.len());
-        match code {
-            None => assert_eq!(answer.status, 200, "{row}"),
-            Some(code) => {
-                let status = if code == "uri_too_long" { 414 } else { 431 };
-                assert_eq!(answer.status, status, "{row}");
-                answer.is_refused(status, code, "fix");
-            }
-        }
+        let Some(code) = code else {
+            assert_eq!(answer.status, 200, "{answer:?}");
+            continue;
+        };
+        answer.is_refused(status_of(code), code, "fix");
     }
     assert_eq!(world.app.count(), 3);
 }
@@ -77,13 +81,7 @@ async fn over_http1_a_head_that_is_too_large_is_told_why() {
 async fn over_http1_a_head_that_is_far_too_large_is_not_read() {
     let world = small().await;
     for fields in [many(50), large(20_000)] {
-        let head: String = fields
-            .iter()
-            .map(|(n, v)| format!("{n}: {v}\r\n"))
-            .collect();
-        let mut connection = Connection::open(world.address()).await;
-        let head = format!("GET /a HTTP/1.1\r\nHost: g\r\n{head}\r\n");
-        connection.write(head.as_bytes()).await;
+        let mut connection = with(world.get("/a"), &fields).begin().await;
         let answer = connection.answer().await;
         assert_eq!((answer.status, answer.text()), (431, String::new()));
         connection.closed().await;
