@@ -253,6 +253,30 @@ async fn a_gate_that_waits_to_be_forgotten_is_red_and_serves() {
 }
 
 #[tokio::test]
+async fn a_gate_that_has_waited_to_be_forgotten_drains_and_stops_by_itself() {
+    let setup = Setup {
+        server: "drain_delay = \"500ms\"".to_owned(),
+        ..Setup::default()
+    };
+    let mut gate = Gate::start(setup).await;
+    let token = gate.login("alice").await;
+    let upload = gate.request("POST", "/upload").bearer(&token);
+    let mut upload = upload.header("Content-Length", "8").begin().await;
+    upload.write(b"half").await;
+    until("the upload has begun", || gate.app.received() == 4).await;
+    gate.program.signal("TERM").await;
+    gate.program.line("\"draining\"").await;
+    // Until nobody listens any more.
+    while let Some(mut connection) = Connection::try_open(gate.address).await {
+        connection.write(&gate.get("/me").bytes()).await;
+        drop(connection.try_answer("GET").await);
+    }
+    upload.write(b"done").await;
+    assert_eq!(upload.answer().await.text(), "POST /upload 8 bytes");
+    assert_eq!(gate.program.ended().await, 0);
+}
+
+#[tokio::test]
 async fn a_gate_without_a_free_place_still_tells_its_clients_to_leave() {
     let setup = Setup {
         server: "workers = 1\nlimits.max_connections = 2".to_owned(),

@@ -1,9 +1,14 @@
 //! Connections to the app server that are kept for the next request: for as long as both sides mean to
-//! keep them, no more than may be kept, and none of them taken up by a tunnel.
+//! keep them, no more than may be kept, none of them taken up by a tunnel, and none on which something
+//! has happened that nobody asked for.
 
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::io::AsyncWriteExt;
+use tokio::sync::Notify;
 
 use crate::support::app::until;
 use crate::support::played::Played;
@@ -126,4 +131,96 @@ async fn sockets_take_no_connection_from_requests_nor_requests_a_tunnel_from_soc
     let again = tokio::time::timeout(STUCK, again).await;
     again.expect("the tunnel is never free again");
     drop(busy);
+}
+
+/// Answers the first request of the first connection, and does something on it when told to.
+async fn meddle(
+    number: usize,
+    mut reader: Reader,
+    does: &'static str,
+    (go, done): (Arc<Notify>, Arc<AtomicUsize>),
+) {
+    const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nmine";
+    if number == 0 {
+        reader.head().await;
+        reader.say(OK).await;
+        go.notified().await;
+        match does {
+            "" => reader.socket.shutdown().await.unwrap(),
+            surplus => drop(reader.say(surplus).await),
+        }
+        // On loopback it has arrived by now.
+        done.store(1, Ordering::SeqCst);
+        return reader.gone().await;
+    }
+    while let Some(mut seen) = reader.head().await {
+        reader.body(&mut seen).await;
+        reader.say(OK).await;
+    }
+}
+
+#[tokio::test]
+async fn a_kept_connection_on_which_something_has_happened_carries_nothing_more() {
+    for does in [
+        "",
+        "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged",
+        "H",
+    ] {
+        let (go, done) = (Arc::new(Notify::new()), Arc::<AtomicUsize>::default());
+        let told = (Arc::clone(&go), Arc::clone(&done));
+        let play = move |number, reader| meddle(number, reader, does, told.clone());
+        let app = Played::start(play).await;
+        let upstream = "idle_timeout = \"1h\"";
+        let world = app.setup("workers = 1", upstream).start().await;
+        assert_eq!(world.get("/first").send().await.text(), "mine");
+        // The connection is at rest: whatever looks at it as it is put back has done so.
+        for _ in 0..20 {
+            assert_eq!(world.get("/wx/session").send().await.status, 401);
+        }
+        go.notify_one();
+        until("it has happened", || done.load(Ordering::SeqCst) == 1).await;
+        // POST is not sent again: it goes to the right connection at once, or is lost.
+        let answer = world.post("/second").body("hello").send().await;
+        assert_eq!((answer.status, &*answer.text()), (200, "mine"), "{does}");
+        assert_eq!(app.accepted(), 2);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_before_the_end_of_an_upload_does_not_leave_the_rest_to_the_next_request() {
+    let play = |_, mut reader: Reader| async move {
+        while let Some(seen) = reader.head().await {
+            let answer = "HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nbig";
+            reader.say(answer).await;
+            if seen.target == "/upload" {
+                // It means to read the rest, and to go on.
+                return reader.gone().await;
+            }
+        }
+    };
+    let app = Played::start(play).await;
+    let world = app.setup("workers = 1", "").start().await;
+    for (name, value, begun) in [
+        ("Content-Length", "100", "0123456789"),
+        ("Transfer-Encoding", "chunked", "5\r\nhello\r\n"),
+    ] {
+        let upload = world.post("/upload").header(name, value);
+        let mut upload = upload.begin().await;
+        upload.write(begun.as_bytes()).await;
+        assert_eq!(upload.answer().await.text(), "big");
+        let next = world.get("/next").send().await;
+        assert_eq!((next.status, &*next.text()), (413, "big"));
+    }
+}
+
+#[tokio::test]
+async fn a_worker_gives_a_kept_connection_up_when_another_one_has_none() {
+    let app = Played::start(|_, reader| answer_all(reader, "")).await;
+    let upstream = "max_connections = 1\nidle_timeout = \"1h\"\nconnect_timeout = \"5s\"";
+    let world = app.setup("workers = 2", upstream).start().await;
+    // Over so many connections every worker gets some.
+    for _ in 0..16 {
+        let answer = world.get("/a").send().await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
 }

@@ -215,6 +215,24 @@ async fn a_websocket_in_which_nothing_flows_is_ended_where_that_is_configured() 
     until("the app's socket ends", || world.app.sockets() == 0).await;
 }
 
+#[tokio::test]
+async fn a_silent_websocket_is_nobody_elses_affair_unless_configured() {
+    let limits = "limits.idle_timeout = \"200ms\"\nlimits.body_idle_timeout = \"200ms\"\n\
+                  limits.header_timeout = \"200ms\"";
+    let setup = Setup {
+        server: limits.to_owned(),
+        upstream: "response_timeout = \"200ms\"\nidle_timeout = \"200ms\"".to_owned(),
+        ..Setup::with("[access]\ndefault = \"public\"")
+    };
+    let world = setup.start().await;
+    let mut socket = handshake(world.get("/socket")).begin().await;
+    assert_eq!(socket.head().await.unwrap().0, 101);
+    // Longer than anything else may be silent.
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    socket.write(&[0x81, 0x82, 0, 0, 0, 0, b'h', b'i']).await;
+    assert_eq!(socket.piece().await, [0x81, 2, b'h', b'i']);
+}
+
 /// A prefork server: each of its workers stays with one connection until that ends.
 async fn prefork(workers: usize) -> Played {
     let free = Arc::new(Semaphore::new(workers));
