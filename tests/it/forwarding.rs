@@ -1,6 +1,13 @@
 //! What is forwarded arrives as it was sent, both ways, but for what belongs to one connection.
 
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::support::app::Seen;
+use crate::support::played::Played;
 use crate::support::raw::Connection;
+use crate::support::reader::Reader;
 use crate::support::{Setup, World};
 
 async fn open_to_all(upstream: &str) -> World {
@@ -276,4 +283,38 @@ async fn the_body_of_a_chunked_get_reaches_the_app() {
         assert_eq!(world.app.last().body, b"abcdef");
     }
     assert_eq!(world.app.count(), 3);
+}
+
+#[tokio::test]
+async fn what_is_compressed_stays_so_both_ways() {
+    // Bytes that are no gzip at all: nobody looks into them.
+    const BODY: [u8; 9] = [0x1f, 0x8b, 8, 0, 0xff, 0, b'\r', b'\n', 0x80];
+    let seen = Arc::<Mutex<Vec<Seen>>>::default();
+    let arrived = Arc::clone(&seen);
+    let play = move |_, mut reader: Reader| {
+        let arrived = Arc::clone(&arrived);
+        async move {
+            while let Some(mut seen) = reader.head().await {
+                reader.body(&mut seen).await;
+                arrived.lock().push(seen);
+                let head = "HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nVary: Accept-Encoding\r\n\
+                            Content-Length: 9\r\n\r\n";
+                reader.write(&[head.as_bytes(), &BODY].concat()).await;
+            }
+        }
+    };
+    let app = Played::start(play).await;
+    let world = app.setup("", "").start().await;
+    for coding in ["gzip, br;q=0.5", "identity", ""] {
+        let request = world.post("/a").header("Accept-Encoding", coding);
+        let request = request.header("Content-Encoding", "gzip").body(BODY);
+        let answer = request.send().await;
+        assert_eq!(answer.body, BODY);
+        assert_eq!(answer.header("content-encoding"), Some("br"));
+        assert_eq!(answer.header("vary"), Some("Accept-Encoding"));
+        let seen = seen.lock().pop().unwrap();
+        assert_eq!(seen.header("accept-encoding"), [coding]);
+        assert_eq!(seen.header("content-encoding"), ["gzip"]);
+        assert_eq!(seen.body, BODY);
+    }
 }

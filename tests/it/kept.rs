@@ -190,9 +190,13 @@ async fn a_kept_connection_on_which_something_has_happened_carries_nothing_more(
 async fn an_answer_before_the_end_of_an_upload_does_not_leave_the_rest_to_the_next_request() {
     let play = |_, mut reader: Reader| async move {
         while let Some(seen) = reader.head().await {
-            let answer = "HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nbig";
-            reader.say(answer).await;
-            if seen.target == "/upload" {
+            let body = match &*seen.target {
+                "/chunked" => "Transfer-Encoding: chunked\r\n\r\n3\r\nbig\r\n0\r\n\r\n",
+                _ => "Content-Length: 3\r\n\r\nbig",
+            };
+            let head = "HTTP/1.1 413 Content Too Large\r\n";
+            reader.say(&format!("{head}{body}")).await;
+            if seen.method == "POST" {
                 // It means to read the rest, and to go on.
                 return reader.gone().await;
             }
@@ -200,11 +204,15 @@ async fn an_answer_before_the_end_of_an_upload_does_not_leave_the_rest_to_the_ne
     };
     let app = Played::start(play).await;
     let world = app.setup("workers = 1", "").start().await;
-    for (name, value, begun) in [
-        ("Content-Length", "100", "0123456789"),
-        ("Transfer-Encoding", "chunked", "5\r\nhello\r\n"),
+    let sized = ("Content-Length", "100", "0123456789");
+    let chunked = ("Transfer-Encoding", "chunked", "5\r\nhello\r\n");
+    for (target, (name, value, begun)) in [
+        ("/sized", sized),
+        ("/sized", chunked),
+        ("/chunked", sized),
+        ("/chunked", chunked),
     ] {
-        let upload = world.post("/upload").header(name, value);
+        let upload = world.post(target).header(name, value);
         let mut upload = upload.begin().await;
         upload.write(begun.as_bytes()).await;
         assert_eq!(upload.answer().await.text(), "big");

@@ -131,9 +131,13 @@ async fn no_request_at_all_is_read_off_as_well() {
     let head =
         "POST /a HTTP/1.1\r\nHost: g\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n";
     let mut connection = Connection::open(world.address()).await;
-    let bytes = [head.as_bytes(), &[b'x'; UPLOAD]].concat();
-    let written = connection.socket.write_all(&bytes).await;
-    written.expect("the gate does not take it");
+    connection.write(head.as_bytes()).await;
+    for _ in 0..20 {
+        // Spread over a while, so that a reset would be noticed.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let written = connection.socket.write_all(&[b'x'; 10_000]).await;
+        written.expect("the gate does not take it");
+    }
     assert_eq!(connection.answer().await.status, 400);
     ends_cleanly(&mut connection).await;
 }

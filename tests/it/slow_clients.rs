@@ -283,16 +283,21 @@ async fn a_client_that_takes_its_answer_slowly_gets_it() {
 
 #[tokio::test]
 async fn a_client_that_takes_its_answer_slowly_over_http2_gets_it() {
+    const STEP: u32 = 30_000;
+    const STEPS: u32 = 30;
     let world = open_to_all("limits.body_idle_timeout = \"1s\"")
         .start()
         .await;
-    let mut frames = Frames::open_with(world.address(), &[(INITIAL_WINDOW_SIZE, 100)]).await;
-    frames.write(&get(1, "/bytes/1300")).await;
+    let length = usize::try_from(STEP * (STEPS + 1)).unwrap();
+    let own = [(INITIAL_WINDOW_SIZE, STEP)];
+    let mut frames = Frames::open_with(world.address(), &own).await;
+    frames.write(&get(1, &format!("/bytes/{length}"))).await;
     assert_eq!(frames.reaction(1).await, Reaction::Answered);
-    for _ in 0..12 {
+    for _ in 0..STEPS {
         // Longer than the limit in all, shorter each time.
-        tokio::time::sleep(Duration::from_millis(120)).await;
-        frames.write(&window_update(1, 100)).await;
+        tokio::time::sleep(Duration::from_millis(80)).await;
+        let more = [window_update(0, STEP), window_update(1, STEP)];
+        frames.write(&more.concat()).await;
     }
     let mut taken = 0;
     loop {
@@ -303,7 +308,7 @@ async fn a_client_that_takes_its_answer_slowly_over_http2_gets_it() {
             break;
         }
     }
-    assert_eq!(taken, 1300);
+    assert_eq!(taken, length);
 }
 
 #[tokio::test]
