@@ -186,23 +186,24 @@ async fn a_kept_connection_on_which_something_has_happened_carries_nothing_more(
     }
 }
 
+/// Answers a request when its head has come. Of an upload it means to read the rest, and to go on.
+async fn answer_early(mut reader: Reader) {
+    while let Some(seen) = reader.head().await {
+        let body = match &*seen.target {
+            "/chunked" => "Transfer-Encoding: chunked\r\n\r\n3\r\nbig\r\n0\r\n\r\n",
+            _ => "Content-Length: 3\r\n\r\nbig",
+        };
+        let head = "HTTP/1.1 413 Content Too Large\r\n";
+        reader.say(&format!("{head}{body}")).await;
+        if seen.method == "POST" {
+            return reader.gone().await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_answer_before_the_end_of_an_upload_does_not_leave_the_rest_to_the_next_request() {
-    let play = |_, mut reader: Reader| async move {
-        while let Some(seen) = reader.head().await {
-            let body = match &*seen.target {
-                "/chunked" => "Transfer-Encoding: chunked\r\n\r\n3\r\nbig\r\n0\r\n\r\n",
-                _ => "Content-Length: 3\r\n\r\nbig",
-            };
-            let head = "HTTP/1.1 413 Content Too Large\r\n";
-            reader.say(&format!("{head}{body}")).await;
-            if seen.method == "POST" {
-                // It means to read the rest, and to go on.
-                return reader.gone().await;
-            }
-        }
-    };
-    let app = Played::start(play).await;
+    let app = Played::start(|_, reader| answer_early(reader)).await;
     let world = app.setup("workers = 1", "").start().await;
     let sized = ("Content-Length", "100", "0123456789");
     let chunked = ("Transfer-Encoding", "chunked", "5\r\nhello\r\n");
