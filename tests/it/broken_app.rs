@@ -6,7 +6,9 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 
 use crate::support::app::until;
+use crate::support::played::Played;
 use crate::support::raw::{Connection, Request};
+use crate::support::reader::Reader;
 use crate::support::{Setup, World};
 
 async fn open_to_all(upstream: &str) -> World {
@@ -245,5 +247,46 @@ async fn an_answer_with_two_framings_is_never_cut_to_the_shorter_one() {
     for _ in 0..3 {
         let next = world.get("/a").send().await;
         assert_eq!((next.status, &*next.text()), (200, "GET /a 0 bytes"));
+    }
+}
+
+#[tokio::test]
+async fn an_app_that_only_ever_promises_an_answer_has_failed() {
+    let play = |_, mut reader: Reader| async move {
+        while let Some(seen) = reader.head().await {
+            let count: usize = seen.target[1..].parse().unwrap();
+            let hints = "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n".repeat(count);
+            let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+            reader.say(&format!("{hints}{answer}")).await;
+        }
+    };
+    let app = Played::start(play).await;
+    let world = app.setup("", "").start().await;
+    let few = world.get("/16").send().await;
+    assert_eq!((few.status, &*few.text()), (200, "ok"));
+    check(&world.get("/17").send().await, 502, "upstream_failed");
+}
+
+#[tokio::test]
+async fn an_answer_that_has_not_changed_says_of_its_length_what_the_app_says() {
+    let play = |_, mut reader: Reader| async move {
+        while let Some(seen) = reader.head().await {
+            let length = match &*seen.target {
+                "/said" => "Content-Length: 1234\r\n",
+                _ => "",
+            };
+            let head = format!("HTTP/1.1 304 Not Modified\r\nETag: \"a\"\r\n{length}\r\n");
+            reader.say(&head).await;
+        }
+    };
+    let app = Played::start(play).await;
+    let world = app.setup("", "").start().await;
+    for (target, length) in [("/said", Some("1234")), ("/unsaid", None)] {
+        let answer = world.get(target).send().await;
+        assert_eq!(
+            (answer.status, answer.header("content-length")),
+            (304, length)
+        );
+        assert_eq!(answer.header("etag"), Some("\"a\""));
     }
 }

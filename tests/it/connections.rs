@@ -201,6 +201,12 @@ async fn the_app_can_listen_on_a_unix_socket() {
     let seen = world.app.last();
     assert_eq!(seen.header("host"), ["gate.example"]);
     assert_eq!(seen.header("x-wx-openid"), [world.openid("alice")]);
+    // A socket has no name, and HTTP/1.1 needs one where the client has said none.
+    let mut nameless = Connection::open(world.address()).await;
+    let request = format!("GET /old HTTP/1.0\r\nAuthorization: Bearer {token}\r\n\r\n");
+    nameless.write(request.as_bytes()).await;
+    assert_eq!(nameless.answer().await.status, 200);
+    assert_eq!(world.app.last().header("host"), ["localhost"]);
     relay.abort();
     drop(relay.await);
     let refused = world.get("/page").bearer(&token).send().await;

@@ -148,6 +148,32 @@ async fn a_kept_connection_takes_the_request_that_was_on_its_way_and_then_closes
 }
 
 #[tokio::test]
+async fn a_request_of_which_half_has_come_is_answered_however_slow_its_client_is() {
+    let mut gate = Gate::start(Setup::default()).await;
+    let token = gate.login("alice").await;
+    let request = gate.get("/page").bearer(&token).bytes();
+    let (half, rest) = request.split_at(20);
+    let mut fresh = Connection::open(gate.address).await;
+    let mut kept = Connection::open(gate.address).await;
+    kept.write(&request).await;
+    assert_eq!(kept.answer().await.status, 200);
+    for connection in [&mut fresh, &mut kept] {
+        connection.write(half).await;
+    }
+    gate.program.signal("TERM").await;
+    gate.program.line("\"draining\"").await;
+    // Longer than connections without a request are kept.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    for connection in [&mut fresh, &mut kept] {
+        connection.write(rest).await;
+        let answer = connection.answer().await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.header("connection"), Some("close"));
+    }
+    assert_eq!(gate.program.ended().await, 0);
+}
+
+#[tokio::test]
 async fn an_idle_gate_stops_at_once_whatever_connections_are_kept() {
     let mut gate = Gate::start(Setup::default()).await;
     let request = gate.get("/me");
@@ -253,6 +279,30 @@ async fn a_gate_that_waits_to_be_forgotten_is_red_and_serves() {
 }
 
 #[tokio::test]
+async fn a_gate_that_has_waited_to_be_forgotten_drains_and_stops_by_itself() {
+    let setup = Setup {
+        server: "drain_delay = \"500ms\"".to_owned(),
+        ..Setup::default()
+    };
+    let mut gate = Gate::start(setup).await;
+    let token = gate.login("alice").await;
+    let upload = gate.request("POST", "/upload").bearer(&token);
+    let mut upload = upload.header("Content-Length", "8").begin().await;
+    upload.write(b"half").await;
+    until("the upload has begun", || gate.app.received() == 4).await;
+    gate.program.signal("TERM").await;
+    gate.program.line("\"draining\"").await;
+    // Until nobody listens any more.
+    while let Some(mut connection) = Connection::try_open(gate.address).await {
+        connection.write(&gate.get("/me").bytes()).await;
+        drop(connection.try_answer("GET").await);
+    }
+    upload.write(b"done").await;
+    assert_eq!(upload.answer().await.text(), "POST /upload 8 bytes");
+    assert_eq!(gate.program.ended().await, 0);
+}
+
+#[tokio::test]
 async fn a_gate_without_a_free_place_still_tells_its_clients_to_leave() {
     let setup = Setup {
         server: "workers = 1\nlimits.max_connections = 2".to_owned(),
@@ -266,13 +316,17 @@ async fn a_gate_without_a_free_place_still_tells_its_clients_to_leave() {
     busy.write(b"half").await;
     until("the upload has begun", || gate.app.received() == 4).await;
     let _waiting = gate.get("/page").bearer(&token).begin().await;
-    // Time for the gate to see the one that waits.
-    for count in 0..20 {
-        gate.app.emit(&count.to_string());
-        assert_eq!(events.next().await, count.to_string());
+    // Time for the gate to see the one that waits, and then for its workers to hear of the end.
+    for order in [None, Some("TERM")] {
+        if let Some(signal) = order {
+            gate.program.signal(signal).await;
+            gate.program.line("\"draining\"").await;
+        }
+        for count in 0..20 {
+            gate.app.emit(&count.to_string());
+            assert_eq!(events.next().await, count.to_string());
+        }
     }
-    gate.program.signal("TERM").await;
-    gate.program.line("\"draining\"").await;
     busy.write(b"done").await;
     let answer = busy.answer().await;
     assert_eq!(answer.text(), "POST /upload 8 bytes");

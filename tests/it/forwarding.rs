@@ -1,6 +1,13 @@
 //! What is forwarded arrives as it was sent, both ways, but for what belongs to one connection.
 
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::support::app::Seen;
+use crate::support::played::Played;
 use crate::support::raw::Connection;
+use crate::support::reader::Reader;
 use crate::support::{Setup, World};
 
 async fn open_to_all(upstream: &str) -> World {
@@ -276,4 +283,63 @@ async fn the_body_of_a_chunked_get_reaches_the_app() {
         assert_eq!(world.app.last().body, b"abcdef");
     }
     assert_eq!(world.app.count(), 3);
+}
+
+/// Bytes that are no gzip at all: nobody looks into them.
+const COMPRESSED: [u8; 9] = [0x1f, 0x8b, 8, 0, 0xff, 0, b'\r', b'\n', 0x80];
+
+async fn answer_compressed(mut reader: Reader, arrived: Arc<Mutex<Vec<Seen>>>) {
+    while let Some(mut seen) = reader.head().await {
+        reader.body(&mut seen).await;
+        arrived.lock().push(seen);
+        let head = "HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nVary: Accept-Encoding\r\n\
+                    Content-Length: 9\r\n\r\n";
+        reader.write(&[head.as_bytes(), &COMPRESSED].concat()).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_compressed_stays_so_both_ways() {
+    let seen = Arc::<Mutex<Vec<Seen>>>::default();
+    let arrived = Arc::clone(&seen);
+    let play = move |_, reader| answer_compressed(reader, Arc::clone(&arrived));
+    let app = Played::start(play).await;
+    let world = app.setup("", "").start().await;
+    for coding in ["gzip, br;q=0.5", "identity", ""] {
+        let request = world.post("/a").header("Accept-Encoding", coding);
+        let request = request.header("Content-Encoding", "gzip").body(COMPRESSED);
+        let answer = request.send().await;
+        assert_eq!(answer.body, COMPRESSED);
+        assert_eq!(answer.header("content-encoding"), Some("br"));
+        assert_eq!(answer.header("vary"), Some("Accept-Encoding"));
+        let seen = seen.lock().pop().unwrap();
+        assert_eq!(seen.header("accept-encoding"), [coding]);
+        assert_eq!(seen.header("content-encoding"), ["gzip"]);
+        assert_eq!(seen.body, COMPRESSED);
+    }
+}
+
+#[tokio::test]
+async fn every_answer_says_once_when_it_was_given() {
+    let play = |_, mut reader: Reader| async move {
+        while let Some(seen) = reader.head().await {
+            let date = match &*seen.target {
+                "/dated" => "Date: Tue, 15 Nov 1994 08:12:31 GMT\r\n",
+                _ => "",
+            };
+            let head = format!("HTTP/1.1 200 OK\r\n{date}Content-Length: 0\r\n\r\n");
+            reader.say(&head).await;
+        }
+    };
+    let app = Played::start(play).await;
+    let world = app.setup("", "").start().await;
+    for target in ["/dated", "/undated", "/wx/session"] {
+        let answer = world.get(target).send().await;
+        let dates = answer.headers.iter().filter(|(name, _)| name == "date");
+        let dates: Vec<_> = dates.map(|(_, value)| value.as_str()).collect();
+        assert_eq!(dates.len(), 1, "{answer:?}");
+        assert!(dates[0].ends_with(" GMT"), "{answer:?}");
+        let of_the_app = dates[0] == "Tue, 15 Nov 1994 08:12:31 GMT";
+        assert_eq!(of_the_app, target == "/dated", "{answer:?}");
+    }
 }

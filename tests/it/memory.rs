@@ -164,3 +164,29 @@ async fn the_bytes_of_a_body_that_come_one_by_one_take_no_more_memory_than_they_
     let grown = gate.program.memory("VmHWM") - before;
     assert!(grown < GROWTH, "{grown} KiB for 16 kB");
 }
+
+#[tokio::test]
+async fn what_a_connection_took_for_a_request_is_given_back_when_it_is_over() {
+    const CONNECTIONS: usize = 400;
+    const BODY: usize = 128 * 1024;
+    let (_app, gate) = start(0).await;
+    let mut body = Vec::new();
+    while body.len() < BODY {
+        body.extend(pattern::piece(body.len(), BODY - body.len()));
+    }
+    let bytes = gate.request("POST", "/up").body(body).bytes();
+    let mut kept = Vec::new();
+    let mut before = 0;
+    for number in 0..CONNECTIONS {
+        let mut connection = Connection::open(gate.address).await;
+        connection.write(&bytes).await;
+        assert_eq!(connection.answer().await.status, 200);
+        kept.push(connection);
+        if number == 10 {
+            before = gate.program.memory("VmRSS");
+        }
+    }
+    let grown = gate.program.memory("VmRSS").saturating_sub(before);
+    let held = u64::try_from(CONNECTIONS * BODY / 1024).unwrap();
+    assert!(grown < GROWTH && GROWTH < held / 2, "{grown} KiB");
+}

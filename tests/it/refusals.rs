@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use crate::support::app::until;
 use crate::support::raw::{Answer, Connection, Request};
 use crate::support::{STUCK, Setup, World};
 
@@ -110,6 +111,50 @@ async fn a_refusal_is_seen_in_the_middle_of_an_upload_larger_than_is_read_off() 
 }
 
 #[tokio::test]
+async fn a_refused_upload_that_comes_slowly_is_read_off_as_well() {
+    let world = World::start().await;
+    let request = world.post("/upload").header("Content-Length", "200000");
+    let mut connection = request.begin().await;
+    for _ in 0..20 {
+        // Longer in all than a connection that is over waits for a client to close.
+        tokio::time::sleep(Duration::from_millis(120)).await;
+        let written = connection.socket.write_all(&[b'x'; 10_000]).await;
+        written.expect("the gate does not take the whole upload");
+    }
+    assert_eq!(connection.answer().await.status, 401);
+    ends_cleanly(&mut connection).await;
+}
+
+#[tokio::test]
+async fn no_request_at_all_is_read_off_as_well() {
+    let world = World::start().await;
+    let head =
+        "POST /a HTTP/1.1\r\nHost: g\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let mut connection = Connection::open(world.address()).await;
+    connection.write(head.as_bytes()).await;
+    for _ in 0..20 {
+        // Spread over a while, so that a reset would be noticed.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let written = connection.socket.write_all(&[b'x'; 10_000]).await;
+        written.expect("the gate does not take it");
+    }
+    assert_eq!(connection.answer().await.status, 400);
+    ends_cleanly(&mut connection).await;
+}
+
+#[tokio::test]
+async fn who_sends_requests_without_end_is_not_read_without_end() {
+    let world = open_to_all("").await;
+    let mut connection = world.get("/slow").begin().await;
+    until("the app is busy", || world.app.count() == 1).await;
+    let requests = world.get("/next").bytes().repeat(1_000_000);
+    let sending = connection.socket.write_all(&requests);
+    let sent = tokio::time::timeout(Duration::from_secs(2), sending).await;
+    assert!(sent.is_err(), "{} bytes are taken", requests.len());
+    assert_eq!(world.app.count(), 1);
+}
+
+#[tokio::test]
 async fn no_more_of_a_refused_upload_is_read_off_than_a_little() {
     const MIB: usize = 1024 * 1024;
     let world = World::start().await;
@@ -197,7 +242,10 @@ async fn a_head_may_be_as_large_as_allowed_and_no_larger() {
         (431, "headers_too_large")
     );
     let many = |count| (0..count).fold(world.get("/a"), |r, n| r.header(&format!("X-{n}"), "1"));
-    assert_eq!(many(20).send().await.status, 431);
+    many(20)
+        .send()
+        .await
+        .is_refused(431, "headers_too_large", "fix");
     assert_eq!(world.app.count(), 0);
     assert_eq!(many(19).send().await.status, 200);
     assert_eq!(world.get(&long(1024)).send().await.status, 200);

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -215,12 +216,34 @@ async fn a_websocket_in_which_nothing_flows_is_ended_where_that_is_configured() 
     until("the app's socket ends", || world.app.sockets() == 0).await;
 }
 
-/// A prefork server: each of its workers stays with one connection until that ends.
-async fn prefork(workers: usize) -> Played {
+#[tokio::test]
+async fn a_silent_websocket_is_nobody_elses_affair_unless_configured() {
+    let limits = "limits.idle_timeout = \"200ms\"\nlimits.body_idle_timeout = \"200ms\"\n\
+                  limits.header_timeout = \"200ms\"";
+    let setup = Setup {
+        server: limits.to_owned(),
+        upstream: "response_timeout = \"200ms\"\nidle_timeout = \"200ms\"".to_owned(),
+        ..Setup::with("[access]\ndefault = \"public\"")
+    };
+    let world = setup.start().await;
+    let mut socket = handshake(world.get("/socket")).begin().await;
+    assert_eq!(socket.head().await.unwrap().0, 101);
+    // Longer than anything else may be silent.
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    socket.write(&[0x81, 0x82, 0, 0, 0, 0, b'h', b'i']).await;
+    assert_eq!(socket.piece().await, [0x81, 2, b'h', b'i']);
+}
+
+/// A prefork server: each of its workers stays with one connection until that ends. Gives how many
+/// connections it had at once at most as well.
+async fn prefork(workers: usize) -> (Played, Arc<AtomicUsize>) {
     let free = Arc::new(Semaphore::new(workers));
+    let (open, most) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+    let seen = Arc::clone(&most);
     let play = move |_, mut reader: Reader| {
-        let free = Arc::clone(&free);
+        let (free, open, most) = (Arc::clone(&free), Arc::clone(&open), Arc::clone(&most));
         async move {
+            most.fetch_max(open.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
             let _worker = free.acquire().await.unwrap();
             while let Some(mut seen) = reader.head().await {
                 reader.body(&mut seen).await;
@@ -228,9 +251,10 @@ async fn prefork(workers: usize) -> Played {
                 let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
                 reader.say(answer).await;
             }
+            open.fetch_sub(1, Ordering::SeqCst);
         }
     };
-    Played::start(play).await
+    (Played::start(play).await, seen)
 }
 
 /// Asks several times on one connection.
@@ -245,7 +269,7 @@ async fn is_served(request: Request) {
 
 #[tokio::test]
 async fn forty_clients_of_a_server_with_four_workers_are_all_served() {
-    let app = prefork(4).await;
+    let (app, most) = prefork(4).await;
     let upstream = "max_connections = 4\nconnect_timeout = \"10s\"";
     let world = app.setup("workers = 2", upstream).start().await;
     let asking = (0..40).map(|number| {
@@ -255,6 +279,9 @@ async fn forty_clients_of_a_server_with_four_workers_are_all_served() {
     });
     let all = tokio::time::timeout(STUCK, join_all(asking)).await;
     all.expect("somebody is left out");
+    // One that another worker of the gate gave up may be seen to end after its successor has begun.
+    let most = most.load(Ordering::SeqCst);
+    assert!(most <= 6, "{most} connections at once");
     assert!(app.open() <= 4, "{} connections", app.open());
 }
 
@@ -265,7 +292,7 @@ async fn is_served_at_last(world: &World) {
 
 #[tokio::test]
 async fn clients_that_leave_while_they_wait_leave_their_places_to_others() {
-    let app = prefork(1).await;
+    let (app, _) = prefork(1).await;
     let upstream = "max_connections = 1\nmax_pending = 2\nconnect_timeout = \"10s\"";
     let world: World = app.setup("workers = 1", upstream).start().await;
     for _ in 0..50 {

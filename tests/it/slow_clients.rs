@@ -282,6 +282,52 @@ async fn a_client_that_takes_its_answer_slowly_gets_it() {
 }
 
 #[tokio::test]
+async fn a_client_that_takes_its_answer_slowly_over_http2_gets_it() {
+    const STEP: u32 = 30_000;
+    const STEPS: u32 = 30;
+    let world = open_to_all("limits.body_idle_timeout = \"1s\"")
+        .start()
+        .await;
+    let length = usize::try_from(STEP * (STEPS + 1)).unwrap();
+    let own = [(INITIAL_WINDOW_SIZE, STEP)];
+    let mut frames = Frames::open_with(world.address(), &own).await;
+    frames.write(&get(1, &format!("/bytes/{length}"))).await;
+    assert_eq!(frames.reaction(1).await, Reaction::Answered);
+    for _ in 0..STEPS {
+        // Longer than the limit in all, shorter each time.
+        tokio::time::sleep(Duration::from_millis(80)).await;
+        let more = [window_update(0, STEP), window_update(1, STEP)];
+        frames.write(&more.concat()).await;
+    }
+    let mut taken = 0;
+    loop {
+        let frame = frames.until(|frame| frame.stream == 1).await;
+        assert_eq!(frame.kind, DATA, "cut after {taken} bytes: {frame:?}");
+        taken += frame.payload.len();
+        if frame.ends_stream() {
+            break;
+        }
+    }
+    assert_eq!(taken, length);
+}
+
+#[tokio::test]
+async fn what_a_kept_http2_connection_says_beside_requests_is_no_head_that_begins() {
+    let world = open_to_all("limits.header_timeout = \"200ms\"")
+        .start()
+        .await;
+    let mut frames = Frames::open(world.address()).await;
+    for stream in [1, 3, 5] {
+        frames.write(&get(stream, "/a")).await;
+        assert_eq!(frames.answer(stream).await.1, b"GET /a 0 bytes");
+        let said = [frame(PING, 0, 0, &[0; 8]), window_update(0, 1000)];
+        frames.write(&said.concat()).await;
+        // Longer than a head may take.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_takes_its_request_along() {
     let app = Played::start(|_, reader| hold(reader)).await;
     let world = app

@@ -7,12 +7,15 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::http::Response;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::support::app::until;
+use crate::support::played::Played;
 use crate::support::raw::{Connection, Request};
+use crate::support::reader::Reader;
 use crate::support::{APPID, STUCK, Setup, World};
 
 type Headers<'a> = &'a [(&'static str, &'a str)];
@@ -297,6 +300,94 @@ async fn a_handshake_with_a_body_is_refused() {
         (400, "bad_request".into())
     );
     assert_eq!(world.app.count(), 0);
+}
+
+#[tokio::test]
+async fn what_is_not_quite_a_handshake_opens_nothing() {
+    let world = Setup::with("[access]\ndefault = \"public\"").start().await;
+    let asks = |method: &str| {
+        let request = world.request(method, "/socket");
+        let request = request.header("Connection", "Upgrade");
+        request.header("Upgrade", "websocket")
+    };
+    let (version, key) = ("Sec-WebSocket-Version", "Sec-WebSocket-Key");
+    let right = "dGhlIHNhbXBsZSBub25jZQ==";
+    for (what, request) in [
+        (
+            "POST",
+            asks("POST").header(version, "13").header(key, right),
+        ),
+        (
+            "OPTIONS",
+            asks("OPTIONS").header(version, "13").header(key, right),
+        ),
+        ("no version", asks("GET").header(key, right)),
+        (
+            "version 8",
+            asks("GET").header(version, "8").header(key, right),
+        ),
+        ("no key", asks("GET").header(version, "13")),
+        (
+            "short key",
+            asks("GET").header(version, "13").header(key, "dGhl"),
+        ),
+        (
+            "odd key",
+            asks("GET").header(version, "13").header(key, "???"),
+        ),
+        (
+            "two keys",
+            asks("GET")
+                .header(version, "13")
+                .header(key, right)
+                .header(key, right),
+        ),
+    ] {
+        let answer = request.send().await;
+        assert_eq!(
+            (answer.status, &*answer.problem()),
+            (400, "bad_request"),
+            "{what}"
+        );
+    }
+    assert_eq!(world.app.count(), 0);
+}
+
+/// HTTP/1.0 has no upgrades; such a request is a plain one.
+#[tokio::test]
+async fn over_http1_0_no_socket_opens() {
+    let world = Setup::with("[access]\ndefault = \"public\"").start().await;
+    let request = handshake(&world, "/page").bytes();
+    let request = String::from_utf8(request)
+        .unwrap()
+        .replace("HTTP/1.1", "HTTP/1.0");
+    let mut connection = Connection::open(world.address()).await;
+    connection.write(request.as_bytes()).await;
+    assert_eq!(connection.answer().await.text(), "GET /page 0 bytes");
+    for name in ["upgrade", "connection"] {
+        assert_eq!(world.app.last().header(name), [""; 0]);
+    }
+}
+
+#[tokio::test]
+async fn what_the_app_says_right_after_the_handshake_is_not_lost() {
+    let play = |_, mut reader: Reader| async move {
+        let seen = reader.head().await.unwrap();
+        let accept = derive_accept_key(seen.header("sec-websocket-key")[0].as_bytes());
+        // The text "hi" in the same piece as the head.
+        let head = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Accept: {accept}\r\n\r\n"
+        );
+        reader
+            .write(&[head.as_bytes(), &[0x81, 2, b'h', b'i']].concat())
+            .await;
+        reader.gone().await;
+    };
+    let app = Played::start(play).await;
+    let world = app.setup("", "").start().await;
+    let mut socket = Socket::open(&world, "/socket", &[]).await;
+    assert_eq!(socket.hear().await.unwrap().unwrap(), Message::text("hi"));
 }
 
 #[tokio::test]

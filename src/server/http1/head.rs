@@ -15,9 +15,9 @@ use crate::domain::hop;
 use crate::domain::names;
 use crate::domain::request::RequestHead;
 
-/// Fields that are parsed without memory of their own, one more than `max_headers` by default: that
-/// there are too many is seen by it.
-const USUAL_FIELDS: usize = 101;
+/// Fields that are parsed without memory of their own, one more than twice `max_headers` by default:
+/// that there are too many is seen by it.
+const USUAL_FIELDS: usize = 201;
 
 /// An empty line before a request: some clients send one after a body (RFC 9112 §2.2).
 const EMPTY_LINE: &[u8] = b"\r\n";
@@ -96,7 +96,7 @@ impl Received {
             let room = space.get_mut(..=max_fields).unwrap_or_default();
             return Self::parse_into(head, max_fields, room);
         }
-        let mut space = vec![MaybeUninit::uninit(); max_fields + 1];
+        let mut space = vec![MaybeUninit::uninit(); max_fields.saturating_add(1)];
         Self::parse_into(head, max_fields, &mut space)
     }
 

@@ -104,7 +104,7 @@ where
     // A head that is a little too large is to be refused with a problem document, so it is read.
     let limits = HeadLimits {
         bytes: shared.limits().max_header_bytes.saturating_mul(2),
-        fields: shared.limits().max_headers,
+        fields: shared.limits().max_headers.saturating_mul(2),
     };
     let mut ending = Ending::default();
     loop {

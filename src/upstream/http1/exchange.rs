@@ -248,8 +248,7 @@ where
 {
     let idle_timeout = pool.shared().settings().idle_timeout;
     if let Some(promised) = head.promised {
-        // A fifth less than promised: the connection may be on its way to being closed.
-        connection.keep = idle_timeout.min(promised.saturating_mul(4) / 5);
+        connection.keep = kept_for(idle_timeout, promised);
     }
     let decoder = std::mem::replace(&mut head.body, Decoder::Done);
     connection.answer = Reading::new(decoder, pool.shared().settings().stream_idle_timeout);
@@ -265,6 +264,12 @@ where
     response(head, body)
 }
 
+/// How long a connection is kept: no longer than is configured, and a fifth less than the app server
+/// promises, since it may be on its way to being closed.
+fn kept_for(idle_timeout: Duration, promised: Duration) -> Duration {
+    idle_timeout.min(promised.saturating_mul(4) / 5)
+}
+
 fn response<T>(head: AnswerHead, body: T) -> Response<T> {
     Response {
         status: head.status,
@@ -272,5 +277,20 @@ fn response<T>(head: AnswerHead, body: T) -> Response<T> {
         own: Vec::new(),
         request_id: None,
         body,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_given_up_before_the_app_server_closes_it() {
+        let seconds = Duration::from_secs;
+        let kept = |idle, promised| kept_for(seconds(idle), seconds(promised)).as_secs();
+        assert_eq!(kept(60, 5), 4);
+        assert_eq!(kept(3, 5), 3);
+        assert_eq!(kept(60, 0), 0);
+        assert_eq!(kept(60, u64::MAX), 60);
     }
 }

@@ -13,7 +13,7 @@ use crate::support::h2_played::{
     RST_STREAM, SETTINGS, Stage, frame,
 };
 use crate::support::process::Gate;
-use crate::support::raw::{Answer, Request};
+use crate::support::raw::{Answer, Connection, Request};
 
 async fn before(stage: &Stage, upstream: &str) -> World {
     let url = format!("http://{}", stage.address());
@@ -239,4 +239,32 @@ async fn a_request_that_breaks_off_is_reset_and_nothing_is_said_to_be_its_end() 
     drop(connection);
     let reset = played.next(&[DATA, RST_STREAM]).await.unwrap();
     assert_eq!(reset.code(), CANCEL);
+}
+
+/// RFC 9110 §8.6: a client that believes the length waits for a body that never comes.
+#[tokio::test]
+async fn an_answer_without_content_says_no_length_whatever_the_app_says() {
+    let stage = Stage::open().await;
+    let world = before(&stage, "").await;
+    let serving = tokio::spawn(async move {
+        let mut app = stage.meet().await;
+        for _ in 0..2 {
+            let stream = app.request().await;
+            // `:status 204` and `content-length: 0`, by their places in the static table.
+            let head = [0x89, 0x0f, 0x0d, 1, b'0'];
+            let flags = END_HEADERS | END_STREAM;
+            app.send(HEADERS, flags, stream, &head).await;
+        }
+        app
+    });
+    let mut connection = Connection::open(world.address()).await;
+    for _ in 0..2 {
+        connection.write(&world.get("/a").bytes()).await;
+        let answer = connection.answer().await;
+        assert_eq!(
+            (answer.status, answer.header("content-length")),
+            (204, None)
+        );
+    }
+    drop(serving.await.unwrap());
 }

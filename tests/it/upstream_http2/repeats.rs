@@ -30,9 +30,14 @@ enum Act {
     Close,
     /// Closes after an interim answer.
     CloseAfterInterim,
+    /// Says that it did nothing with this one, after an interim answer that it did.
+    RefuseAfterInterim,
     /// Says that something went wrong with this one.
     Fail,
 }
+
+/// `:status 103`, written out.
+const INTERIM: &[u8] = b"\x08\x03103";
 
 /// An app server that does so with its first requests, and serves all others.
 #[derive(Clone)]
@@ -89,9 +94,11 @@ async fn serve(
             Act::GoAwayAndClose => return app.go_away(stream, NO_ERROR).await,
             Act::Close => return,
             Act::CloseAfterInterim => {
-                // `:status 103`, written out.
-                let interim = b"\x08\x03103";
-                return app.send(HEADERS, END_HEADERS, stream, interim).await;
+                return app.send(HEADERS, END_HEADERS, stream, INTERIM).await;
+            }
+            Act::RefuseAfterInterim => {
+                app.send(HEADERS, END_HEADERS, stream, INTERIM).await;
+                app.reset(stream, REFUSED_STREAM).await;
             }
             Act::Fail => app.reset(stream, INTERNAL_ERROR).await,
         }
@@ -132,6 +139,7 @@ async fn a_request_that_failed_in_any_other_way_is_never_sent_again() {
             &[Act::Close],
             &[Act::GoAwayAndClose],
             &[Act::CloseAfterInterim],
+            &[Act::RefuseAfterInterim],
         ] {
             let (answer, asked) = ask(acts, &[request]).await;
             has_failed(&answer);
