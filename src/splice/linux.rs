@@ -206,3 +206,99 @@ impl ClearSocket<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::UnixStream;
+
+    use super::*;
+
+    async fn fill(pipes: &Pipes, from: &UnixStream, most: u64) -> Filling {
+        poll_fn(|context| pipes.poll_fill(ClearSocket::Unix(from), most, context)).await
+    }
+
+    /// What is moved of this to one who has it to say.
+    async fn moved(pipes: &Pipes, said: &[u8], most: u64) -> Piped {
+        let (mut client, gate) = UnixStream::pair().unwrap();
+        client.write_all(said).await.unwrap();
+        match fill(pipes, &gate, most).await {
+            Filling::Moved(piped) => piped,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn counts(pipes: &Pipes) -> (usize, usize) {
+        (pipes.0.made.get(), pipes.0.empty.borrow().len())
+    }
+
+    #[tokio::test]
+    async fn no_more_is_moved_than_was_asked_for() {
+        let pipes = Pipes::default();
+        let (mut client, mut gate) = UnixStream::pair().unwrap();
+        client
+            .write_all(b"body, and what comes next")
+            .await
+            .unwrap();
+        let Filling::Moved(piped) = fill(&pipes, &gate, 4).await else {
+            panic!("nothing was moved");
+        };
+        assert_eq!(piped.bytes(), 4);
+        drop(client);
+        let mut rest = String::new();
+        gate.read_to_string(&mut rest).await.unwrap();
+        assert_eq!(rest, ", and what comes next");
+    }
+
+    #[tokio::test]
+    async fn a_pipe_in_which_something_is_left_is_closed_and_an_empty_one_used_again() {
+        let pipes = Pipes::default();
+        drop(moved(&pipes, b"unwanted", 100).await);
+        assert_eq!(counts(&pipes), (0, 0));
+
+        let mut piped = moved(&pipes, b"wanted", 100).await;
+        let (gate, mut app) = UnixStream::pair().unwrap();
+        let drained = poll_fn(|context| piped.poll_drain(ClearSocket::Unix(&gate), context));
+        drained.await.unwrap();
+        assert_eq!(piped.bytes(), 0);
+        drop((piped, gate));
+        let mut arrived = String::new();
+        app.read_to_string(&mut arrived).await.unwrap();
+        assert_eq!(arrived, "wanted");
+        assert_eq!(counts(&pipes), (1, 1));
+        let _another = moved(&pipes, b"more", 100).await;
+        assert_eq!(counts(&pipes), (1, 0));
+    }
+
+    #[tokio::test]
+    async fn one_who_has_closed_and_one_who_says_nothing_are_told_apart_and_take_no_pipe() {
+        let pipes = Pipes::default();
+        let (client, gate) = UnixStream::pair().unwrap();
+        let mut silent = std::pin::pin!(fill(&pipes, &gate, 100));
+        poll_fn(|context| Poll::Ready(assert!(silent.as_mut().poll(context).is_pending()))).await;
+        let made = pipes.0.made.get();
+        assert_eq!(pipes.0.empty.borrow().len(), made);
+        drop(client);
+        assert!(matches!(silent.await, Filling::Closed));
+        assert_eq!(counts(&pipes), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn there_are_so_many_pipes_and_then_bytes_are_read() {
+        let pipes = Pipes::default();
+        let mut full = Vec::new();
+        for _ in 0..MAX_PIPES {
+            full.push(moved(&pipes, b"held", 100).await);
+        }
+        let (mut client, mut gate) = UnixStream::pair().unwrap();
+        client.write_all(b"read").await.unwrap();
+        assert!(matches!(fill(&pipes, &gate, 4).await, Filling::Refused));
+        let mut read = [0; 4];
+        gate.read_exact(&mut read).await.unwrap();
+        assert_eq!(&read, b"read");
+        full.pop();
+        drop(moved(&pipes, b"moved", 100).await);
+    }
+}
