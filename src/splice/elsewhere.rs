@@ -8,7 +8,7 @@ use crate::splice::{ClearSocket, Filling};
 
 /// No pipes.
 #[derive(Clone, Debug, Default)]
-pub struct Pipes;
+pub struct Pipes(());
 
 /// Bytes in a pipe: there are none.
 #[derive(Debug)]

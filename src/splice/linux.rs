@@ -277,7 +277,8 @@ mod tests {
         let pipes = Pipes::default();
         let (client, gate) = UnixStream::pair().unwrap();
         let mut silent = std::pin::pin!(fill(&pipes, &gate, 100));
-        poll_fn(|context| Poll::Ready(assert!(silent.as_mut().poll(context).is_pending()))).await;
+        let looked = poll_fn(|context| Poll::Ready(silent.as_mut().poll(context).is_pending()));
+        assert!(looked.await);
         let made = pipes.0.made.get();
         assert_eq!(pipes.0.empty.borrow().len(), made);
         drop(client);

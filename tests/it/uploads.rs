@@ -56,7 +56,7 @@ fn body(length: usize) -> Vec<u8> {
 }
 
 /// Writes without waiting for whoever reads, so that what comes back can be read meanwhile.
-async fn send_meanwhile<S>(
+fn send_meanwhile<S>(
     connection: Connection<S>,
     bytes: Vec<u8>,
 ) -> Connection<impl AsyncRead + AsyncWrite + Unpin>
@@ -168,7 +168,7 @@ async fn what_comes_after_a_body_belongs_to_the_next_request() {
     }
     bytes.extend(world.get("/last").bytes());
     let connection = Connection::open(world.address()).await;
-    let mut answers = send_meanwhile(connection, bytes).await;
+    let mut answers = send_meanwhile(connection, bytes);
     for length in LENGTHS {
         let answer = answers.answer().await;
         assert_eq!(answer.text(), format!("POST /upload {length} bytes"));
@@ -231,7 +231,7 @@ async fn an_answer_before_the_end_of_the_body_can_be_read() {
     for _ in 0..10 {
         let connection = Connection::open(world.address()).await;
         let upload = world.post("/early").body(body(MIB)).bytes();
-        let mut connection = send_meanwhile(connection, upload).await;
+        let mut connection = send_meanwhile(connection, upload);
         assert_eq!(connection.answer().await.status, 413);
     }
     assert_eq!(world.app.connections(), 10, "none of them is used again");
@@ -258,7 +258,7 @@ async fn an_app_that_stops_reading_is_let_go_of_and_nothing_stays_behind() {
     for round in 0..4 {
         let uploads = (0..20).map(async |_| {
             let connection = Connection::open(gate.address).await;
-            let mut connection = send_meanwhile(connection, upload.clone()).await;
+            let mut connection = send_meanwhile(connection, upload.clone());
             connection
                 .answer()
                 .await
