@@ -14,8 +14,9 @@ use tokio::io::Interest;
 
 use crate::splice::{ClearSocket, Filling};
 
-/// What a pipe is to hold, in bytes. The system counts in pages, and a packet from the network may
-/// take one however short it is.
+/// What a pipe is to hold, in bytes. With 64 KiB it saves a sixth of what an upload costs by copying,
+/// with this six tenths, with more no more. The system counts in pages, and a packet from the network
+/// may take one however short it is.
 const PIPE_BYTES: usize = 256 * 1024;
 
 /// What it must hold, in bytes. The system refuses size to a user who has many pipes, and gives him
