@@ -253,23 +253,21 @@ async fn an_app_that_stops_reading_is_let_go_of_and_nothing_stays_behind() {
     let gate = Gate::start(app.setup(limits, "response_timeout = \"500ms\"")).await;
     // More than both sides' sockets hold.
     let upload = gate.request("POST", "/upload").body(body(16 * MIB)).bytes();
-    let before = gate.program.sockets();
-    let mut files = Vec::new();
+    let before = (gate.program.sockets(), open(&gate, ""));
     for round in 0..4 {
         let uploads = (0..20).map(async |_| {
             let connection = Connection::open(gate.address).await;
             let mut connection = send_meanwhile(connection, upload.clone());
-            connection
-                .answer()
-                .await
-                .is_refused(504, "upstream_timeout", "retry");
+            let answer = connection.answer().await;
+            answer.is_refused(504, "upstream_timeout", "retry");
         });
         join_all(uploads).await;
         assert_eq!(app.accepted(), 20 * (round + 1));
-        until("the clients are gone", || gate.program.sockets() == before).await;
-        files.push((open(&gate, "pipe:"), open(&gate, "")));
     }
-    assert!(files.windows(2).all(|pair| pair[0] == pair[1]), "{files:?}");
+    until("nobody is left", || gate.program.sockets() == before.0).await;
+    // Some pipes may have been empty, and are kept: four at most, two files each.
+    let kept = open(&gate, "") - before.1;
+    assert!(kept <= 8, "{kept} files");
 }
 
 #[tokio::test]
