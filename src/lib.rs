@@ -23,6 +23,7 @@
 //! - [`telemetry`]: log events, access records and metrics
 //! - [`crypto`]: what WeChat and the gate encrypt, sign and hash
 //! - [`store`]: where sessions are kept
+//! - [`splice`]: bytes that go from one socket to another without coming by
 //! - [`upstream`]: the app server
 //! - [`server`]: connections from clients
 //! - [`wechat`]: WeChat's servers
@@ -45,6 +46,7 @@ pub mod egress;
 pub mod gateway;
 pub mod server;
 pub mod sim;
+pub mod splice;
 pub mod store;
 pub mod telemetry;
 pub mod upstream;

@@ -90,6 +90,14 @@ impl Decoder {
         }
     }
 
+    /// So many bytes have come otherwise than by [`Self::take`]: no more than are known to be still to
+    /// come.
+    pub fn passed(&mut self, bytes: u64) {
+        if let Self::Length(left) = self {
+            *self = Self::length(left.saturating_sub(bytes));
+        }
+    }
+
     /// Takes the next piece off the front of `buffer`.
     pub fn take(&mut self, buffer: &mut BytesMut) -> Result<Piece, Fault> {
         match self {

@@ -1,12 +1,9 @@
 //! What is not the gate's own goes to the app server, with the identity that was found.
 
-use std::error::Error;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::HeaderValue;
 use http::header::SEC_WEBSOCKET_PROTOCOL;
-use http_body::Body;
 
 use crate::domain::identity::{Clean, Outbound, Presented};
 use crate::domain::response::Response;
@@ -19,7 +16,7 @@ use crate::gateway::{Gateway, Visit};
 use crate::server::body::RequestBody;
 use crate::server::upgrade::ClientUpgrade;
 use crate::telemetry::access::Flag;
-use crate::upstream::{self, Answered, Tunnel, Written};
+use crate::upstream::{self, Answered, Sendable, Tunnel, Written};
 
 /// A request that is ready to be sent on, and what its answer needs. Made without waiting for
 /// anything, and small: it is what a request consists of while the app server works.
@@ -100,7 +97,7 @@ impl Gateway {
         forwarding: Forwarding<B>,
     ) -> Result<Response<AnswerBody>, Refusal>
     where
-        B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Unpin + 'static,
+        B: Sendable,
     {
         let Forwarding {
             written,

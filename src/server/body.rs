@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
 use crate::server::upgrade::ClientUpgrade;
+use crate::splice::{Piped, Pipes, SpliceBody};
 
 /// Why a request body ended before its end. Always the client's fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -66,6 +67,13 @@ pub(in crate::server) struct Broken;
 pub(in crate::server) trait Pull {
     /// The next piece of the body; `None` at its end.
     fn poll_frame(&self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>>;
+
+    /// Moves what has come of it into a pipe; `None` when it has to be read.
+    fn poll_splice(
+        &self,
+        pipes: &Pipes,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Option<Piped>, Broken>>;
 
     /// Whether it has been read to its end.
     fn is_over(&self) -> bool;
@@ -170,8 +178,12 @@ impl RequestBody {
     }
 
     fn fail(&self, fault: BodyFault) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        Poll::Ready(Some(Err(self.failed(fault))))
+    }
+
+    fn failed(&self, fault: BodyFault) -> BodyFault {
         self.progress.note(|inner| inner.fault.set(Some(fault)));
-        Poll::Ready(Some(Err(fault)))
+        fault
     }
 
     fn poll_idle(&mut self, context: &mut Context<'_>) -> Poll<()> {
@@ -198,13 +210,14 @@ impl RequestBody {
 
     /// Counts a frame in. Fails when there have been too many bytes.
     fn count(&mut self, frame: &Frame<Bytes>) -> Result<(), BodyFault> {
+        self.count_bytes(frame.data_ref().map_or(0, Bytes::remaining))
+    }
+
+    fn count_bytes(&mut self, bytes: usize) -> Result<(), BodyFault> {
         if let Some(timer) = &mut self.timer {
             timer.as_mut().reset(Instant::now() + self.idle_timeout);
         }
-        let Some(data) = frame.data_ref() else {
-            return Ok(());
-        };
-        let bytes = u64::try_from(data.remaining()).unwrap_or(u64::MAX);
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         let received = self.progress.received().saturating_add(bytes);
         self.progress.note(|inner| inner.received.set(received));
         match self.max_bytes {
@@ -263,6 +276,32 @@ impl Body for RequestBody {
             Source::Pulled(from) => from.size_hint(),
             Source::Multiplexed(inner) => inner.size_hint(),
         }
+    }
+}
+
+impl SpliceBody for RequestBody {
+    fn poll_splice(
+        &mut self,
+        pipes: &Pipes,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Option<Piped>, BodyFault>> {
+        let Source::Pulled(from) = &self.source else {
+            return Poll::Ready(Ok(None));
+        };
+        let fault = match from.poll_splice(pipes, context) {
+            Poll::Ready(Ok(None)) => return Poll::Ready(Ok(None)),
+            Poll::Ready(Ok(Some(piped))) => match self.count_bytes(piped.bytes()) {
+                Ok(()) => {
+                    self.settle();
+                    return Poll::Ready(Ok(Some(piped)));
+                }
+                Err(fault) => fault,
+            },
+            Poll::Ready(Err(Broken)) => BodyFault::Broken,
+            Poll::Pending if self.poll_idle(context).is_ready() => BodyFault::Idle,
+            Poll::Pending => return Poll::Pending,
+        };
+        Poll::Ready(Err(self.failed(fault)))
     }
 }
 

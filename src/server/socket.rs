@@ -7,6 +7,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
+use crate::splice::ClearSocket;
+
 /// A socket of a client.
 pub(in crate::server) trait Socket:
     AsyncRead + AsyncWrite + Unpin + 'static
@@ -17,6 +19,11 @@ pub(in crate::server) trait Socket:
     /// Has the connection end in a reset instead of a clean end, for an answer that broke off and
     /// whose end would be taken for a good one.
     fn break_off(&self);
+
+    /// The socket, where nothing is encrypted.
+    fn clear(&self) -> Option<ClearSocket<'_>> {
+        None
+    }
 }
 
 impl Socket for TcpStream {
@@ -26,6 +33,10 @@ impl Socket for TcpStream {
         // One that is gone cannot be told, and need not be.
         drop(SockRef::from(self).set_linger(Some(Duration::ZERO)));
     }
+
+    fn clear(&self) -> Option<ClearSocket<'_>> {
+        Some(ClearSocket::Tcp(self))
+    }
 }
 
 impl Socket for UnixStream {
@@ -33,6 +44,10 @@ impl Socket for UnixStream {
 
     /// A unix socket knows no reset. Who listens on one puts a proxy before it that speaks HTTP/1.1.
     fn break_off(&self) {}
+
+    fn clear(&self) -> Option<ClearSocket<'_>> {
+        Some(ClearSocket::Unix(self))
+    }
 }
 
 impl Socket for TlsStream<TcpStream> {

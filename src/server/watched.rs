@@ -21,6 +21,7 @@ use crate::server::capacity::Place;
 use crate::server::crew::LiveGuard;
 use crate::server::socket::Socket;
 use crate::server::state::State;
+use crate::splice::ClearSocket;
 
 /// What an idle connection gets to say goodbye in.
 const GOODBYE: Duration = Duration::from_secs(5);
@@ -223,6 +224,12 @@ impl<S: Socket> Watched<S> {
     /// Has the connection end in a reset instead of a clean end.
     pub(in crate::server) fn break_off(&self) {
         self.socket.break_off();
+    }
+
+    /// The socket, where nothing is encrypted: for the body of a request, whose deadline is not the
+    /// connection's.
+    pub(in crate::server) fn clear(&self) -> Option<ClearSocket<'_>> {
+        self.socket.clear()
     }
 }
 

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::upstream::BoxError;
+use crate::upstream::Sendable;
 use crate::upstream::fault::Fault;
 use crate::upstream::http1::pool::{Connection, Pool};
 use crate::upstream::http1::relay::{self, Relayed};
@@ -121,7 +121,7 @@ impl AnswerBody {
         home: Option<Rc<Pool>>,
     ) -> Self
     where
-        B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin + 'static,
+        B: Sendable,
     {
         let relayed = relay::start(connection, sending, home);
         Self::new(Source::Relayed(relayed))

@@ -6,16 +6,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body::Body;
 use tokio::time::Instant;
 
 use crate::domain::identity::Outbound;
 use crate::domain::response::Response;
+use crate::splice::Pipes;
 use crate::upstream::answer::AnswerBody;
 use crate::upstream::shared::Shared;
 use crate::upstream::tunnel::Tunnel;
-use crate::upstream::{BoxError, Error, Index, Protocol, Settings, http1, http2};
+use crate::upstream::{Error, Index, Protocol, Sendable, Settings, http1, http2};
 
 /// Sends requests to the app servers, from one worker. A cheap handle, for the worker's own tasks.
 #[derive(Clone)]
@@ -45,8 +44,10 @@ pub enum Answered {
 impl Exchange {
     /// For these app servers. Must be made on the thread that uses it, inside a local task set.
     pub fn new(upstreams: &[Arc<Shared>]) -> Self {
+        let pipes = Pipes::default();
+        let to = |shared| Way::to(shared, &pipes);
         Self {
-            ways: upstreams.iter().map(Way::to).collect(),
+            ways: upstreams.iter().map(to).collect(),
         }
     }
 
@@ -65,7 +66,7 @@ impl Exchange {
         now: Instant,
     ) -> Result<Written<B>, Error>
     where
-        B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin + 'static,
+        B: Sendable,
     {
         let way = self.ways.get(upstream.get()).ok_or(Error::Overloaded)?;
         let request = request.into_parts();
@@ -97,7 +98,7 @@ enum As<B> {
 
 impl<B> Written<B>
 where
-    B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin + 'static,
+    B: Sendable,
 {
     /// Sends it, and waits for the head of the answer.
     pub async fn send(self) -> Result<Answered, Error> {
@@ -124,8 +125,8 @@ impl Way {
         }
     }
 
-    fn to(shared: &Arc<Shared>) -> Self {
-        let http1 = http1::pool::Pool::new(Arc::clone(shared));
+    fn to(shared: &Arc<Shared>, pipes: &Pipes) -> Self {
+        let http1 = http1::pool::Pool::new(Arc::clone(shared), pipes.clone());
         match shared.settings().protocol {
             Protocol::Http1 => Self::Http1(http1),
             Protocol::Http2 => Self::Http2 {

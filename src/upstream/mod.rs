@@ -21,13 +21,20 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::HeaderValue;
 
+use crate::splice::SpliceBody;
 use crate::upstream::fault::Fault;
 use crate::upstream::tls::Tls;
 
 /// Whatever went wrong with a request body while it was being sent.
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The body of a request that can be sent to an app server.
+pub trait Sendable: SpliceBody<Data = Bytes, Error: Into<BoxError>> + Unpin + 'static {}
+
+impl<B> Sendable for B where B: SpliceBody<Data = Bytes, Error: Into<BoxError>> + Unpin + 'static {}
 
 /// Which app server: its place in the configuration, `[upstream]` first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,6 +8,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
 
+use crate::splice::ClearSocket;
+
 /// One open connection to an app server.
 #[derive(Debug)]
 pub(in crate::upstream) enum Socket {
@@ -21,6 +23,15 @@ impl Socket {
     /// whole of it only.
     pub(in crate::upstream) fn may_send_and_fail(&self) -> bool {
         matches!(self, Self::Tls(_))
+    }
+
+    /// The socket, where nothing is encrypted.
+    pub(in crate::upstream) fn clear(&self) -> Option<ClearSocket<'_>> {
+        match self {
+            Self::Tcp(socket) => Some(ClearSocket::Tcp(socket)),
+            Self::Unix(socket) => Some(ClearSocket::Unix(socket)),
+            Self::Tls(_) => None,
+        }
     }
 
     /// Whether HTTP/2 was chosen when TLS began; in clear text it is known beforehand.

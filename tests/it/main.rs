@@ -64,6 +64,7 @@ mod tokens;
 mod trailers;
 mod truncated;
 mod tutorial;
+mod uploads;
 mod upstream_http2;
 mod upstream_tls;
 mod websocket;

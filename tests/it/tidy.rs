@@ -11,11 +11,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("crypto", &["domain"]),
     ("telemetry", &["domain"]),
     ("codec", &["domain"]),
+    ("splice", &[]),
     // second floor: one outside thing each
     ("store", &["domain"]),
     ("wechat", &["crypto", "domain", "telemetry"]),
-    ("upstream", &["codec", "domain"]),
-    ("server", &["codec", "domain", "telemetry"]),
+    ("upstream", &["codec", "domain", "splice"]),
+    ("server", &["codec", "domain", "splice", "telemetry"]),
     // third floor: answers HTTP
     (
         "gateway",

@@ -28,8 +28,8 @@ impl<B> CleanBody<B> {
         Self { inner, rules }
     }
 
-    /// The same, in its place.
-    pub(in crate::domain::identity) fn inner_mut(&mut self) -> &mut B {
+    /// The same, in its place; for whoever moves data on, and with it no trailers.
+    pub fn inner_mut(&mut self) -> &mut B {
         &mut self.inner
     }
 

@@ -40,6 +40,7 @@ impl Handler for Refusing {
         _peer: &'a Arc<Peer>,
     ) -> Response<Self::Body> {
         Response {
+            request_id: None,
             status: StatusCode::UNAUTHORIZED,
             passed: HeaderFields::default(),
             own: Vec::new(),

@@ -21,6 +21,7 @@ use crate::server::body::{Broken, Pull};
 use crate::server::http1::head::{HeadLimits, Received};
 use crate::server::socket::Socket;
 use crate::server::watched::Watched;
+use crate::splice::{self, Filling, Piped, Pipes};
 
 /// What is read at once between requests, in bytes: the head of most, and a small body with it.
 const HEAD_READ_BYTES: usize = 4 * 1024;
@@ -311,6 +312,39 @@ impl<S: Socket> Wire<S> {
         }
     }
 
+    /// Moves what has come of the body into a pipe; `None` when it has to be read. That is so as long
+    /// as some of it is in the buffer, and where it is small or of unknown length: never is more moved
+    /// than belongs to it.
+    fn poll_splice(
+        &mut self,
+        pipes: &Pipes,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Option<Piped>, Broken>> {
+        let left = match self.body {
+            Decoder::Length(left) if left >= splice::MIN_BYTES && self.buffer.is_empty() => left,
+            _ => return Poll::Ready(Ok(None)),
+        };
+        if ready!(self.poll_go_ahead(context)).is_err() {
+            self.reader = Reader::Broken;
+            return Poll::Ready(Err(Broken));
+        }
+        let Some(socket) = self.socket.clear() else {
+            return Poll::Ready(Ok(None));
+        };
+        match ready!(pipes.poll_fill(socket, left, context)) {
+            Filling::Moved(piped) => {
+                let bytes = u64::try_from(piped.bytes()).unwrap_or(u64::MAX);
+                self.body.passed(bytes);
+                Poll::Ready(Ok(Some(piped)))
+            }
+            Filling::Closed => {
+                self.reader = Reader::Broken;
+                Poll::Ready(Err(Broken))
+            }
+            Filling::Refused => Poll::Ready(Ok(None)),
+        }
+    }
+
     fn broken(&mut self) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         self.reader = Reader::Broken;
         Poll::Ready(Some(Err(Broken)))
@@ -343,6 +377,14 @@ impl<S: Socket> Wire<S> {
 impl<S: Socket> Pull for RefCell<Wire<S>> {
     fn poll_frame(&self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         self.borrow_mut().poll_body(context)
+    }
+
+    fn poll_splice(
+        &self,
+        pipes: &Pipes,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Option<Piped>, Broken>> {
+        self.borrow_mut().poll_splice(pipes, context)
     }
 
     fn is_over(&self) -> bool {

@@ -10,9 +10,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{Method, StatusCode};
-use http_body::Body;
+use http_body::Body as _;
 use tokio::time::Instant;
 
 use crate::codec::{Decoder, Fault, Outgoing};
@@ -25,7 +24,7 @@ use crate::upstream::http1::head::AnswerHead;
 use crate::upstream::http1::pool::{Connection, Pool};
 use crate::upstream::http1::{Framing, Reading, Sending, Terms, Waiting, Wire, write_head};
 use crate::upstream::tunnel::{self, Tunnel};
-use crate::upstream::{BoxError, Error, Settings, fault};
+use crate::upstream::{Error, Sendable, fault};
 
 /// Interim answers before the final one. Each says only that work goes on.
 const MAX_INTERIM: usize = 16;
@@ -58,7 +57,7 @@ pub(in crate::upstream) struct Written<B> {
 
 impl<B> Written<B>
 where
-    B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin + 'static,
+    B: Sendable,
 {
     /// Writes a request down. The time for its answer runs from `now` on.
     pub(in crate::upstream) fn new(
@@ -71,9 +70,8 @@ where
             Some(_) => Kind::WebSocket,
             None => Kind::Plain,
         };
-        let settings = pool.shared().settings();
         Self {
-            asking: Asking::new(request, kind, pool.heads().take(), settings, now),
+            asking: Asking::new(request, kind, pool, now),
             pool: Rc::clone(pool),
             websocket,
             now,
@@ -113,15 +111,10 @@ enum Kind {
 
 impl<B> Asking<B>
 where
-    B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
+    B: Sendable,
 {
-    fn new(
-        request: OutboundParts<B>,
-        kind: Kind,
-        mut bytes: Vec<u8>,
-        settings: &Settings,
-        now: Instant,
-    ) -> Self {
+    fn new(request: OutboundParts<B>, kind: Kind, pool: &Pool, now: Instant) -> Self {
+        let mut bytes = pool.heads().take();
         let OutboundParts {
             head, body, own, ..
         } = request;
@@ -134,10 +127,10 @@ where
             framing: Framing::of(length, &head),
             upgrade: kind == Kind::WebSocket,
         };
-        write_head(&mut bytes, &head, &own, terms, settings);
+        write_head(&mut bytes, &head, &own, terms, pool.shared().settings());
         let safe = matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS);
         Self {
-            sending: Sending::new(Outgoing::with_head(bytes), body, terms.framing, now),
+            sending: Sending::new(Outgoing::with_head(bytes), body, terms.framing, pool, now),
             method: head.method,
             repeatable: safe && length == Some(0) && kind == Kind::Plain,
             interim: 0,
@@ -218,7 +211,7 @@ async fn deliver<B>(
     now: Instant,
 ) -> Result<(AnswerHead, Box<Connection>), Error>
 where
-    B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
+    B: Sendable,
 {
     let timeout = pool.shared().settings().response_timeout;
     let mut connection = pool.take(now).await?;
@@ -244,7 +237,7 @@ fn answer<B>(
     asking: Asking<B>,
 ) -> Response<AnswerBody>
 where
-    B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin + 'static,
+    B: Sendable,
 {
     let idle_timeout = pool.shared().settings().idle_timeout;
     if let Some(promised) = head.promised {

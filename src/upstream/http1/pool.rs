@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 
 use crate::codec::SpareHeads;
+use crate::splice::Pipes;
 use crate::upstream::connect::connect;
 use crate::upstream::http1::{Broken, Reading, Wire};
 use crate::upstream::shared::{ASK_AGAIN, Pending, Shared};
@@ -62,13 +63,14 @@ pub(in crate::upstream) struct Pool {
     /// Connections that have come back.
     returned: Cell<usize>,
     heads: SpareHeads,
+    pipes: Pipes,
     /// Whether the task that closes kept connections is running.
     reaping: Cell<bool>,
 }
 
 impl Pool {
     /// An empty pool. Must be made on the thread that uses it, inside a local task set.
-    pub(in crate::upstream) fn new(shared: Arc<Shared>) -> Rc<Self> {
+    pub(in crate::upstream) fn new(shared: Arc<Shared>, pipes: Pipes) -> Rc<Self> {
         let pool = Rc::new(Self {
             shared,
             idle: RefCell::default(),
@@ -76,6 +78,7 @@ impl Pool {
             waiting: Cell::default(),
             returned: Cell::default(),
             heads: SpareHeads::default(),
+            pipes,
             reaping: Cell::default(),
         });
         tokio::task::spawn_local(give_way(Rc::downgrade(&pool)));
@@ -89,6 +92,11 @@ impl Pool {
     /// Memory for the heads of requests.
     pub(in crate::upstream) fn heads(&self) -> &SpareHeads {
         &self.heads
+    }
+
+    /// Pipes for the bodies of requests.
+    pub(in crate::upstream) fn pipes(&self) -> &Pipes {
+        &self.pipes
     }
 
     /// A kept connection, or a new one.

@@ -8,13 +8,13 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http_body::{Body, Frame};
+use http_body::Frame;
 use tokio::sync::mpsc;
 
-use crate::upstream::BoxError;
 use crate::upstream::answer::BrokenAnswer;
 use crate::upstream::http1::Sending;
 use crate::upstream::http1::pool::{Connection, Pool};
+use crate::upstream::{BoxError, Sendable};
 
 /// Pieces of an answer that wait for the client.
 const MAX_WAITING: usize = 1;
@@ -41,7 +41,7 @@ pub(in crate::upstream) fn start<B>(
     home: Option<Rc<Pool>>,
 ) -> Relayed
 where
-    B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin + 'static,
+    B: Sendable,
 {
     let (pass, passed) = mpsc::channel(MAX_WAITING);
     let remaining = connection.answer.decoder.remaining();
@@ -58,7 +58,7 @@ async fn relay<B>(
     mut sending: Sending<B>,
     pass: mpsc::Sender<Passed>,
 ) where
-    B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
+    B: Sendable,
 {
     let connection = RefCell::new(connection);
     let whole = {

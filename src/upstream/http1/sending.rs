@@ -7,15 +7,17 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use http::HeaderMap;
-use http_body::{Body, Frame};
+use http_body::{Body as _, Frame};
 use tokio::io::AsyncWrite as _;
 use tokio::time::Instant;
 
 use crate::codec::Outgoing;
 use crate::domain::identity::CleanBody;
-use crate::upstream::BoxError;
+use crate::splice::{self, Piped, Pipes};
+use crate::upstream::http1::pool::Pool;
 use crate::upstream::http1::request::Framing;
 use crate::upstream::socket::Socket;
+use crate::upstream::{BoxError, Sendable};
 
 /// Who is being waited for.
 #[derive(Clone, Copy, Debug)]
@@ -42,10 +44,21 @@ enum Unsent {
 #[error("the request body is not as long as announced")]
 pub(in crate::upstream) struct WrongLength;
 
+/// What comes next of a body.
+enum Next {
+    Piped(Piped),
+    Frame(Frame<Bytes>),
+    End,
+}
+
 /// A request on its way out.
 #[derive(Debug)]
 pub(in crate::upstream) struct Sending<B> {
     out: Outgoing,
+    /// What was moved instead of read, and is written after `out`.
+    piped: Option<Piped>,
+    /// Where the body may be moved: by what.
+    pipes: Option<Pipes>,
     /// `None` when it has come to its end.
     body: Option<CleanBody<B>>,
     framing: Framing,
@@ -62,13 +75,14 @@ pub(in crate::upstream) struct Sending<B> {
 
 impl<B> Sending<B>
 where
-    B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
+    B: Sendable,
 {
     /// Begins now.
     pub(in crate::upstream) fn new(
         out: Outgoing,
         body: CleanBody<B>,
         framing: Framing,
+        pool: &Pool,
         now: Instant,
     ) -> Self {
         let left = match framing {
@@ -76,8 +90,11 @@ where
             Framing::Chunked | Framing::Nothing => 0,
         };
         let is_empty = framing != Framing::Chunked && left == 0;
+        let pipes = (left >= splice::MIN_BYTES).then(|| pool.pipes().clone());
         Self {
             out,
+            piped: None,
+            pipes,
             body: (!is_empty).then_some(body),
             framing,
             left,
@@ -100,7 +117,7 @@ where
 
     /// Whether everything has been written.
     pub(in crate::upstream) fn is_done(&self) -> bool {
-        self.body.is_none() && !self.out.has_remaining() && self.flushed
+        self.body.is_none() && self.unwritten() == 0 && self.flushed
     }
 
     /// Whether there is something to write and somebody who takes it.
@@ -151,10 +168,10 @@ where
     /// before the head is written, so that the two go out together when both are there.
     fn poll(&mut self, socket: &mut Socket, context: &mut Context<'_>) -> Poll<Result<(), Unsent>> {
         loop {
-            let more = self.poll_body(context)?;
-            let before = self.out.remaining();
-            let written = self.out.poll_write_out(socket, context);
-            if self.out.remaining() < before {
+            let more = self.poll_body(socket, context)?;
+            let before = self.unwritten();
+            let written = self.poll_write_out(socket, context);
+            if self.unwritten() < before {
                 self.begun = true;
                 self.took_some();
             }
@@ -175,16 +192,47 @@ where
         }
     }
 
+    /// Writes what has been taken of the request.
+    fn poll_write_out(
+        &mut self,
+        socket: &mut Socket,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        ready!(self.out.poll_write_out(socket, context))?;
+        if let Some(piped) = &mut self.piped {
+            let socket = socket.clear().ok_or(io::ErrorKind::Unsupported)?;
+            ready!(piped.poll_drain(socket, context))?;
+            self.piped = None;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Bytes that have been taken and not been written.
+    fn unwritten(&self) -> usize {
+        self.out.remaining() + self.piped.as_ref().map_or(0, Piped::bytes)
+    }
+
+    /// Whether more can be taken. What is in a pipe comes last, so nothing is put before it.
+    fn has_room(&self) -> bool {
+        self.piped.is_none() && self.out.has_room()
+    }
+
     /// Takes pieces of the body while there is room. Pending when the body makes wait.
-    fn poll_body(&mut self, context: &mut Context<'_>) -> Result<Poll<()>, Unsent> {
-        while self.out.has_room()
+    fn poll_body(
+        &mut self,
+        socket: &Socket,
+        context: &mut Context<'_>,
+    ) -> Result<Poll<()>, Unsent> {
+        while self.has_room()
             && let Some(body) = &mut self.body
         {
-            match Pin::new(body).poll_frame(context) {
+            let pipes = self.pipes.as_ref().filter(|_| socket.clear().is_some());
+            match poll_next(body, pipes, context) {
                 Poll::Pending => return Ok(Poll::Pending),
-                Poll::Ready(Some(Ok(frame))) => self.frame(frame)?,
-                Poll::Ready(Some(Err(error))) => return Err(Unsent::Client(error.into())),
-                Poll::Ready(None) => self.end(None)?,
+                Poll::Ready(Ok(Next::Piped(piped))) => self.piped(piped)?,
+                Poll::Ready(Ok(Next::Frame(frame))) => self.frame(frame)?,
+                Poll::Ready(Ok(Next::End)) => self.end(None)?,
+                Poll::Ready(Err(error)) => return Err(Unsent::Client(error.into())),
             }
         }
         Ok(Poll::Ready(()))
@@ -198,6 +246,24 @@ where
         }
     }
 
+    /// Bytes of the body have been moved.
+    fn piped(&mut self, piped: Piped) -> Result<(), Unsent> {
+        self.passed(piped.bytes())?;
+        self.piped = Some(piped);
+        self.waiting = Waiting::AppServer(Instant::now());
+        Ok(())
+    }
+
+    /// Counts bytes of a body of known length.
+    fn passed(&mut self, bytes: usize) -> Result<(), Unsent> {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.left = self.left.checked_sub(bytes).ok_or_else(wrong_length)?;
+        if self.left == 0 {
+            self.body = None;
+        }
+        Ok(())
+    }
+
     fn frame(&mut self, frame: Frame<Bytes>) -> Result<(), Unsent> {
         let data = match frame.into_data() {
             Ok(data) if data.is_empty() => return Ok(()),
@@ -207,11 +273,7 @@ where
         match self.framing {
             Framing::Chunked => self.out.add_chunk(data, false),
             Framing::Length(_) | Framing::Nothing => {
-                let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
-                self.left = self.left.checked_sub(length).ok_or_else(wrong_length)?;
-                if self.left == 0 {
-                    self.body = None;
-                }
+                self.passed(data.len())?;
                 self.out.add(data);
             }
         }
@@ -230,6 +292,21 @@ where
         self.waiting = Waiting::AppServer(Instant::now());
         Ok(())
     }
+}
+
+/// The next of a body: moved, where that is possible, or else read.
+fn poll_next<B: Sendable>(
+    body: &mut CleanBody<B>,
+    pipes: Option<&Pipes>,
+    context: &mut Context<'_>,
+) -> Poll<Result<Next, B::Error>> {
+    if let Some(pipes) = pipes
+        && let Some(piped) = ready!(body.inner_mut().poll_splice(pipes, context))?
+    {
+        return Poll::Ready(Ok(Next::Piped(piped)));
+    }
+    let frame = ready!(Pin::new(body).poll_frame(context)).transpose()?;
+    Poll::Ready(Ok(frame.map_or(Next::End, Next::Frame)))
 }
 
 fn wrong_length() -> Unsent {
