@@ -119,7 +119,7 @@ pub(in crate::server) async fn serve<S, H>(
     match first_bytes(&mut socket, &shared.state).await {
         Ok(Some(Protocol::Http1)) => http1::serve(socket, &shared).await,
         // On the heap, as an idle connection of HTTP/1 should not be as large.
-        Ok(Some(Protocol::Http2)) => Box::pin(http2::serve(socket, Rc::new(shared))).await,
+        Ok(Some(Protocol::Http2)) => Box::pin(http2::serve(socket, &shared)).await,
         // It said nothing, and so there is nothing to say about it.
         Ok(None) | Err(_) => {}
     }

@@ -17,7 +17,6 @@ mod proxy_protocol;
 mod socket;
 pub mod starvation;
 mod state;
-mod streams;
 pub mod tls;
 pub mod upgrade;
 mod watched;

@@ -1,0 +1,298 @@
+//! Frames (RFC 9113 §4, §6): from bytes to what they say. Pure; looks at one frame alone. What may
+//! not be in any such frame, wherever it comes, is a fault here.
+
+/// Bytes of the head of a frame.
+pub(in crate::server::http2) const HEAD_BYTES: usize = 9;
+
+/// Largest payload of a frame, in bytes, in both directions: the size that everybody takes
+/// (RFC 9113 §6.5.2). The gate asks for no other, and makes no use of one that a client allows.
+pub(in crate::server::http2) const MAX_PAYLOAD_BYTES: usize = 16_384;
+
+/// Flags.
+pub(in crate::server::http2) const ACK: u8 = 1;
+pub(in crate::server::http2) const END_STREAM: u8 = 1;
+pub(in crate::server::http2) const END_HEADERS: u8 = 4;
+const PADDED: u8 = 8;
+const WITH_PRIORITY: u8 = 32;
+
+/// Kinds of frames (RFC 9113 §6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::server::http2) enum Kind {
+    Data,
+    Headers,
+    Priority,
+    RstStream,
+    Settings,
+    PushPromise,
+    Ping,
+    GoAway,
+    WindowUpdate,
+    Continuation,
+    Unknown,
+}
+
+impl Kind {
+    const KNOWN: [Self; 10] = [
+        Self::Data,
+        Self::Headers,
+        Self::Priority,
+        Self::RstStream,
+        Self::Settings,
+        Self::PushPromise,
+        Self::Ping,
+        Self::GoAway,
+        Self::WindowUpdate,
+        Self::Continuation,
+    ];
+
+    fn of(number: u8) -> Self {
+        let known = Self::KNOWN.get(usize::from(number));
+        known.copied().unwrap_or(Self::Unknown)
+    }
+
+    /// Its number on the wire.
+    pub(in crate::server::http2) fn number(self) -> u8 {
+        let at = Self::KNOWN.iter().position(|kind| *kind == self);
+        at.and_then(|at| u8::try_from(at).ok()).unwrap_or(u8::MAX)
+    }
+}
+
+/// Why a stream or a connection is given up (RFC 9113 §7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(in crate::server::http2) enum Code {
+    NoError = 0,
+    Protocol = 1,
+    Internal = 2,
+    FlowControl = 3,
+    StreamClosed = 5,
+    FrameSize = 6,
+    RefusedStream = 7,
+    Compression = 9,
+    EnhanceYourCalm = 11,
+}
+
+impl Code {
+    /// Its number on the wire.
+    pub(in crate::server::http2) fn number(self) -> u32 {
+        match self {
+            Self::NoError => 0,
+            Self::Protocol => 1,
+            Self::Internal => 2,
+            Self::FlowControl => 3,
+            Self::StreamClosed => 5,
+            Self::FrameSize => 6,
+            Self::RefusedStream => 7,
+            Self::Compression => 9,
+            Self::EnhanceYourCalm => 11,
+        }
+    }
+}
+
+/// What a client did that ends the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what}")]
+pub(in crate::server::http2) struct Fault {
+    pub(in crate::server::http2) code: Code,
+    pub(in crate::server::http2) what: &'static str,
+}
+
+impl Fault {
+    pub(in crate::server::http2) fn protocol(what: &'static str) -> Self {
+        let code = Code::Protocol;
+        Self { code, what }
+    }
+
+    pub(in crate::server::http2) fn size(what: &'static str) -> Self {
+        let code = Code::FrameSize;
+        Self { code, what }
+    }
+
+    pub(in crate::server::http2) fn flow_control(what: &'static str) -> Self {
+        let code = Code::FlowControl;
+        Self { code, what }
+    }
+
+    pub(in crate::server::http2) fn closed(what: &'static str) -> Self {
+        let code = Code::StreamClosed;
+        Self { code, what }
+    }
+
+    pub(in crate::server::http2) fn too_much(what: &'static str) -> Self {
+        let code = Code::EnhanceYourCalm;
+        Self { code, what }
+    }
+}
+
+/// The head of a frame.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::server::http2) struct Head {
+    pub(in crate::server::http2) kind: Kind,
+    pub(in crate::server::http2) length: usize,
+    flags: u8,
+    stream: u32,
+}
+
+/// A frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::server::http2) enum Frame<'a> {
+    Data {
+        stream: u32,
+        data: &'a [u8],
+        /// What it takes of the windows: padding too.
+        flow: u32,
+        ends: bool,
+    },
+    Headers {
+        stream: u32,
+        fragment: &'a [u8],
+        ends_stream: bool,
+        ends_block: bool,
+    },
+    Continuation {
+        stream: u32,
+        fragment: &'a [u8],
+        ends_block: bool,
+    },
+    Reset {
+        stream: u32,
+    },
+    /// The values, six bytes each.
+    Settings(&'a [u8]),
+    SettingsAck,
+    Ping([u8; 8]),
+    Pong([u8; 8]),
+    GoAway,
+    /// Of stream 0: the window of the connection.
+    WindowUpdate {
+        stream: u32,
+        by: u32,
+    },
+    /// Says nothing that anybody here wants to know.
+    Ignored,
+}
+
+impl Head {
+    /// The head at the front of these bytes, if it is whole.
+    pub(in crate::server::http2) fn read(bytes: &[u8]) -> Result<Option<Self>, Fault> {
+        let Some(&[a, b, c, kind, flags, d, e, f, g]) = bytes.first_chunk::<HEAD_BYTES>() else {
+            return Ok(None);
+        };
+        let length = u32::from_be_bytes([0, a, b, c]);
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        if length > MAX_PAYLOAD_BYTES {
+            return Err(Fault::size("a frame is larger than allowed"));
+        }
+        Ok(Some(Self {
+            kind: Kind::of(kind),
+            length,
+            flags,
+            // The highest bit is reserved, and ignored.
+            stream: u32::from_be_bytes([d, e, f, g]) & 0x7fff_ffff,
+        }))
+    }
+
+    fn has(self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+
+    /// The frame of which this is the head.
+    pub(in crate::server::http2) fn frame(self, payload: &[u8]) -> Result<Frame<'_>, Fault> {
+        self.check_stream()?;
+        let stream = self.stream;
+        Ok(match self.kind {
+            Kind::Data => Frame::Data {
+                stream,
+                data: self.without_padding(payload)?,
+                flow: u32::try_from(payload.len()).unwrap_or(u32::MAX),
+                ends: self.has(END_STREAM),
+            },
+            Kind::Headers => Frame::Headers {
+                stream,
+                fragment: self.without_priority(self.without_padding(payload)?)?,
+                ends_stream: self.has(END_STREAM),
+                ends_block: self.has(END_HEADERS),
+            },
+            Kind::Continuation => Frame::Continuation {
+                stream,
+                fragment: payload,
+                ends_block: self.has(END_HEADERS),
+            },
+            Kind::Priority => {
+                sized::<5>(payload)?;
+                Frame::Ignored
+            }
+            Kind::RstStream => {
+                sized::<4>(payload)?;
+                Frame::Reset { stream }
+            }
+            Kind::Settings => self.settings(payload)?,
+            Kind::PushPromise => return Err(Fault::protocol("a client promises something")),
+            Kind::Ping if self.has(ACK) => Frame::Pong(sized(payload)?),
+            Kind::Ping => Frame::Ping(sized(payload)?),
+            Kind::GoAway if payload.len() < 8 => return Err(WRONG_SIZE),
+            Kind::GoAway => Frame::GoAway,
+            Kind::WindowUpdate => Frame::WindowUpdate {
+                stream,
+                by: u32::from_be_bytes(sized(payload)?) & 0x7fff_ffff,
+            },
+            Kind::Unknown => Frame::Ignored,
+        })
+    }
+
+    /// Some kinds are of a stream, some of the connection.
+    fn check_stream(self) -> Result<(), Fault> {
+        match (self.kind, self.stream) {
+            (
+                Kind::Data
+                | Kind::Headers
+                | Kind::Priority
+                | Kind::RstStream
+                | Kind::PushPromise
+                | Kind::Continuation,
+                0,
+            ) => Err(Fault::protocol("a frame of a stream has none")),
+            (Kind::Settings | Kind::Ping | Kind::GoAway, 1..) => {
+                Err(Fault::protocol("a frame of the connection has a stream"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn settings(self, payload: &[u8]) -> Result<Frame<'_>, Fault> {
+        match (self.has(ACK), payload.len()) {
+            (true, 0) => Ok(Frame::SettingsAck),
+            (false, length) if length % 6 == 0 => Ok(Frame::Settings(payload)),
+            _ => Err(WRONG_SIZE),
+        }
+    }
+
+    fn without_padding(self, payload: &[u8]) -> Result<&[u8], Fault> {
+        if !self.has(PADDED) {
+            return Ok(payload);
+        }
+        let (&padding, rest) = payload.split_first().ok_or(WRONG_SIZE)?;
+        let length = rest.len().checked_sub(padding.into());
+        let inner = length.and_then(|length| rest.get(..length));
+        inner.ok_or(Fault::protocol(
+            "a frame has more padding than it has bytes",
+        ))
+    }
+
+    /// What a client says of priorities is ignored (RFC 9113 §5.3.2).
+    fn without_priority(self, payload: &[u8]) -> Result<&[u8], Fault> {
+        if !self.has(WITH_PRIORITY) {
+            return Ok(payload);
+        }
+        payload.get(5..).ok_or(WRONG_SIZE)
+    }
+}
+
+const WRONG_SIZE: Fault = Fault {
+    code: Code::FrameSize,
+    what: "a frame does not have the size of its kind",
+};
+
+fn sized<const LENGTH: usize>(payload: &[u8]) -> Result<[u8; LENGTH], Fault> {
+    payload.try_into().map_err(|_other| WRONG_SIZE)
+}
