@@ -140,7 +140,7 @@ impl Decoder {
             match first {
                 0x80.. => {
                     let index = integer::take(&mut input, first, 7)?;
-                    self.add_indexed(index, block)?;
+                    self.add_indexed(index, block, limits)?;
                 }
                 0x40.. => {
                     let said = self.take_literal(&mut input, (first, 6), block)?;
@@ -170,14 +170,25 @@ impl Decoder {
         Ok(())
     }
 
-    fn add_indexed(&self, index: usize, block: &mut Block) -> Result<(), HpackFault> {
+    fn add_indexed(
+        &self,
+        index: usize,
+        block: &mut Block,
+        limits: BlockLimits,
+    ) -> Result<(), HpackFault> {
         let index = index.checked_sub(1).ok_or(HpackFault::Index)?;
         if let Some((name, value)) = STATIC.get(index) {
             block.add(name.as_bytes(), value.as_bytes());
             return Ok(());
         }
         let known = self.table.get(index - STATIC.len());
-        block.add_known(known.ok_or(HpackFault::Index)?);
+        let known = known.ok_or(HpackFault::Index)?;
+        // Not written only to be left out again: a byte could cost a whole table each time.
+        if block.lines.len() + known.line.len() > limits.bytes {
+            block.is_too_large = true;
+        } else {
+            block.add_known(known);
+        }
         Ok(())
     }
 

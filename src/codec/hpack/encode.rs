@@ -142,7 +142,9 @@ mod tests {
     fn that_there_is_no_table_is_said_once_and_only_when_it_was_taken_away() {
         let mut encoder = Encoder::default();
         let mut begun = |sizes: &[u32]| {
-            sizes.iter().for_each(|size| encoder.allow_table(*size));
+            for size in sizes {
+                encoder.allow_table(*size);
+            }
             let mut out = Vec::new();
             encoder.begin(&mut out);
             out

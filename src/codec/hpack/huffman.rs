@@ -192,16 +192,16 @@ mod tests {
 
     /// Codes one after the other, filled up with ones.
     fn coded(symbols: impl IntoIterator<Item = u16>) -> Vec<u8> {
-        let mut bits = String::new();
+        let mut bits = Vec::new();
         for symbol in symbols {
             let (code, length) = code(symbol);
-            bits += &format!("{code:0width$b}", width = usize::try_from(length).unwrap());
+            bits.extend((0..length).rev().map(|at| code >> at & 1 == 1));
         }
-        while bits.len() % 8 != 0 {
-            bits.push('1');
+        while !bits.len().is_multiple_of(8) {
+            bits.push(true);
         }
-        let byte = |at| u8::from_str_radix(&bits[at..at + 8], 2).unwrap();
-        (0..bits.len()).step_by(8).map(byte).collect()
+        let byte = |bits: &[bool]| bits.iter().fold(0, |byte, bit| byte << 1 | u8::from(*bit));
+        bits.chunks(8).map(byte).collect()
     }
 
     fn decoded(coded: &[u8]) -> Result<Vec<u8>, HpackFault> {
@@ -237,10 +237,10 @@ mod tests {
             (208, 0x7fff2, 19),
             (128, 0xfffe6, 20),
             (226, 0xfffed, 20),
-            (153, 0x1fffdc, 21),
-            (230, 0x1fffe8, 21),
-            (129, 0x3fffd2, 22),
-            (233, 0x3fffeb, 22),
+            (153, 0x1f_ffdc, 21),
+            (230, 0x1f_ffe8, 21),
+            (129, 0x3f_ffd2, 22),
+            (233, 0x3f_ffeb, 22),
             (1, 0x7f_ffd8, 23),
             (239, 0x7f_fff4, 23),
             (9, 0xff_ffea, 24),

@@ -69,7 +69,7 @@ fn is_name(name: &[u8]) -> bool {
 fn is_value(value: &[u8]) -> bool {
     let around = [value.first(), value.last()];
     let blank = around.iter().any(|end| matches!(end, Some(b' ' | b'\t')));
-    let bad = |byte: u8| (byte < b' ') & (byte != b'\t') | (byte == 0x7f);
+    let bad = |byte: u8| byte != b'\t' && (byte < b' ' || byte == 0x7f);
     !blank && !value.iter().fold(false, |found, &byte| found | bad(byte))
 }
 

@@ -29,18 +29,22 @@ fn fields(block: &Block) -> Fields {
 fn decode(decoder: &mut Decoder, input: &[u8]) -> Result<Fields, HpackFault> {
     let mut block = Block::default();
     decoder.decode(input, &mut block, LARGE)?;
-    let lines: String = fields(&block)
+    let lines = fields(&block);
+    let lines: Vec<_> = lines
         .iter()
-        .map(|(name, value)| format!("{name}: {value}\r\n"))
+        .map(|(name, value)| [name, ": ", value, "\r\n"].concat())
         .collect();
-    assert_eq!(lines.as_bytes(), block.lines);
+    assert_eq!(lines.concat().as_bytes(), block.lines);
     Ok(fields(&block))
 }
 
 fn hex(text: &str) -> Vec<u8> {
-    let digits: String = text.split_whitespace().collect();
-    let byte = |at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap();
-    (0..digits.len()).step_by(2).map(byte).collect()
+    let digits: Vec<_> = text
+        .chars()
+        .filter_map(|digit| digit.to_digit(16))
+        .collect();
+    let byte = |two: &[u32]| u8::try_from(two[0] * 16 + two[1]).unwrap();
+    digits.chunks(2).map(byte).collect()
 }
 
 fn owned(fields: &[(&str, &str)]) -> Fields {

@@ -132,11 +132,7 @@ where
                     let frame = polled.transpose();
                     self.frame(frame.map_err(|error| Unanswered::Body(error.into()))?)?;
                 }
-                Next::Data { .. } => {
-                    if ready!(self.poll_data(session, stream, context)) {
-                        return Poll::Pending;
-                    }
-                }
+                Next::Data { .. } => ready!(self.poll_data(session, stream, context)),
                 Next::Trailers(trailers) => {
                     ready!(session.poll_room(context));
                     let trailers = std::mem::take(trailers);
@@ -212,22 +208,17 @@ where
         Ok(())
     }
 
-    /// Sends data on. Ready with whether another answer goes first.
-    fn poll_data(
-        &mut self,
-        session: &Session,
-        stream: &Stream,
-        context: &Context<'_>,
-    ) -> Poll<bool> {
+    /// Sends data on. Pending also when another answer goes first.
+    fn poll_data(&mut self, session: &Session, stream: &Stream, context: &Context<'_>) -> Poll<()> {
         let Next::Data { rest, is_last } = &mut self.next else {
-            return Poll::Ready(false);
+            return Poll::Ready(());
         };
         if rest.is_empty() {
             // Only to say that this was all.
             ready!(session.poll_room(context));
             session.send(stream, Bytes::new(), true);
             self.next = Next::Nothing;
-            return Poll::Ready(false);
+            return Poll::Ready(());
         }
         let Poll::Ready(length) = session.poll_window(stream, rest.len(), context) else {
             if stream.untaken_since.get().is_none() {
@@ -246,7 +237,10 @@ where
         if rest.is_empty() {
             self.next = if ends { Next::Nothing } else { Next::Body };
         }
-        Poll::Ready(!ends && session.give_way(context))
+        if !ends && session.give_way(context) {
+            return Poll::Pending;
+        }
+        Poll::Ready(())
     }
 }
 

@@ -175,10 +175,13 @@ pub(in crate::server::http2) enum Frame<'a> {
 impl Head {
     /// The head at the front of these bytes, if it is whole.
     pub(in crate::server::http2) fn read(bytes: &[u8]) -> Result<Option<Self>, Fault> {
-        let Some(&[a, b, c, kind, flags, d, e, f, g]) = bytes.first_chunk::<HEAD_BYTES>() else {
+        let Some((&[high, middle, low, kind, flags], rest)) = bytes.split_first_chunk() else {
             return Ok(None);
         };
-        let length = u32::from_be_bytes([0, a, b, c]);
+        let Some(stream) = rest.first_chunk() else {
+            return Ok(None);
+        };
+        let length = u32::from_be_bytes([0, high, middle, low]);
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         if length > MAX_PAYLOAD_BYTES {
             return Err(Fault::size("a frame is larger than allowed"));
@@ -188,7 +191,7 @@ impl Head {
             length,
             flags,
             // The highest bit is reserved, and ignored.
-            stream: u32::from_be_bytes([d, e, f, g]) & 0x7fff_ffff,
+            stream: u32::from_be_bytes(*stream) & 0x7fff_ffff,
         }))
     }
 
@@ -274,9 +277,7 @@ impl Head {
         let (&padding, rest) = payload.split_first().ok_or(WRONG_SIZE)?;
         let length = rest.len().checked_sub(padding.into());
         let inner = length.and_then(|length| rest.get(..length));
-        inner.ok_or(Fault::protocol(
-            "a frame has more padding than it has bytes",
-        ))
+        inner.ok_or_else(|| Fault::protocol("a frame has more padding than it has bytes"))
     }
 
     /// What a client says of priorities is ignored (RFC 9113 §5.3.2).

@@ -59,6 +59,11 @@ impl Out {
         self.waiting() >= ROOM_BYTES + OVERHEAD_BYTES
     }
 
+    /// Whether it has memory of its own.
+    pub(in crate::server::http2) fn has_memory(&self) -> bool {
+        self.gathered.capacity() > 0
+    }
+
     /// Gives it memory.
     pub(in crate::server::http2) fn use_memory(&mut self, memory: Vec<u8>) {
         self.gathered = memory;
@@ -140,9 +145,11 @@ impl Out {
 
     fn add_head(&mut self, kind: Kind, flags: u8, stream: u32, length: usize) {
         self.make_room();
-        let [_, a, b, c] = length_of(length);
-        let [d, e, f, g] = stream.to_be_bytes();
-        let head = [a, b, c, kind.number(), flags, d, e, f, g];
+        let mut head = [0; HEAD_BYTES];
+        let [_, length @ ..] = length_of(length);
+        head[..3].copy_from_slice(&length);
+        head[3..5].copy_from_slice(&[kind.number(), flags]);
+        head[5..].copy_from_slice(&stream.to_be_bytes());
         self.gathered.extend_from_slice(&head);
     }
 

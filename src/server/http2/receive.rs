@@ -162,7 +162,7 @@ impl Receiver {
 
     /// A stream that was never begun takes nothing but a head.
     fn check_begun(&self, stream: u32) -> Result<(), Fault> {
-        if stream > self.last || stream % 2 == 0 {
+        if stream > self.last || stream.is_multiple_of(2) {
             return Err(Fault::protocol("a stream that was never begun is used"));
         }
         Ok(())
@@ -180,7 +180,7 @@ impl Receiver {
         fragment: &[u8],
         (ends_stream, ends_block): (bool, bool),
     ) -> Result<Option<Opened>, Fault> {
-        if stream % 2 == 0 {
+        if stream.is_multiple_of(2) {
             return Err(Fault::protocol(
                 "a client begins a stream of an even number",
             ));
@@ -341,16 +341,16 @@ impl Receiver {
                 }
             };
         };
-        let refused = accept(&stream, (data, within), flow, ends);
-        let kept = match refused {
-            Ok(kept) => kept,
+        match accept(&stream, (data, within), flow, ends) {
+            // Padding is read at once.
+            Ok(Accepted::Kept) => self.session.read(Some(&stream), whole - data.len()),
+            // The client may send others, but no more of this.
+            Ok(Accepted::Dropped) => self.session.read(None, whole),
             Err(code) => {
                 self.session.read(None, whole);
                 return self.refuse(id, code);
             }
-        };
-        // Padding is read at once, and so is what nobody reads.
-        self.session.read(Some(&stream), whole - kept);
+        }
         stream.received.borrow_mut().wake();
         if ends {
             stream.wake();
@@ -405,14 +405,21 @@ impl Receiver {
     }
 }
 
-/// Adds data to what has come of a request. Gives how much of it waits to be read; the code to refuse
-/// the stream with when it may not come.
+/// What became of data.
+enum Accepted {
+    Kept,
+    /// Nobody reads it.
+    Dropped,
+}
+
+/// Adds data to what has come of a request. Gives the code to refuse the stream with when it may not
+/// come.
 fn accept(
     stream: &Stream,
     (data, within): (&[u8], Option<&Bytes>),
     flow: u32,
     ends: bool,
-) -> Result<usize, Code> {
+) -> Result<Accepted, Code> {
     let mut received = stream.received.borrow_mut();
     if received.is_ended {
         return Err(Code::StreamClosed);
@@ -430,8 +437,8 @@ fn accept(
     }
     received.is_ended = ends;
     if received.reader == Reader::Nobody {
-        return Ok(0);
+        return Ok(Accepted::Dropped);
     }
     received.add(data, within);
-    Ok(data.len())
+    Ok(Accepted::Kept)
 }

@@ -16,7 +16,7 @@ use crate::server::connection::{Handler, Shared};
 use crate::server::http2::Failed;
 use crate::server::http2::answer::Answering;
 use crate::server::http2::body::Upload;
-use crate::server::http2::frame::{Code, Fault, Kind};
+use crate::server::http2::frame::{Code, Fault, Frame, Kind};
 use crate::server::http2::receive::{Opened, Receiver};
 use crate::server::http2::session::Session;
 use crate::server::http2::settings::{self, WINDOW_BYTES};
@@ -46,16 +46,15 @@ pub(in crate::server::http2) enum Turn {
 
 impl<S: Socket, H: Handler> Connection<'_, S, H> {
     /// Says what the gate has to say first.
-    pub(in crate::server::http2) fn open(&mut self) {
+    pub(in crate::server::http2) fn open(&self) {
         let mut out = self.session.out.borrow_mut();
-        out.use_memory(self.shared.heads().take());
         let own = settings::own(self.shared.limits());
         out.add(Kind::Settings, 0, 0, &own);
         out.add_window(0, WINDOW_BYTES - INITIAL);
     }
 
     /// Gives up what has been coming or going for too long.
-    pub(in crate::server::http2) fn look_for_late(&mut self) -> Result<(), Fault> {
+    pub(in crate::server::http2) fn look_for_late(&self) -> Result<(), Fault> {
         let limits = self.shared.limits();
         self.session.give_up_untaken(limits.body_idle_timeout);
         if self.receiver.is_late(limits.header_timeout) {
@@ -74,6 +73,7 @@ impl<S: Socket, H: Handler> Connection<'_, S, H> {
         if self.shared.state().poll_end_asked(context).is_ready() {
             self.receiver.say_farewell();
         }
+        self.take_memory();
         loop {
             let read = self.read(streams, begin, context)?;
             let mut ended = false;
@@ -83,19 +83,38 @@ impl<S: Socket, H: Handler> Connection<'_, S, H> {
             self.receiver.settle();
             let written = self.write(ended, context)?;
             let woken = self.session.wake_waiting();
-            if read == Poll::Ready(Read::End) {
+            let is_left = written && self.session.len() == 0 && self.receiver.is_leaving();
+            if read == Poll::Ready(Read::End) || is_left {
                 return Ok(Turn::Over);
             }
-            if written && self.session.len() == 0 {
-                if self.receiver.is_leaving() {
-                    return Ok(Turn::Over);
-                }
-                self.rest();
-            }
-            if read.is_pending() && !woken {
+            // What was left unread for want of room may have room now.
+            let goes_on = match read {
+                Poll::Ready(Read::Nothing) => !self.session.out.borrow().is_full(),
+                Poll::Ready(_) => true,
+                Poll::Pending => false,
+            };
+            if !goes_on && !woken {
+                self.give_memory_back();
                 return Ok(Turn::Waits);
             }
         }
+    }
+
+    fn take_memory(&self) {
+        let mut out = self.session.out.borrow_mut();
+        if !out.has_memory() {
+            out.use_memory(self.shared.heads().take());
+        }
+    }
+
+    /// Gives up the memory in which nothing is any more.
+    fn give_memory_back(&mut self) {
+        let mut out = self.session.out.borrow_mut();
+        if out.is_empty() {
+            self.shared.heads().give_back(out.take_memory());
+        }
+        self.wire.rest(self.shared.buffers());
+        self.receiver.rest();
     }
 
     /// Reads what is there. Nothing while too much waits to be written.
@@ -106,10 +125,10 @@ impl<S: Socket, H: Handler> Connection<'_, S, H> {
         context: &mut Context<'_>,
     ) -> Result<Poll<Read>, Failed> {
         if self.session.out.borrow().is_full() {
-            return Ok(Poll::Pending);
+            return Ok(Poll::Ready(Read::Nothing));
         }
         let (wire, receiver) = (&mut self.wire, &mut self.receiver);
-        let mut take = |frame: crate::server::http2::frame::Frame<'_>, within: Option<&_>| {
+        let mut take = |frame: Frame<'_>, within: Option<&_>| {
             if let Some(opened) = receiver.take(frame, within)? {
                 streams.push(begin(opened));
             }
@@ -133,16 +152,6 @@ impl<S: Socket, H: Handler> Connection<'_, S, H> {
             Poll::Ready(written) => written.map(|()| true).map_err(Failed::Io),
             Poll::Pending => Ok(false),
         }
-    }
-
-    /// Gives up the memory that only requests need.
-    fn rest(&mut self) {
-        let memory = self.session.out.borrow_mut().take_memory();
-        if memory.capacity() > 0 {
-            self.shared.heads().give_back(memory);
-        }
-        self.wire.rest(self.shared.buffers());
-        self.receiver.rest();
     }
 }
 

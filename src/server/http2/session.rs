@@ -122,10 +122,11 @@ impl Session {
     pub(in crate::server::http2) fn past(&self, id: u32) -> Past {
         let closed = self.closed.borrow();
         let closed = closed.iter().rev().find(|closed| closed.stream == id);
-        closed.map_or(Past::Unknown, |closed| match closed.by_us {
-            true => Past::GivenUp,
-            false => Past::Closed,
-        })
+        match closed {
+            Some(closed) if closed.by_us => Past::GivenUp,
+            Some(_) => Past::Closed,
+            None => Past::Unknown,
+        }
     }
 
     /// Begins with a stream, of a higher number than any before.

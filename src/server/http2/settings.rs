@@ -28,8 +28,9 @@ pub(in crate::server::http2) fn own(limits: &Limits) -> [u8; 18] {
         (MAX_HEADER_LIST_SIZE, bytes),
     ];
     for (six, (name, value)) in payload.chunks_exact_mut(6).zip(values) {
-        let ([a, b], [c, d, e, f]) = (name.to_be_bytes(), value.to_be_bytes());
-        six.copy_from_slice(&[a, b, c, d, e, f]);
+        let (of_name, of_value) = six.split_at_mut(2);
+        of_name.copy_from_slice(&name.to_be_bytes());
+        of_value.copy_from_slice(&value.to_be_bytes());
     }
     payload
 }
@@ -46,9 +47,9 @@ pub(in crate::server::http2) fn read(
     payload: &[u8],
 ) -> impl Iterator<Item = Result<Setting, Fault>> {
     payload.chunks_exact(6).filter_map(|six| {
-        let &[a, b, c, d, e, f] = six.first_chunk()?;
-        let value = u32::from_be_bytes([c, d, e, f]);
-        match (u16::from_be_bytes([a, b]), value) {
+        let (name, value) = six.split_first_chunk()?;
+        let value = u32::from_be_bytes(*value.first_chunk()?);
+        match (u16::from_be_bytes(*name), value) {
             (HEADER_TABLE_SIZE, size) => Some(Ok(Setting::TableSize(size))),
             (INITIAL_WINDOW_SIZE, size @ ..=0x7fff_ffff) => Some(Ok(Setting::InitialWindow(size))),
             (INITIAL_WINDOW_SIZE, _) => Some(Err(Fault::flow_control(

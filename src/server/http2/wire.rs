@@ -44,6 +44,8 @@ pub(in crate::server::http2) struct Wire<S> {
 pub(in crate::server::http2) enum Read {
     Something,
     End,
+    /// It was not read.
+    Nothing,
 }
 
 impl<S> Wire<S> {
