@@ -8,7 +8,7 @@ pub mod crew;
 mod ending;
 mod entrance;
 pub mod http1;
-mod http2;
+pub mod http2;
 pub mod inherited;
 pub mod listener;
 pub mod plain;

@@ -2,32 +2,48 @@
 //! not be in any such frame, wherever it comes, is a fault here.
 
 /// Bytes of the head of a frame.
-pub(in crate::server::http2) const HEAD_BYTES: usize = 9;
+pub const HEAD_BYTES: usize = 9;
 
 /// Largest payload of a frame, in bytes, in both directions: the size that everybody takes
 /// (RFC 9113 §6.5.2). The gate asks for no other, and makes no use of one that a client allows.
-pub(in crate::server::http2) const MAX_PAYLOAD_BYTES: usize = 16_384;
+pub const MAX_PAYLOAD_BYTES: usize = 16_384;
 
-/// Flags.
-pub(in crate::server::http2) const ACK: u8 = 1;
-pub(in crate::server::http2) const END_STREAM: u8 = 1;
-pub(in crate::server::http2) const END_HEADERS: u8 = 4;
+/// A flag: the frame answers one.
+pub const ACK: u8 = 1;
+
+/// A flag: nothing comes after the frame on its stream.
+pub const END_STREAM: u8 = 1;
+
+/// A flag: the header block is whole.
+pub const END_HEADERS: u8 = 4;
+
 const PADDED: u8 = 8;
 const WITH_PRIORITY: u8 = 32;
 
 /// Kinds of frames (RFC 9113 §6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::server::http2) enum Kind {
+pub enum Kind {
+    /// §6.1.
     Data,
+    /// §6.2.
     Headers,
+    /// §6.3.
     Priority,
+    /// §6.4.
     RstStream,
+    /// §6.5.
     Settings,
+    /// §6.6.
     PushPromise,
+    /// §6.7.
     Ping,
+    /// §6.8.
     GoAway,
+    /// §6.9.
     WindowUpdate,
+    /// §6.10.
     Continuation,
+    /// Of no meaning to anybody here.
     Unknown,
 }
 
@@ -51,7 +67,7 @@ impl Kind {
     }
 
     /// Its number on the wire.
-    pub(in crate::server::http2) fn number(self) -> u8 {
+    pub fn number(self) -> u8 {
         let at = Self::KNOWN.iter().position(|kind| *kind == self);
         at.and_then(|at| u8::try_from(at).ok()).unwrap_or(u8::MAX)
     }
@@ -59,22 +75,30 @@ impl Kind {
 
 /// Why a stream or a connection is given up (RFC 9113 §7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(in crate::server::http2) enum Code {
-    NoError = 0,
-    Protocol = 1,
-    Internal = 2,
-    FlowControl = 3,
-    StreamClosed = 5,
-    FrameSize = 6,
-    RefusedStream = 7,
-    Compression = 9,
-    EnhanceYourCalm = 11,
+pub enum Code {
+    /// Nothing is wrong.
+    NoError,
+    /// The rules were broken.
+    Protocol,
+    /// Something went wrong behind the gate.
+    Internal,
+    /// More came than its window takes.
+    FlowControl,
+    /// Something came on a stream that is over.
+    StreamClosed,
+    /// A frame has the wrong size.
+    FrameSize,
+    /// Nothing was done with the request.
+    RefusedStream,
+    /// A header block cannot be read.
+    Compression,
+    /// Too much of something.
+    EnhanceYourCalm,
 }
 
 impl Code {
     /// Its number on the wire.
-    pub(in crate::server::http2) fn number(self) -> u32 {
+    pub fn number(self) -> u32 {
         match self {
             Self::NoError => 0,
             Self::Protocol => 1,
@@ -92,33 +116,40 @@ impl Code {
 /// What a client did that ends the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
-pub(in crate::server::http2) struct Fault {
-    pub(in crate::server::http2) code: Code,
-    pub(in crate::server::http2) what: &'static str,
+pub struct Fault {
+    /// What the client is told.
+    pub code: Code,
+    /// What the log says.
+    pub what: &'static str,
 }
 
 impl Fault {
-    pub(in crate::server::http2) fn protocol(what: &'static str) -> Self {
+    /// The rules were broken.
+    pub fn protocol(what: &'static str) -> Self {
         let code = Code::Protocol;
         Self { code, what }
     }
 
-    pub(in crate::server::http2) fn size(what: &'static str) -> Self {
+    /// A frame has the wrong size.
+    pub fn size(what: &'static str) -> Self {
         let code = Code::FrameSize;
         Self { code, what }
     }
 
-    pub(in crate::server::http2) fn flow_control(what: &'static str) -> Self {
+    /// More came than its window takes.
+    pub fn flow_control(what: &'static str) -> Self {
         let code = Code::FlowControl;
         Self { code, what }
     }
 
-    pub(in crate::server::http2) fn closed(what: &'static str) -> Self {
+    /// Something came on a stream that is over.
+    pub fn closed(what: &'static str) -> Self {
         let code = Code::StreamClosed;
         Self { code, what }
     }
 
-    pub(in crate::server::http2) fn too_much(what: &'static str) -> Self {
+    /// Too much of something.
+    pub fn too_much(what: &'static str) -> Self {
         let code = Code::EnhanceYourCalm;
         Self { code, what }
     }
@@ -126,46 +157,69 @@ impl Fault {
 
 /// The head of a frame.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::server::http2) struct Head {
-    pub(in crate::server::http2) kind: Kind,
-    pub(in crate::server::http2) length: usize,
+pub struct Head {
+    /// What it is.
+    pub kind: Kind,
+    /// Bytes that follow.
+    pub length: usize,
     flags: u8,
     stream: u32,
 }
 
 /// A frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::server::http2) enum Frame<'a> {
+pub enum Frame<'a> {
+    /// A part of a body.
     Data {
+        /// Of which stream.
         stream: u32,
+        /// Without padding.
         data: &'a [u8],
         /// What it takes of the windows: padding too.
         flow: u32,
+        /// Whether it is the last.
         ends: bool,
     },
+    /// The begin of a header block.
     Headers {
+        /// Of which stream.
         stream: u32,
+        /// What has come of the block.
         fragment: &'a [u8],
+        /// Whether nothing comes after the block.
         ends_stream: bool,
+        /// Whether that is the whole block.
         ends_block: bool,
     },
+    /// More of a header block.
     Continuation {
+        /// Of which stream.
         stream: u32,
+        /// What has come of the block.
         fragment: &'a [u8],
+        /// Whether the block is whole.
         ends_block: bool,
     },
+    /// A stream is given up.
     Reset {
+        /// Which.
         stream: u32,
     },
     /// The values, six bytes each.
     Settings(&'a [u8]),
+    /// The gate's settings have been heard.
     SettingsAck,
+    /// To be sent back.
     Ping([u8; 8]),
+    /// What was sent back.
     Pong([u8; 8]),
+    /// The client begins no more streams.
     GoAway,
-    /// Of stream 0: the window of the connection.
+    /// More may be sent.
     WindowUpdate {
+        /// 0: of the connection.
         stream: u32,
+        /// By so many bytes.
         by: u32,
     },
     /// Says nothing that anybody here wants to know.
@@ -174,7 +228,7 @@ pub(in crate::server::http2) enum Frame<'a> {
 
 impl Head {
     /// The head at the front of these bytes, if it is whole.
-    pub(in crate::server::http2) fn read(bytes: &[u8]) -> Result<Option<Self>, Fault> {
+    pub fn read(bytes: &[u8]) -> Result<Option<Self>, Fault> {
         let Some((&[high, middle, low, kind, flags], rest)) = bytes.split_first_chunk() else {
             return Ok(None);
         };
@@ -200,7 +254,7 @@ impl Head {
     }
 
     /// The frame of which this is the head.
-    pub(in crate::server::http2) fn frame(self, payload: &[u8]) -> Result<Frame<'_>, Fault> {
+    pub fn frame(self, payload: &[u8]) -> Result<Frame<'_>, Fault> {
         self.check_stream()?;
         let stream = self.stream;
         Ok(match self.kind {

@@ -12,25 +12,27 @@ use crate::domain::request::RequestHead;
 use crate::server::Limits;
 
 /// What trailers may take: as many as over HTTP/1.
-pub(in crate::server::http2) const TRAILER_LIMITS: BlockLimits = BlockLimits {
+pub const TRAILER_LIMITS: BlockLimits = BlockLimits {
     bytes: 8 * 1024,
     fields: 32,
 };
 
 /// A request or trailers that break the rules of RFC 9113 §8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::server::http2) struct Malformed;
+pub struct Malformed;
 
 /// The head of a request, and what it says of its body.
 #[derive(Debug)]
-pub(in crate::server::http2) struct Received {
-    pub(in crate::server::http2) head: RequestHead,
-    pub(in crate::server::http2) length: Option<u64>,
+pub struct Received {
+    /// The head.
+    pub head: RequestHead,
+    /// How long the body is, where that is said.
+    pub length: Option<u64>,
 }
 
 /// How large a head may be: one that is a little too large is refused with a problem document, so it
 /// is read.
-pub(in crate::server::http2) fn limits(limits: &Limits) -> BlockLimits {
+pub fn limits(limits: &Limits) -> BlockLimits {
     BlockLimits {
         bytes: limits.max_header_bytes.saturating_mul(2),
         // The pseudo-header fields are none of those that are counted.
@@ -156,7 +158,7 @@ fn length_of(value: &[u8]) -> Option<u64> {
 }
 
 /// Reads the head of a request. Takes the memory of the lines along.
-pub(in crate::server::http2) fn read(block: &mut Block) -> Result<Received, Malformed> {
+pub fn read(block: &mut Block) -> Result<Received, Malformed> {
     let is_pseudo = |field: &&Field| field.kind == Kind::Pseudo;
     let pseudo = block.fields.iter().take_while(is_pseudo).count();
     let (first, rest) = block.fields.split_at(pseudo);
@@ -190,7 +192,7 @@ pub(in crate::server::http2) fn read(block: &mut Block) -> Result<Received, Malf
 }
 
 /// Reads the trailers of a request.
-pub(in crate::server::http2) fn read_trailers(block: &Block) -> Result<HeaderMap, Malformed> {
+pub fn read_trailers(block: &Block) -> Result<HeaderMap, Malformed> {
     let mut trailers = HeaderMap::with_capacity(block.fields.len());
     for field in &block.fields {
         let (name, value) = (field.name(&block.lines), field.value(&block.lines));

@@ -2,6 +2,7 @@
 //! it. The sections are those of the RFCs. What only RFC 7540 had, the dependencies of streams, may
 //! be a fault or nothing.
 
+mod floods;
 mod framing;
 mod hpack;
 mod kinds;
