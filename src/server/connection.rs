@@ -153,7 +153,7 @@ where
 }
 
 /// Whether a frame with this head may be a client's first one: SETTINGS that acknowledges nothing
-/// (RFC 9113 §3.4). The HTTP library would take any.
+/// (RFC 9113 §3.4).
 fn is_settings(head: &[u8]) -> bool {
     const SETTINGS: u8 = 4;
     const ACK: u8 = 1;

@@ -4,7 +4,7 @@
 use crate::h2_conformance::open_to_all;
 use crate::support::Setup;
 use crate::support::frames::{
-    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, FLOW_CONTROL_ERROR, Frames, HEADERS,
+    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, FLOW_CONTROL_ERROR, Frame, Frames, HEADERS,
     INITIAL_WINDOW_SIZE, PING, PRIORITY, RST_STREAM, Reaction, SETTINGS, WHOLE, frame, get, post,
     request, settings, window_update,
 };
@@ -128,7 +128,7 @@ async fn a_small_answer_does_not_wait_for_the_end_of_a_large_one() {
     frames.write(&large).await;
     frames.until(|frame| frame.kind == DATA).await;
     frames.write(&get(3, "/small")).await;
-    let ended = frames.until(|frame| frame.ends_stream()).await;
+    let ended = frames.until(Frame::ends_stream).await;
     assert_eq!(ended.stream, 3, "the large one came first");
 }
 
@@ -148,7 +148,7 @@ async fn an_answer_without_a_window_stands_in_nobodys_way() {
         .write(&settings(&[(INITIAL_WINDOW_SIZE, 1000)]))
         .await;
     for nth in 0..50 {
-        let ended = frames.until(|frame| frame.ends_stream()).await;
+        let ended = frames.until(Frame::ends_stream).await;
         assert!(ended.stream < 100, "{nth}: {ended:?}");
     }
 }
