@@ -5,6 +5,7 @@
 pub mod body;
 pub mod fault;
 pub mod head;
+pub mod hpack;
 pub mod outgoing;
 mod spare;
 mod trailers;

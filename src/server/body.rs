@@ -11,7 +11,6 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
 use crate::server::upgrade::ClientUpgrade;
@@ -63,17 +62,20 @@ impl Progress {
 #[derive(Clone, Copy, Debug)]
 pub(in crate::server) struct Broken;
 
-/// A connection from which the body of its one request under way is read.
+/// A connection, or one stream of it, from which the body of a request is read.
 pub(in crate::server) trait Pull {
     /// The next piece of the body; `None` at its end.
     fn poll_frame(&self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>>;
 
-    /// Moves what has come of it into a pipe; `None` when it has to be read.
+    /// Moves what has come of it into a pipe; `None` when it has to be read, as it always has where
+    /// others share the connection.
     fn poll_splice(
         &self,
-        pipes: &Pipes,
-        context: &mut Context<'_>,
-    ) -> Poll<Result<Option<Piped>, Broken>>;
+        _pipes: &Pipes,
+        _context: &mut Context<'_>,
+    ) -> Poll<Result<Option<Piped>, Broken>> {
+        Poll::Ready(Ok(None))
+    }
 
     /// Whether it has been read to its end.
     fn is_over(&self) -> bool;
@@ -89,10 +91,8 @@ pub(in crate::server) trait Pull {
 enum Source {
     /// It has come to its end, or there never was one.
     Over,
-    /// HTTP/1.
+    /// A connection has more of it.
     Pulled(Rc<dyn Pull>),
-    /// HTTP/2.
-    Multiplexed(Incoming),
 }
 
 /// The body of a request.
@@ -120,19 +120,10 @@ impl RequestBody {
         Self::new(Source::Over, Progress(None), Duration::ZERO)
     }
 
-    /// A body that comes over HTTP/1. Nothing may come for `idle_timeout` at most.
+    /// A body that is read off its connection. Nothing may come for `idle_timeout` at most.
     pub(in crate::server) fn pulled(from: Rc<dyn Pull>, idle_timeout: Duration) -> Self {
         let progress = Progress(Some(Rc::default()));
         Self::new(Source::Pulled(from), progress, idle_timeout)
-    }
-
-    /// A body that comes beside others over HTTP/2.
-    pub(in crate::server) fn multiplexed(inner: Incoming, idle_timeout: Duration) -> Self {
-        if inner.is_end_stream() {
-            return Self::nothing();
-        }
-        let progress = Progress(Some(Rc::default()));
-        Self::new(Source::Multiplexed(inner), progress, idle_timeout)
     }
 
     fn new(source: Source, progress: Progress, idle_timeout: Duration) -> Self {
@@ -239,10 +230,6 @@ impl Body for RequestBody {
         let polled = match &mut this.source {
             Source::Over => return Poll::Ready(None),
             Source::Pulled(from) => from.poll_frame(context),
-            Source::Multiplexed(inner) => {
-                let polled = Pin::new(inner).poll_frame(context);
-                polled.map_err(|_broken| Broken)
-            }
         };
         match polled {
             Poll::Ready(Some(Ok(frame))) => {
@@ -266,7 +253,6 @@ impl Body for RequestBody {
         match &self.source {
             Source::Over => true,
             Source::Pulled(from) => from.is_over(),
-            Source::Multiplexed(inner) => inner.is_end_stream(),
         }
     }
 
@@ -274,7 +260,6 @@ impl Body for RequestBody {
         match &self.source {
             Source::Over => SizeHint::with_exact(0),
             Source::Pulled(from) => from.size_hint(),
-            Source::Multiplexed(inner) => inner.size_hint(),
         }
     }
 }

@@ -320,8 +320,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         let this = &mut *self;
         let polled = Pin::new(&mut this.socket).poll_flush(context);
         ready!(this.flushed(polled, context))?;
-        // That may have been the end of the last answer. hyper has asked for bytes of HTTP/2 long ago
-        // and asks again only when some come; so the wait for them is timed from here.
+        // That may have been the end of the last answer. HTTP/2 has asked for bytes long
+        // ago and asks again only when some come; so the wait for them is timed from here.
         this.settle();
         if matches!(this.reading, Reading::Idle(_) | Reading::Ending { .. })
             && let Poll::Ready(error) = this.poll_deadline(context)

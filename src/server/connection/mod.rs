@@ -122,7 +122,7 @@ where
         match first_bytes(&mut socket, &shared.state).await {
             Ok(Some(Protocol::Http1)) => http1::serve(socket, &shared).await,
             // On the heap, as an idle connection of HTTP/1 should not be as large.
-            Ok(Some(Protocol::Http2)) => Box::pin(http2::serve(socket, Rc::new(shared))).await,
+            Ok(Some(Protocol::Http2)) => Box::pin(http2::serve(socket, &shared)).await,
             // It said nothing, and so there is nothing to say about it.
             Ok(None) | Err(_) => {}
         }
@@ -157,7 +157,7 @@ where
 }
 
 /// Whether a frame with this head may be a client's first one: SETTINGS that acknowledges nothing
-/// (RFC 9113 §3.4). The HTTP library would take any.
+/// (RFC 9113 §3.4).
 fn is_settings(head: &[u8]) -> bool {
     const SETTINGS: u8 = 4;
     const ACK: u8 = 1;

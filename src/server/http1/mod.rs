@@ -3,7 +3,7 @@
 //! is read by the gate's own rules (`head`, `codec`).
 
 mod answer;
-mod date;
+pub(in crate::server) mod date;
 pub mod head;
 mod wire;
 

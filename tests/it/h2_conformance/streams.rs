@@ -70,7 +70,7 @@ async fn a_stream_that_its_client_has_ended_takes_no_more_of_it() {
         case(
             "5.1 CONTINUATION",
             [ended(), frame(CONTINUATION, END_HEADERS, 1, &block)],
-            Ended(OVER),
+            Ended(&[PROTOCOL_ERROR]),
         ),
         case("5.1 WINDOW_UPDATE", [ended(), window_update(1, 1)], Fine),
         case("5.1 PRIORITY", [ended(), priority(1, 0)], Fine),
@@ -97,7 +97,7 @@ async fn a_stream_that_its_client_has_reset_takes_no_more_of_it() {
         case(
             "5.1 CONTINUATION",
             [closed(), frame(CONTINUATION, END_HEADERS, 1, &block)],
-            Ended(OVER),
+            Ended(&[PROTOCOL_ERROR]),
         ),
         case("5.1 PRIORITY", [closed(), priority(1, 0)], Fine),
         case("5.1 WINDOW_UPDATE", [closed(), window_update(1, 1)], Fine),
@@ -122,7 +122,7 @@ async fn a_stream_that_is_over_takes_nothing_that_would_begin_it_again() {
         after_answer(
             "5.1 CONTINUATION",
             frame(CONTINUATION, END_HEADERS, 1, &block),
-            Ended(OVER),
+            Ended(&[PROTOCOL_ERROR]),
         ),
         after_answer("5.1 PRIORITY", priority(1, 0), Fine),
         after_answer("5.1 WINDOW_UPDATE", window_update(1, 1), Fine),
@@ -143,7 +143,7 @@ async fn streams_are_odd_and_grow() {
         case(
             "5.1.1 a smaller number than before",
             [get(5, "/a"), get(3, "/wrong")],
-            Ended(OVER),
+            Ended(&[PROTOCOL_ERROR]),
         ),
         case("5.1.1 a gap", [get(1, "/a"), get(9, "/a")], Fine),
         case(

@@ -1,0 +1,290 @@
+//! An answer on its way to the client: the head, then the body as it comes and as the client takes it.
+//! What ends otherwise than at its end is no answer, and the client is told so.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, StatusCode};
+use http_body::{Body, Frame};
+use tokio::time::Instant;
+
+use crate::codec::hpack::{write_field, write_status};
+use crate::domain::forwarded::X_REQUEST_ID;
+use crate::domain::hop;
+use crate::domain::names;
+use crate::domain::response::Response;
+use crate::server::connection::BoxError;
+use crate::server::http1::date;
+use crate::server::http2::session::Session;
+use crate::server::http2::stream::Stream;
+
+/// What is given to the client at a time, in bytes, before another answer may go first. Of a client
+/// that takes nothing of so much for too long no more is expected.
+const BIT_BYTES: usize = 16 * 1024;
+
+/// Why an answer did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::server::http2) enum Unanswered {
+    /// The body broke off.
+    #[error("the answer broke off")]
+    Body(#[source] BoxError),
+    /// It has a status that no last answer has.
+    #[error("the answer is none to a request")]
+    Status,
+    /// The body was longer or shorter than it said.
+    #[error("the answer is not as long as announced")]
+    WrongLength,
+}
+
+/// How long the body of an answer is, as the gate itself says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Length {
+    Exactly(u64),
+    /// No body; the length of the one that is not sent, where that is known and may be said.
+    Nothing(Option<u64>),
+    Unknown,
+}
+
+impl Length {
+    /// RFC 9110 §6.4.1.
+    fn of<B: Body>(response: &Response<B>, head_only: bool) -> Self {
+        let exact = response.body.size_hint().exact();
+        if head_only || response.status == StatusCode::NOT_MODIFIED {
+            let said = response.says(&CONTENT_LENGTH);
+            return Self::Nothing(exact.filter(|&length| !said && length > 0));
+        }
+        if response.status == StatusCode::NO_CONTENT {
+            return Self::Nothing(None);
+        }
+        exact.map_or(Self::Unknown, Self::Exactly)
+    }
+}
+
+/// What is to be sent next.
+#[derive(Debug)]
+enum Next {
+    Head,
+    /// Whatever the body has.
+    Body,
+    /// Data; the last, or not.
+    Data {
+        rest: Bytes,
+        is_last: bool,
+    },
+    Trailers(HeaderMap),
+    Nothing,
+}
+
+/// An answer on its way to the client.
+#[derive(Debug)]
+pub(in crate::server::http2) struct Answering<B> {
+    response: Response<B>,
+    length: Length,
+    /// Bytes that are still to come of a body of known length.
+    left: u64,
+    /// Bytes that the client has to take before it has taken something.
+    bit: usize,
+    next: Next,
+}
+
+impl<B> Answering<B>
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
+{
+    pub(in crate::server::http2) fn new(
+        response: Response<B>,
+        head_only: bool,
+    ) -> Result<Self, Unanswered> {
+        if response.status.is_informational() {
+            return Err(Unanswered::Status);
+        }
+        let length = Length::of(&response, head_only);
+        let left = match length {
+            Length::Exactly(length) => length,
+            Length::Nothing(_) | Length::Unknown => 0,
+        };
+        Ok(Self {
+            response,
+            length,
+            left,
+            bit: 0,
+            next: Next::Head,
+        })
+    }
+
+    /// Sends on until all is sent, or somebody has to be waited for.
+    pub(in crate::server::http2) fn poll(
+        &mut self,
+        session: &Session,
+        stream: &Stream,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), Unanswered>> {
+        loop {
+            match &mut self.next {
+                Next::Nothing => return Poll::Ready(Ok(())),
+                Next::Head => {
+                    ready!(session.poll_room(context));
+                    self.send_head(session, stream);
+                }
+                Next::Body => {
+                    let body = Pin::new(&mut self.response.body);
+                    let polled = ready!(body.poll_frame(context));
+                    let frame = polled.transpose();
+                    self.frame(frame.map_err(|error| Unanswered::Body(error.into()))?)?;
+                }
+                Next::Data { .. } => ready!(self.poll_data(session, stream, context)),
+                Next::Trailers(trailers) => {
+                    ready!(session.poll_room(context));
+                    let trailers = std::mem::take(trailers);
+                    send_trailers(session, stream, &trailers);
+                    self.next = Next::Nothing;
+                }
+            }
+        }
+    }
+
+    fn send_head(&mut self, session: &Session, stream: &Stream) {
+        let has_body = match self.length {
+            Length::Exactly(length) => length > 0,
+            Length::Nothing(_) => false,
+            Length::Unknown => !self.response.body.is_end_stream(),
+        };
+        let (response, length) = (&self.response, self.length);
+        let mut out = session.out.borrow_mut();
+        out.add_block(stream.id, !has_body, |block| {
+            session.encoder.borrow_mut().begin(block);
+            write_head(block, response, length);
+        });
+        self.next = if has_body { Next::Body } else { Next::Nothing };
+    }
+
+    /// What the body has.
+    fn frame(&mut self, frame: Option<Frame<Bytes>>) -> Result<(), Unanswered> {
+        let ended = Next::Data {
+            rest: Bytes::new(),
+            is_last: true,
+        };
+        let data = match frame.map(Frame::into_data) {
+            Some(Ok(data)) => data,
+            Some(Err(frame)) => {
+                let trailers = frame.into_trailers().unwrap_or_default();
+                let none = trailers.is_empty();
+                self.next = if none {
+                    ended
+                } else {
+                    Next::Trailers(trailers)
+                };
+                return self.check_whole();
+            }
+            None => {
+                self.next = ended;
+                return self.check_whole();
+            }
+        };
+        let mut is_last = self.response.body.is_end_stream();
+        if let Length::Exactly(_) = self.length {
+            let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
+            let left = self.left.checked_sub(length);
+            self.left = left.ok_or(Unanswered::WrongLength)?;
+            is_last |= self.left == 0;
+        }
+        if is_last {
+            self.check_whole()?;
+        }
+        if !data.is_empty() || is_last {
+            self.bit = data.len().min(BIT_BYTES);
+            self.next = Next::Data {
+                rest: data,
+                is_last,
+            };
+        }
+        Ok(())
+    }
+
+    fn check_whole(&self) -> Result<(), Unanswered> {
+        if self.left > 0 {
+            return Err(Unanswered::WrongLength);
+        }
+        Ok(())
+    }
+
+    /// Sends data on. Pending also when another answer goes first.
+    fn poll_data(&mut self, session: &Session, stream: &Stream, context: &Context<'_>) -> Poll<()> {
+        let Next::Data { rest, is_last } = &mut self.next else {
+            return Poll::Ready(());
+        };
+        if rest.is_empty() {
+            // Only to say that this was all.
+            ready!(session.poll_room(context));
+            session.send(stream, Bytes::new(), true);
+            self.next = Next::Nothing;
+            return Poll::Ready(());
+        }
+        let Poll::Ready(length) = session.poll_window(stream, rest.len(), context) else {
+            if stream.untaken_since.get().is_none() {
+                stream.untaken_since.set(Some(Instant::now()));
+            }
+            return Poll::Pending;
+        };
+        let data = rest.split_to(length);
+        let ends = rest.is_empty() && *is_last;
+        session.send(stream, data, ends);
+        self.bit = self.bit.saturating_sub(length);
+        if self.bit == 0 {
+            self.bit = rest.len().min(BIT_BYTES);
+            stream.untaken_since.set(None);
+        }
+        if rest.is_empty() {
+            self.next = if ends { Next::Nothing } else { Next::Body };
+        }
+        if !ends && session.give_way(context) {
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    }
+}
+
+fn send_trailers(session: &Session, stream: &Stream, trailers: &HeaderMap) {
+    session
+        .out
+        .borrow_mut()
+        .add_block(stream.id, true, |block| {
+            session.encoder.borrow_mut().begin(block);
+            for (name, value) in trailers {
+                if !hop::is_hop_by_hop(name) {
+                    write_field(block, name.as_str().as_bytes(), value.as_bytes());
+                }
+            }
+        });
+}
+
+/// Writes the head of an answer, without what belongs to connections of HTTP/1 (RFC 9113 §8.2.2).
+fn write_head<B>(out: &mut Vec<u8>, response: &Response<B>, length: Length) {
+    write_status(out, response.status);
+    let mut dated = false;
+    for field in response.passed.iter() {
+        let is_length = field.is(names::CONTENT_LENGTH);
+        let is_said_here = is_length && !matches!(length, Length::Nothing(_));
+        if !is_said_here && !hop::is_hop_by_hop(field) {
+            dated |= field.is(names::DATE);
+            write_field(out, field.name(), field.value());
+        }
+    }
+    if let Some(request_id) = &response.request_id {
+        write_field(out, X_REQUEST_ID.as_str().as_bytes(), request_id.as_bytes());
+    }
+    for (name, value) in &response.own {
+        if !hop::is_hop_by_hop(name) {
+            write_field(out, name.as_str().as_bytes(), value.as_bytes());
+        }
+    }
+    if let Length::Exactly(length) | Length::Nothing(Some(length)) = length {
+        let mut digits = itoa::Buffer::new();
+        write_field(out, b"content-length", digits.format(length).as_bytes());
+    }
+    if !dated {
+        date::with_value(|date| write_field(out, b"date", date.as_bytes()));
+    }
+}

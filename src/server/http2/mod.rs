@@ -1,0 +1,145 @@
+//! HTTP/2 with a client: one task that reads frames, has requests answered, and writes what comes of
+//! them, all streams of a connection together. Nothing stands between the socket and the handler,
+//! and what a client sends is read by the gate's own rules (`frame`, `head`, `codec::hpack`).
+
+mod answer;
+mod body;
+mod farewell;
+mod floods;
+pub mod frame;
+pub mod head;
+mod out;
+mod receive;
+mod serve;
+mod session;
+mod settings;
+mod stream;
+mod window;
+mod wire;
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use futures_util::stream::FuturesUnordered;
+use tokio::io::AsyncWrite as _;
+use tokio::time::timeout;
+
+use crate::domain::limits;
+use crate::server::connection::{Handler, Shared};
+use crate::server::http2::frame::Fault;
+use crate::server::http2::receive::Receiver;
+use crate::server::http2::serve::{Connection, Turn};
+use crate::server::http2::session::Session;
+use crate::server::http2::wire::Wire;
+use crate::server::socket::Socket;
+use crate::server::watched::Watched;
+use crate::telemetry::event;
+
+/// How long a connection that is over may take to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// Why a connection ended otherwise than after its last answer.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    /// What came was no HTTP/2.
+    #[error(transparent)]
+    Client(#[from] Fault),
+    /// Reading or writing failed, or a deadline has passed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Serves one connection until it ends.
+pub(in crate::server) async fn serve<S, H>(socket: Watched<S>, shared: &Shared<H>)
+where
+    S: Socket,
+    H: Handler,
+{
+    shared.state().set_multiplexed();
+    let session = Rc::new(Session::new());
+    let mut connection = Connection {
+        wire: Wire::new(socket),
+        receiver: Receiver::new(Rc::clone(&session), shared.limits()),
+        session: Rc::clone(&session),
+        shared,
+    };
+    connection.open();
+    let ended = serve_streams(&mut connection).await;
+    // Whoever still has a part in a request is elsewhere, and hears that nobody waits.
+    session.give_up();
+    let peer = shared.peer().address();
+    match &ended {
+        Ok(()) => {}
+        // Something that was no HTTP is worth a line; a client that went away is not.
+        Err(Failed::Client(fault)) => {
+            tracing::info!(message = event::NOT_HTTP, error = %fault, %peer);
+            let last = connection.receiver.last();
+            session.out.borrow_mut().add_goaway(last, fault.code);
+        }
+        Err(error) => {
+            tracing::debug!(message = event::CONNECTION_FAILED, %error, %peer);
+            return;
+        }
+    }
+    say_goodbye(&mut connection).await;
+}
+
+async fn serve_streams<S, H>(connection: &mut Connection<'_, S, H>) -> Result<(), Failed>
+where
+    S: Socket,
+    H: Handler,
+{
+    let (session, shared) = (Rc::clone(&connection.session), connection.shared);
+    let untaken = shared.limits().body_idle_timeout;
+    let mut look = pin!(tokio::time::sleep(untaken / serve::LOOKS));
+    let mut streams = FuturesUnordered::new();
+    let begin = |opened| serve::answer(opened, &session, shared);
+    poll_fn(|context| {
+        while look.as_mut().poll(context).is_ready() {
+            connection.look_for_late()?;
+            let next = tokio::time::Instant::now() + untaken / serve::LOOKS;
+            look.as_mut().reset(next);
+        }
+        session.begin_work(context);
+        let turn = connection.poll(&mut streams, &begin, context);
+        session.end_work();
+        match turn? {
+            Turn::Waits => Poll::Pending,
+            Turn::Over => Poll::Ready(Ok(())),
+        }
+    })
+    .await
+}
+
+/// Ends a connection so that the client gets what was said last.
+async fn say_goodbye<S, H>(connection: &mut Connection<'_, S, H>)
+where
+    S: Socket,
+{
+    let wire = &mut connection.wire;
+    let out = &connection.session.out;
+    let said = poll_fn(|context| {
+        if wire
+            .poll_write(&mut out.borrow_mut(), context)?
+            .is_pending()
+        {
+            return Poll::Pending;
+        }
+        Pin::new(wire.socket()).poll_shutdown(context)
+    });
+    if !matches!(timeout(GOODBYE, said).await, Ok(Ok(()))) {
+        return;
+    }
+    // A connection that is closed over unread bytes is reset, and takes the last word with it.
+    let wire = &mut connection.wire;
+    let mut left = limits::MAX_DRAINED_BYTES;
+    let discard = poll_fn(|context| wire.poll_discard(&mut left, context));
+    drop(timeout(GOODBYE, discard).await);
+}
+
+#[cfg(test)]
+mod head_tests;

@@ -1,0 +1,444 @@
+//! What the frames of a client do: to the streams, to the windows, to the connection. Each frame is
+//! looked at in its turn; what a client may not do ends the stream or the connection, by the code
+//! that RFC 9113 has for it.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::StatusCode;
+use tokio::time::Instant;
+
+use crate::codec::hpack::{self, Block, BlockLimits, Decoder};
+use crate::domain::request::RequestHead;
+use crate::server::Limits;
+use crate::server::http2::farewell::Farewell;
+use crate::server::http2::floods::Floods;
+use crate::server::http2::frame::{ACK, Code, Fault, Frame, Kind, MAX_PAYLOAD_BYTES};
+use crate::server::http2::head;
+use crate::server::http2::session::{Past, Session};
+use crate::server::http2::settings::{self, MAX_STREAMS, Setting};
+use crate::server::http2::stream::{Reader, Stream};
+
+/// Frames of one header block. Each may be as large as a frame is, and nobody sends more of them
+/// than needed.
+const MAX_FRAGMENTS: usize = 64;
+
+/// Memory for the next head that is kept ready, in bytes.
+const MAX_USUAL_HEAD_BYTES: usize = 4 * 1024;
+
+/// Fields for whose places memory is kept.
+const MAX_USUAL_FIELDS: usize = 32;
+
+/// A request whose head has come.
+#[derive(Debug)]
+pub(in crate::server::http2) struct Opened {
+    pub(in crate::server::http2) stream: Rc<Stream>,
+    pub(in crate::server::http2) head: Box<RequestHead>,
+}
+
+/// A header block that has begun to come. No other frame may come before its end.
+#[derive(Debug)]
+struct Begun {
+    stream: u32,
+    ends_stream: bool,
+    fragments: Vec<u8>,
+    count: usize,
+    since: Instant,
+}
+
+/// Receives what a client sends.
+#[derive(Debug)]
+pub(in crate::server::http2) struct Receiver {
+    session: Rc<Session>,
+    decoder: Decoder,
+    /// Used again for every block.
+    block: Block,
+    /// How much memory the lines of the last head took.
+    usual_bytes: usize,
+    begun: Option<Begun>,
+    /// The highest stream that the client has begun.
+    last: u32,
+    floods: Floods,
+    limits: BlockLimits,
+    max_block_bytes: usize,
+    farewell: Farewell,
+}
+
+impl Receiver {
+    pub(in crate::server::http2) fn new(session: Rc<Session>, limits: &Limits) -> Self {
+        Self {
+            session,
+            decoder: Decoder::default(),
+            block: Block::default(),
+            usual_bytes: 0,
+            begun: None,
+            last: 0,
+            floods: Floods::new(),
+            limits: head::limits(limits),
+            max_block_bytes: (2 * limits.max_header_bytes).max(2 * MAX_PAYLOAD_BYTES),
+            farewell: Farewell::default(),
+        }
+    }
+
+    /// The highest stream that the client has begun.
+    pub(in crate::server::http2) fn last(&self) -> u32 {
+        self.last
+    }
+
+    /// The connection is to end: the client is told so.
+    pub(in crate::server::http2) fn say_farewell(&mut self) {
+        self.farewell.begin(&mut self.session.out.borrow_mut());
+    }
+
+    /// Whether the connection ends when no stream is left.
+    pub(in crate::server::http2) fn is_leaving(&self) -> bool {
+        self.farewell.is_said()
+    }
+
+    /// Whether a header block has been coming for longer than this.
+    pub(in crate::server::http2) fn is_late(&self, longest: Duration) -> bool {
+        let begun = self.begun.as_ref();
+        begun.is_some_and(|begun| begun.since.elapsed() >= longest)
+    }
+
+    /// Takes in what was sent of answers meanwhile.
+    pub(in crate::server::http2) fn settle(&mut self) {
+        self.floods.pay_for(self.session.take_pieces());
+    }
+
+    /// Gives up memory that only unusual requests need.
+    pub(in crate::server::http2) fn rest(&mut self) {
+        if self.block.fields.capacity() > MAX_USUAL_FIELDS {
+            self.block = Block::default();
+        }
+    }
+
+    /// Takes a frame, whose payload is within that memory. Gives the request that began with it.
+    pub(in crate::server::http2) fn take(
+        &mut self,
+        frame: Frame<'_>,
+        within: Option<&Bytes>,
+    ) -> Result<Option<Opened>, Fault> {
+        if self.begun.is_some() && !matches!(frame, Frame::Continuation { .. }) {
+            return Err(Fault::protocol("a header block is interrupted"));
+        }
+        match frame {
+            Frame::Headers {
+                stream,
+                fragment,
+                ends_stream,
+                ends_block,
+            } => return self.headers(stream, fragment, (ends_stream, ends_block)),
+            Frame::Continuation {
+                stream,
+                fragment,
+                ends_block,
+            } => return self.continuation(stream, fragment, ends_block),
+            Frame::Data {
+                stream,
+                data,
+                flow,
+                ends,
+            } => self.data(stream, (data, within), flow, ends)?,
+            Frame::Reset { stream } => self.reset_by_client(stream)?,
+            Frame::Settings(values) => self.settings(values)?,
+            Frame::Ping(data) => {
+                self.floods.answered()?;
+                let mut out = self.session.out.borrow_mut();
+                out.add(Kind::Ping, ACK, 0, &data);
+            }
+            Frame::Pong(data) => {
+                self.floods.trifle()?;
+                let mut out = self.session.out.borrow_mut();
+                self.farewell.heard(data, self.last, &mut out);
+            }
+            Frame::GoAway => self.farewell.client_leaves(),
+            Frame::WindowUpdate { stream, by } => self.window_update(stream, by)?,
+            Frame::SettingsAck | Frame::Ignored => self.floods.trifle()?,
+        }
+        Ok(None)
+    }
+
+    /// A stream that was never begun takes nothing but a head.
+    fn check_begun(&self, stream: u32) -> Result<(), Fault> {
+        if stream > self.last || stream.is_multiple_of(2) {
+            return Err(Fault::protocol("a stream that was never begun is used"));
+        }
+        Ok(())
+    }
+
+    /// Gives a stream up for something that the client did on it.
+    fn refuse(&mut self, stream: u32, code: Code) -> Result<(), Fault> {
+        self.session.reset(stream, code);
+        self.floods.reset()
+    }
+
+    fn headers(
+        &mut self,
+        stream: u32,
+        fragment: &[u8],
+        (ends_stream, ends_block): (bool, bool),
+    ) -> Result<Option<Opened>, Fault> {
+        if stream.is_multiple_of(2) {
+            return Err(Fault::protocol(
+                "a client begins a stream of an even number",
+            ));
+        }
+        if ends_block {
+            return self.whole_block(stream, ends_stream, fragment);
+        }
+        self.begun = Some(Begun {
+            stream,
+            ends_stream,
+            fragments: fragment.to_vec(),
+            count: 1,
+            since: Instant::now(),
+        });
+        Ok(None)
+    }
+
+    fn continuation(
+        &mut self,
+        stream: u32,
+        fragment: &[u8],
+        ends_block: bool,
+    ) -> Result<Option<Opened>, Fault> {
+        let begun = self.begun.as_mut().filter(|begun| begun.stream == stream);
+        let Some(begun) = begun else {
+            return Err(Fault::protocol("a header block goes on that did not begin"));
+        };
+        begun.count += 1;
+        let bytes = begun.fragments.len() + fragment.len();
+        if begun.count > MAX_FRAGMENTS || bytes > self.max_block_bytes {
+            return Err(Fault::too_much("a header block is far too large"));
+        }
+        begun.fragments.extend_from_slice(fragment);
+        if !ends_block {
+            return Ok(None);
+        }
+        let Some(whole) = self.begun.take() else {
+            return Ok(None);
+        };
+        self.whole_block(stream, whole.ends_stream, &whole.fragments)
+    }
+
+    fn whole_block(
+        &mut self,
+        id: u32,
+        ends_stream: bool,
+        block: &[u8],
+    ) -> Result<Option<Opened>, Fault> {
+        if id <= self.last {
+            return self.trailers(id, ends_stream, block).map(|()| None);
+        }
+        self.last = id;
+        self.decode(block, self.limits)?;
+        if self.farewell.is_too_late(id) {
+            return Ok(None);
+        }
+        if self.session.len() >= MAX_STREAMS {
+            self.session.reset(id, Code::RefusedStream);
+            self.floods.trifle()?;
+            return Ok(None);
+        }
+        if self.block.is_too_large {
+            self.refuse_size(id, ends_stream)?;
+            return Ok(None);
+        }
+        self.usual_bytes = self.block.lines.len().min(MAX_USUAL_HEAD_BYTES);
+        match head::read(&mut self.block) {
+            Ok(head::Received { length, .. }) if ends_stream && length.unwrap_or(0) > 0 => {
+                self.refuse(id, Code::Protocol).map(|()| None)
+            }
+            Ok(head::Received { head, length }) => {
+                let stream = self.session.open(id, ends_stream, length);
+                Ok(Some(Opened { stream, head }))
+            }
+            Err(head::Malformed) => self.refuse(id, Code::Protocol).map(|()| None),
+        }
+    }
+
+    fn decode(&mut self, block: &[u8], limits: BlockLimits) -> Result<(), Fault> {
+        self.block.clear();
+        self.block.lines.reserve(self.usual_bytes);
+        let decoded = self.decoder.decode(block, &mut self.block, limits);
+        decoded.map_err(|_fault| Fault {
+            code: Code::Compression,
+            what: "a header block cannot be read",
+        })
+    }
+
+    /// A head that is far too large is answered with a bare status.
+    fn refuse_size(&mut self, id: u32, ends_stream: bool) -> Result<(), Fault> {
+        self.session.out.borrow_mut().add_block(id, true, |block| {
+            self.session.encoder.borrow_mut().begin(block);
+            hpack::write_status(block, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+            hpack::write_field(block, b"content-length", b"0");
+        });
+        if ends_stream {
+            self.session.close(id, false);
+        } else {
+            self.session.reset(id, Code::NoError);
+        }
+        self.floods.reset()
+    }
+
+    /// A header block on a stream that was begun before: the end of its body, or nothing that may be.
+    fn trailers(&mut self, id: u32, ends_stream: bool, block: &[u8]) -> Result<(), Fault> {
+        let Some(stream) = self.session.find(id) else {
+            return match self.session.past(id) {
+                Past::GivenUp => self.decode(block, head::TRAILER_LIMITS),
+                Past::Unknown if self.farewell.is_too_late(id) => {
+                    self.decode(block, head::TRAILER_LIMITS)
+                }
+                Past::Closed => Err(Fault::closed("a head comes on a stream that is over")),
+                Past::Unknown => Err(Fault::protocol("the numbers of streams do not grow")),
+            };
+        };
+        self.decode(block, head::TRAILER_LIMITS)?;
+        if stream.received.borrow().is_ended {
+            return self.refuse(id, Code::StreamClosed);
+        }
+        let is_whole = stream.received.borrow().left.unwrap_or(0) == 0;
+        let trailers = head::read_trailers(&self.block);
+        match trailers {
+            Ok(trailers) if ends_stream && is_whole && !self.block.is_too_large => {
+                let mut received = stream.received.borrow_mut();
+                if received.reader == Reader::Handler && !trailers.is_empty() {
+                    received.trailers = Some(trailers);
+                }
+                received.is_ended = true;
+                received.wake();
+                drop(received);
+                stream.wake();
+                Ok(())
+            }
+            _ => self.refuse(id, Code::Protocol),
+        }
+    }
+
+    fn data(
+        &mut self,
+        id: u32,
+        (data, within): (&[u8], Option<&Bytes>),
+        flow: u32,
+        ends: bool,
+    ) -> Result<(), Fault> {
+        self.check_begun(id)?;
+        self.session.come(flow)?;
+        if data.is_empty() && !ends {
+            self.floods.trifle()?;
+        }
+        let whole = usize::try_from(flow).unwrap_or(usize::MAX);
+        let Some(stream) = self.session.find(id) else {
+            self.session.read(None, whole);
+            return match self.session.past(id) {
+                Past::GivenUp => Ok(()),
+                Past::Unknown if self.farewell.is_too_late(id) => Ok(()),
+                Past::Closed | Past::Unknown => {
+                    Err(Fault::closed("data comes on a stream that is over"))
+                }
+            };
+        };
+        match accept(&stream, (data, within), flow, ends) {
+            // Padding is read at once.
+            Ok(Accepted::Kept) => self.session.read(Some(&stream), whole - data.len()),
+            // The client may send others, but no more of this.
+            Ok(Accepted::Dropped) => self.session.read(None, whole),
+            Err(code) => {
+                self.session.read(None, whole);
+                return self.refuse(id, code);
+            }
+        }
+        stream.received.borrow_mut().wake();
+        if ends {
+            stream.wake();
+        }
+        Ok(())
+    }
+
+    fn reset_by_client(&mut self, id: u32) -> Result<(), Fault> {
+        self.check_begun(id)?;
+        if self.session.find(id).is_some() {
+            self.session.close(id, false);
+            self.floods.reset()
+        } else {
+            self.floods.trifle()
+        }
+    }
+
+    fn settings(&mut self, values: &[u8]) -> Result<(), Fault> {
+        self.floods.answered()?;
+        for setting in settings::read(values) {
+            match setting? {
+                Setting::TableSize(bytes) => self.session.encoder.borrow_mut().allow_table(bytes),
+                Setting::InitialWindow(bytes) => self.session.set_initial_window(bytes)?,
+            }
+        }
+        let mut out = self.session.out.borrow_mut();
+        out.add(Kind::Settings, ACK, 0, &[]);
+        Ok(())
+    }
+
+    fn window_update(&mut self, id: u32, by: u32) -> Result<(), Fault> {
+        self.floods.trifle()?;
+        match (id, by) {
+            (0, 0) => Err(Fault::protocol("a window is opened by nothing")),
+            (0, by) => self.session.open_window(by),
+            (id, by) => {
+                self.check_begun(id)?;
+                let Some(stream) = self.session.find(id) else {
+                    return Ok(());
+                };
+                if by == 0 {
+                    return self.refuse(id, Code::Protocol);
+                }
+                let Ok(window) = stream.window.get().moved(by.into()) else {
+                    return self.refuse(id, Code::FlowControl);
+                };
+                stream.window.set(window);
+                stream.wake();
+                Ok(())
+            }
+        }
+    }
+}
+
+/// What became of data.
+enum Accepted {
+    Kept,
+    /// Nobody reads it.
+    Dropped,
+}
+
+/// Adds data to what has come of a request. Gives the code to refuse the stream with when it may not
+/// come.
+fn accept(
+    stream: &Stream,
+    (data, within): (&[u8], Option<&Bytes>),
+    flow: u32,
+    ends: bool,
+) -> Result<Accepted, Code> {
+    let mut received = stream.received.borrow_mut();
+    if received.is_ended {
+        return Err(Code::StreamClosed);
+    }
+    let credit = received.credit.come(flow);
+    credit.map_err(|_overflow| Code::FlowControl)?;
+    let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
+    // RFC 9113 §8.1.1: as long as was said.
+    if let Some(left) = received.left {
+        let left = left.checked_sub(length).ok_or(Code::Protocol)?;
+        if ends && left > 0 {
+            return Err(Code::Protocol);
+        }
+        received.left = Some(left);
+    }
+    received.is_ended = ends;
+    if received.reader == Reader::Nobody {
+        return Ok(Accepted::Dropped);
+    }
+    received.add(data, within);
+    Ok(Accepted::Kept)
+}
