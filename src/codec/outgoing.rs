@@ -164,6 +164,14 @@ impl Buf for Outgoing {
     }
 }
 
+/// Writes a field of a head of which the name and what follows it are one text.
+pub fn write_line(out: &mut Vec<u8>, start: &[u8], value: &[u8]) {
+    out.reserve(start.len() + value.len() + 2);
+    out.extend_from_slice(start);
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
 /// Writes a field of a head.
 pub fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.reserve(name.len() + value.len() + 4);

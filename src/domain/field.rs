@@ -12,16 +12,24 @@ use http::header::InvalidHeaderName;
 #[derive(Clone, PartialEq, Eq)]
 pub struct FieldName {
     name: HeaderName,
-    /// Equal to `name` but for letter case.
-    spelling: Cow<'static, str>,
+    /// Equal to `name` but for letter case, with the colon and the space that follow.
+    start: Cow<'static, str>,
 }
 
+/// What stands between a name and a value.
+const SEPARATOR: &str = ": ";
+
 impl FieldName {
-    /// A name that is known when the gate is built. The spelling must be that of the name.
-    pub const fn fixed(name: HeaderName, spelling: &'static str) -> Self {
+    /// A name that is known when the gate is built, and how its line begins: with the name, a colon and a
+    /// space.
+    pub const fn fixed(name: HeaderName, start: &'static str) -> Self {
+        assert!(
+            matches!(start.as_bytes(), [_, .., b':', b' ']),
+            "ends otherwise"
+        );
         Self {
             name,
-            spelling: Cow::Borrowed(spelling),
+            start: Cow::Borrowed(start),
         }
     }
 
@@ -29,7 +37,7 @@ impl FieldName {
     pub fn parse(spelling: &str) -> Result<Self, InvalidHeaderName> {
         Ok(Self {
             name: HeaderName::from_bytes(spelling.as_bytes())?,
-            spelling: Cow::Owned(spelling.to_owned()),
+            start: Cow::Owned(format!("{spelling}{SEPARATOR}")),
         })
     }
 
@@ -40,18 +48,24 @@ impl FieldName {
 
     /// The name as it goes out over HTTP/1.
     pub fn spelling(&self) -> &str {
-        &self.spelling
+        let spelling = self.start.strip_suffix(SEPARATOR);
+        spelling.unwrap_or(&self.start)
+    }
+
+    /// How its line begins over HTTP/1: the name, a colon and a space.
+    pub fn line_start(&self) -> &[u8] {
+        self.start.as_bytes()
     }
 }
 
 impl fmt::Debug for FieldName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.spelling)
+        f.write_str(self.spelling())
     }
 }
 
 impl fmt::Display for FieldName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.spelling)
+        f.write_str(self.spelling())
     }
 }

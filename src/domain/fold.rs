@@ -11,9 +11,31 @@ const fn fold(byte: u8) -> u8 {
     }
 }
 
-/// The bit of a folded byte, which is always ASCII.
-const fn bit(folded: u8) -> u128 {
-    1 << (folded & 0x7f)
+/// First bytes of names as servers fold them, a bit for each: most names of a request are told to be
+/// in no set by their first letter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Firsts(u128);
+
+impl Firsts {
+    /// Every name begins with nothing.
+    const ALL: Self = Self(u128::MAX);
+
+    /// That of a folded byte, which is always ASCII.
+    const fn of(folded: u8) -> Self {
+        Self(1 << (folded & 0x7f))
+    }
+
+    /// These and those.
+    #[must_use]
+    pub const fn and(self, others: Self) -> Self {
+        Self(self.0 | others.0)
+    }
+
+    /// Whether the name begins with one of them.
+    pub fn has(self, name: &[u8]) -> bool {
+        let first = name.first().map(|&byte| Self::of(fold(byte)));
+        first.is_some_and(|first| self.0 & first.0 != 0)
+    }
 }
 
 /// A name or prefix, folded.
@@ -26,9 +48,8 @@ impl Folded {
         Self(name.bytes().map(fold).collect())
     }
 
-    /// The bit of its first byte; all bits when there is none, as everything begins with nothing.
-    fn first_bit(&self) -> u128 {
-        self.0.first().map_or(u128::MAX, |&byte| bit(byte))
+    fn first(&self) -> Firsts {
+        self.0.first().map_or(Firsts::ALL, |&byte| Firsts::of(byte))
     }
 
     /// Whether the name folds onto this one.
@@ -48,9 +69,8 @@ pub struct NameSet {
     names: Vec<Folded>,
     prefixes: Vec<Folded>,
     kept: Vec<Folded>,
-    /// The first bytes of all names and prefixes, a bit for each: most names of a request are told
-    /// to be in no set by their first letter.
-    firsts: u128,
+    /// Of all names and prefixes.
+    firsts: Firsts,
 }
 
 impl NameSet {
@@ -65,9 +85,9 @@ impl NameSet {
             |names: &mut dyn Iterator<Item = &'a str>| names.map(Folded::new).collect::<Vec<_>>();
         let names = fold_all(&mut names.into_iter());
         let prefixes = fold_all(&mut prefixes.into_iter());
-        let firsts = names.iter().chain(&prefixes).map(Folded::first_bit);
+        let firsts = names.iter().chain(&prefixes).map(Folded::first);
         Self {
-            firsts: firsts.fold(0, |all, bit| all | bit),
+            firsts: firsts.fold(Firsts::default(), Firsts::and),
             names,
             prefixes,
             kept: fold_all(&mut kept.into_iter()),
@@ -77,8 +97,12 @@ impl NameSet {
     /// Whether the name is in the set, in any spelling that folds onto it.
     #[inline]
     pub fn has(&self, name: &[u8]) -> bool {
-        let first = name.first().map_or(0, |&byte| bit(fold(byte)));
-        self.firsts & first != 0 && self.has_whole(name)
+        self.firsts.has(name) && self.has_whole(name)
+    }
+
+    /// What the names in the set begin with.
+    pub fn firsts(&self) -> Firsts {
+        self.firsts
     }
 
     fn has_whole(&self, name: &[u8]) -> bool {

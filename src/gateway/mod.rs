@@ -50,7 +50,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use crate::domain::clock::Clock;
+use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::forwarded::Origin;
 use crate::domain::identity::{Clean, Presented};
 use crate::domain::peer::Peer;
@@ -116,6 +116,8 @@ struct Visit<'a> {
     settings: Arc<Settings>,
     peer: &'a Arc<Peer>,
     style: AnswerStyle,
+    /// When it came in.
+    arrived: Timestamp,
     /// Under which the log knows the request.
     request_id: RequestId,
     entry: Entry,
@@ -239,14 +241,15 @@ impl Handler for Gateway {
         request: Request<RequestBody>,
         peer: &'a Arc<Peer>,
     ) -> impl Future<Output = Response<AnswerBody>> {
-        let now = self.shared.clock.now();
-        let request_id = self.ids.borrow_mut().request_id(now);
+        let arrived = self.shared.clock.now();
+        let request_id = self.ids.borrow_mut().request_id(arrived);
         let settings = self.shared.settings.load_full();
         let mut visit = Visit {
             style: AnswerStyle::of(settings.errors, &request.head.fields),
             settings,
             peer,
-            entry: Entry::begin(&request.head, peer, (now, &request_id), &self.books),
+            entry: Entry::begin(&request.head, peer, (arrived, &request_id), &self.books),
+            arrived,
             request_id,
             progress: request.body.progress(),
         };

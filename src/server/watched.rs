@@ -56,6 +56,8 @@ struct Deadlines {
 /// What the next bytes from the client will be.
 #[derive(Clone, Copy, Debug)]
 enum Reading {
+    /// The rest of a head that has just begun. Most come whole, and then no time is taken.
+    Begun,
     /// The rest of a head that began then.
     Head(Instant),
     /// The begin of a head; nothing since then.
@@ -142,6 +144,13 @@ impl<S> Watched<S> {
         if let Reading::Idle(_) = self.reading
             && !self.state.is_multiplexed()
         {
+            self.reading = Reading::Begun;
+        }
+    }
+
+    /// Somebody waits for the rest of a head: its time runs from now on.
+    fn waits(&mut self) {
+        if let Reading::Begun = self.reading {
             self.reading = Reading::Head(Instant::now());
         }
     }
@@ -154,7 +163,7 @@ impl<S> Watched<S> {
             Reading::Ending { asked, taken } => {
                 Some((taken + GOODBYE).min(asked + self.limits.idle))
             }
-            Reading::Busy => None,
+            Reading::Begun | Reading::Busy => None,
         };
         let unread = self.unread_since.map(|since| since + self.limits.unread);
         read.into_iter().chain(unread).min()
@@ -269,6 +278,7 @@ impl<S: AsyncRead + Unpin> Watched<S> {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut this.socket).poll_read(context, buffer);
         if polled.is_pending() {
+            this.waits();
             return this.poll_deadline(context).map(Err);
         }
         if buffer.filled().len() > before {

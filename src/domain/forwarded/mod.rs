@@ -9,7 +9,7 @@ use http::{HeaderName, HeaderValue};
 
 use crate::domain::field::FieldName;
 use crate::domain::fields::HeaderFields;
-use crate::domain::fold::NameSet;
+use crate::domain::fold::{Firsts, NameSet};
 use crate::domain::limits;
 use crate::domain::peer::{self, Address, Peer, TrustedProxies};
 use crate::domain::rfc7239;
@@ -22,21 +22,26 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 /// The name of the request id, towards the app server and on every answer.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-static FORWARDED_FOR: FieldName = FieldName::fixed(X_FORWARDED_FOR, "X-Forwarded-For");
-static FORWARDED_HOST: FieldName = FieldName::fixed(X_FORWARDED_HOST, "X-Forwarded-Host");
-static FORWARDED_PORT: FieldName = FieldName::fixed(X_FORWARDED_PORT, "X-Forwarded-Port");
-static FORWARDED_PROTO: FieldName = FieldName::fixed(X_FORWARDED_PROTO, "X-Forwarded-Proto");
+static FORWARDED_FOR: FieldName = FieldName::fixed(X_FORWARDED_FOR, "X-Forwarded-For: ");
+static FORWARDED_HOST: FieldName = FieldName::fixed(X_FORWARDED_HOST, "X-Forwarded-Host: ");
+static FORWARDED_PORT: FieldName = FieldName::fixed(X_FORWARDED_PORT, "X-Forwarded-Port: ");
+static FORWARDED_PROTO: FieldName = FieldName::fixed(X_FORWARDED_PROTO, "X-Forwarded-Proto: ");
 static ORIGINAL_FORWARDED_FOR: FieldName = FieldName::fixed(
     HeaderName::from_static("x-original-forwarded-for"),
-    "X-Original-Forwarded-For",
+    "X-Original-Forwarded-For: ",
 );
-static REAL_IP: FieldName = FieldName::fixed(HeaderName::from_static("x-real-ip"), "X-Real-IP");
+static REAL_IP: FieldName = FieldName::fixed(HeaderName::from_static("x-real-ip"), "X-Real-IP: ");
 
 /// Everything by which a proxy says something about a request that it passes on.
 static FORWARDING: LazyLock<NameSet> = LazyLock::new(|| {
     let names = ["forwarded", "x-real-ip", "x-rewrite-url", "x-request-id"];
     NameSet::new(names, ["x-forwarded-", "x-original-"], [])
 });
+
+/// What the names begin with that only a proxy may say.
+pub fn firsts() -> Firsts {
+    FORWARDING.firsts()
+}
 
 /// Whether the name says something about a request that only a proxy may say.
 pub fn is_forwarding(name: &[u8]) -> bool {

@@ -42,8 +42,8 @@ use crate::domain::websocket::{BadHandshake, WebSocketRequest};
 /// The trace that a request is part of (W3C Trace Context).
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-static REQUEST_ID_FIELD: FieldName = FieldName::fixed(X_REQUEST_ID, "X-Request-Id");
-static TRACEPARENT_FIELD: FieldName = FieldName::fixed(TRACEPARENT, "traceparent");
+static REQUEST_ID_FIELD: FieldName = FieldName::fixed(X_REQUEST_ID, "X-Request-Id: ");
+static TRACEPARENT_FIELD: FieldName = FieldName::fixed(TRACEPARENT, "traceparent: ");
 
 /// Names that `Connection` may list. Each is looked for among all header fields.
 const MAX_CONNECTION_OPTIONS: usize = 32;
@@ -184,9 +184,10 @@ impl<B> Clean<B> {
     /// The methods that override headers ask for. Each counts: which of several a server takes is
     /// not known here. An error when one names no method.
     pub fn method_overrides(&self) -> Result<Vec<Method>, http::method::InvalidMethod> {
+        let overrides = overrides::all();
         let fields = self.head.fields.iter();
         fields
-            .filter(|field| is_method_override(field.name()))
+            .filter(|field| overrides.has(field.name()))
             .map(|field| Method::from_bytes(&field.value().to_ascii_uppercase()))
             .collect()
     }
@@ -394,6 +395,9 @@ fn strip(
     let mut stripped = 0;
     fields.retain(|field| {
         let name = field.name();
+        if listed.is_empty() && !rules.suspects(name) && !hop::is_hop_by_hop(field) {
+            return true;
+        }
         let protected = rules.protects(name);
         stripped += usize::from(protected);
         !protected

@@ -14,6 +14,11 @@ static METHOD_OVERRIDES: LazyLock<NameSet> = LazyLock::new(|| {
     NameSet::new(names, [], [])
 });
 
+/// All of them.
+pub(in crate::domain::identity) fn all() -> &'static NameSet {
+    &METHOD_OVERRIDES
+}
+
 /// Whether a header asks for another method than the request's own.
 pub fn is_method_override(name: &[u8]) -> bool {
     METHOD_OVERRIDES.has(name)

@@ -5,7 +5,7 @@ use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, TR
 use http::{HeaderName, HeaderValue};
 
 use crate::domain::field::FieldName;
-use crate::domain::fold::NameSet;
+use crate::domain::fold::{Firsts, NameSet};
 use crate::domain::forwarded;
 use crate::domain::hop;
 use crate::domain::identity::overrides::is_method_override;
@@ -86,6 +86,8 @@ pub struct IdentityRules {
     pub(in crate::domain::identity) env: Option<HeaderValue>,
     token_places: Vec<TokenPlace>,
     protected: NameSet,
+    /// What the names begin with that are protected, or only for proxies.
+    suspects: Firsts,
     pub(in crate::domain::identity) trusted: TrustedProxies,
 }
 
@@ -115,6 +117,7 @@ impl IdentityRules {
             names,
             env,
             token_places,
+            suspects: protected.firsts().and(forwarded::firsts()),
             protected,
             trusted,
         }
@@ -155,6 +158,12 @@ impl IdentityRules {
             || self
                 .token_places
                 .contains(&TokenPlace::Header(name.clone()))
+    }
+
+    /// Whether the name may be protected, or one that only a proxy may say. Most are told to be
+    /// neither by their first letter.
+    pub(in crate::domain::identity) fn suspects(&self, name: &[u8]) -> bool {
+        self.suspects.has(name)
     }
 
     /// Whether only the gate may write this name, in any spelling.

@@ -192,9 +192,10 @@ where
         terms.persists &= !shared.state().is_retired();
         space.extend_from_slice(wire.begin_answer());
     }
-    let answering = Answering::new(response, terms, space);
+    let mut answering = Answering::new(response, terms, space);
     let persists = terms.persists && !answering.ends_connection();
-    shared.heads().give_back(send(wire, answering).await?);
+    send(wire, &mut answering).await?;
+    shared.heads().give_back(answering.into_space());
     if switches {
         return Ok(upgrading.map_or(After::Close, After::Tunnel));
     }
@@ -254,11 +255,8 @@ where
     .await
 }
 
-/// Sends an answer to its end. Gives the memory of its head.
-async fn send<S, B>(
-    wire: &RefCell<Wire<S>>,
-    mut answering: Answering<B>,
-) -> Result<Vec<u8>, Unanswered>
+/// Sends an answer to its end.
+async fn send<S, B>(wire: &RefCell<Wire<S>>, answering: &mut Answering<B>) -> Result<(), Unanswered>
 where
     S: Socket,
     B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
@@ -277,7 +275,7 @@ where
     })
     .await?;
     unfinished.finish();
-    Ok(answering.into_space())
+    Ok(())
 }
 
 /// An answer whose end is that of the connection. Unless it has come there, the connection does not end
@@ -321,7 +319,8 @@ where
         takes_trailers: false,
         persists: false,
     };
-    let sent = send(wire, Answering::new(response, terms, Vec::new())).await;
+    let mut answering = Answering::new(response, terms, Vec::new());
+    let sent = send(wire, &mut answering).await;
     if sent.is_ok() && shut(wire).await {
         discard(wire).await;
     }

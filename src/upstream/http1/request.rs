@@ -4,7 +4,7 @@
 
 use http::{Method, Uri};
 
-use crate::codec::outgoing::write_field;
+use crate::codec::outgoing::{write_field, write_line};
 use crate::domain::fields::{HeaderField, HeaderFields};
 use crate::domain::identity::OwnFields;
 use crate::domain::names;
@@ -66,7 +66,7 @@ pub(in crate::upstream) fn write_head(
         write_cookies(out, fields);
     }
     own.for_each(host, |name, value| {
-        write_field(out, name.spelling().as_bytes(), value);
+        write_line(out, name.line_start(), value);
     });
     write_terms(out, terms, settings);
     out.extend_from_slice(b"\r\n");
