@@ -64,6 +64,7 @@ impl HeaderFields {
 
     /// Notes the next field of the head. Whoever read it knows that name and value are legal; both
     /// must be parts of the head, and the head ends in an empty line.
+    #[inline]
     pub fn note(&mut self, name: &[u8], value: &[u8]) -> Result<(), NoField> {
         let tag = Tag::of(name);
         let name = self.span_of(name)?;

@@ -63,7 +63,7 @@ pub fn listed_in(connection: &[u8]) -> impl Iterator<Item = HeaderName> {
 }
 
 /// What `Connection` says most of the time, which removes nothing that would not go anyway.
-fn is_usual(item: &[u8]) -> bool {
+pub fn is_usual(item: &[u8]) -> bool {
     let usual: [&[u8]; 3] = [b"keep-alive", b"close", b"upgrade"];
     usual.iter().any(|usual| item.eq_ignore_ascii_case(usual))
 }
@@ -85,7 +85,9 @@ pub fn keep_alive_timeout(keep_alive: &[u8]) -> Option<Duration> {
 
 /// Whether the comma-separated value has the token, in any case.
 pub fn lists(value: &[u8], token: &str) -> bool {
-    items(value).any(|item| item.eq_ignore_ascii_case(token.as_bytes()))
+    let is_it = |item: &[u8]| item.eq_ignore_ascii_case(token.as_bytes());
+    // One alone, as a rule.
+    is_it(value) || items(value).any(is_it)
 }
 
 /// Whether the comma-separated values of this header have the token, in any case.

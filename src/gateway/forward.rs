@@ -160,6 +160,7 @@ async fn run_tunnel(
         }
     };
     tokio::select! {
+        biased;
         passed = passed => {
             // How a tunnel ends is between its ends; only the bytes are the gate's to tell.
             let (from_client, to_client) = passed.unwrap_or_default();

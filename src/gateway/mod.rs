@@ -259,7 +259,12 @@ impl Handler for Gateway {
                 Ok(course) => self.follow(&mut visit, course).await,
                 Err(refusal) => Err(refusal),
             };
-            visit.end(answered)
+            let mut response = match answered {
+                Ok(response) => response,
+                Err(refusal) => visit.refuse(refusal),
+            };
+            visit.end(&mut response);
+            response
         }
     }
 
@@ -277,13 +282,11 @@ impl Visit<'_> {
         }
     }
 
-    /// The answer, whatever it is, which accounts for the request when it is gone.
-    fn end(mut self, answered: Result<Response<AnswerBody>, Refusal>) -> Response<AnswerBody> {
-        let mut response = answered.unwrap_or_else(|refusal| self.refuse(refusal));
+    /// Has the answer account for the request, when it is gone.
+    fn end(mut self, response: &mut Response<AnswerBody>) {
         response.identify(self.request_id);
         self.entry.answered(response.status);
         response.body.record(self.entry, self.progress);
-        response
     }
 
     /// Says no. The inside story goes to the log, under the request id that the client is told.

@@ -63,14 +63,18 @@ impl Tunnel {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         client.write_all(&self.early).await?;
+        let Some(idle_timeout) = self.idle_timeout else {
+            return pass_both_ways(client, self.socket).await;
+        };
         let last = Cell::new(Instant::now());
         let app_server = Noted {
             socket: self.socket,
             last: &last,
         };
         tokio::select! {
+            biased;
             passed = pass_both_ways(client, app_server) => passed,
-            () = silence(&last, self.idle_timeout) => Err(io::ErrorKind::TimedOut.into()),
+            () = silence(&last, idle_timeout) => Err(io::ErrorKind::TimedOut.into()),
         }
     }
 }
@@ -87,6 +91,7 @@ where
     let mut up = std::pin::pin!(pass(&mut from_client, &mut to_app_server));
     let mut down = std::pin::pin!(pass(&mut from_app_server, &mut to_client));
     tokio::select! {
+        biased;
         up = &mut up => Ok((up?, finish(down).await?)),
         down = &mut down => {
             let down = down?;
@@ -111,10 +116,7 @@ where
 }
 
 /// Waits until nothing has passed for the whole time allowed.
-async fn silence(last: &Cell<Instant>, idle_timeout: Option<Duration>) {
-    let Some(idle_timeout) = idle_timeout else {
-        return std::future::pending().await;
-    };
+async fn silence(last: &Cell<Instant>, idle_timeout: Duration) {
     loop {
         let until = last.get() + idle_timeout;
         if until <= Instant::now() {

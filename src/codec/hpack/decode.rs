@@ -1,6 +1,8 @@
 //! From a header block to fields. They are written into one buffer, as the lines that HTTP/1 has,
 //! with the places where each stands.
 
+use std::ops::Range;
+
 use crate::codec::hpack::kind::Kind;
 use crate::codec::hpack::table::{Known, STATIC, Table};
 use crate::codec::hpack::{
@@ -47,8 +49,12 @@ impl Field {
 
     /// Its value, in the lines of its block.
     pub fn value<'a>(&self, lines: &'a [u8]) -> &'a [u8] {
+        lines.get(self.value_range()).unwrap_or_default()
+    }
+
+    fn value_range(&self) -> Range<usize> {
         let from = self.from + self.name + SEPARATOR.len();
-        lines.get(from..from + self.value).unwrap_or_default()
+        from..from + self.value
     }
 }
 
@@ -65,15 +71,18 @@ impl Block {
         let from = self.lines.len();
         self.lines.extend_from_slice(name);
         self.lines.extend_from_slice(SEPARATOR);
-        let value = of.from + of.name + SEPARATOR.len();
-        if value + of.value <= from {
-            self.lines.extend_from_within(value..value + of.value);
-        }
+        let value = of.value_range();
+        let value = if self.lines.get(value.clone()).is_some() {
+            self.lines.extend_from_within(value.clone());
+            value.len()
+        } else {
+            0
+        };
         self.lines.extend_from_slice(LINE_END);
         self.fields.push(Field {
             from,
             name: name.len(),
-            value: of.value,
+            value,
             kind: of.kind,
         });
     }

@@ -386,8 +386,9 @@ fn strip(
     rules: &IdentityRules,
     origin: &Origin,
 ) -> Result<usize, Unclean> {
-    let connections = fields.all(names::CONNECTION);
-    let listed = connections.flat_map(|field| hop::listed_in(field.value()));
+    let connections = fields.all(names::CONNECTION).map(|field| field.value());
+    let unusual = connections.filter(|connection| !hop::is_usual(connection));
+    let listed = unusual.flat_map(hop::listed_in);
     let listed: Vec<_> = listed.take(MAX_CONNECTION_OPTIONS + 1).collect();
     if listed.len() > MAX_CONNECTION_OPTIONS {
         return Err(Unclean::Connection);

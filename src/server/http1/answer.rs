@@ -13,7 +13,6 @@ use tokio::io::AsyncWrite as _;
 
 use crate::codec::Outgoing;
 use crate::codec::outgoing::write_field;
-use crate::domain::forwarded::X_REQUEST_ID;
 use crate::domain::names;
 use crate::domain::response::Response;
 use crate::server::connection::BoxError;
@@ -233,7 +232,7 @@ fn write_head<B>(out: &mut Vec<u8>, response: &Response<B>, framing: Framing, te
         write_field(out, name.as_str().as_bytes(), value.as_bytes());
     }
     if let Some(request_id) = &response.request_id {
-        write_field(out, X_REQUEST_ID.as_str().as_bytes(), request_id.as_bytes());
+        write_field(out, names::X_REQUEST_ID.text(), request_id.as_bytes());
     }
     match framing {
         Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),

@@ -11,13 +11,12 @@ use http_body::{Body, Frame};
 use tokio::time::Instant;
 
 use crate::codec::hpack::{write_field, write_status};
-use crate::domain::forwarded::X_REQUEST_ID;
 use crate::domain::hop;
 use crate::domain::names;
 use crate::domain::response::Response;
 use crate::server::connection::BoxError;
 use crate::server::http1::date;
-use crate::server::http2::session::Session;
+use crate::server::http2::mux::Mux;
 use crate::server::http2::stream::Stream;
 
 /// What is given to the client at a time, in bytes, before another answer may go first. Of a client
@@ -117,7 +116,7 @@ where
     /// Sends on until all is sent, or somebody has to be waited for.
     pub(in crate::server::http2) fn poll(
         &mut self,
-        session: &Session,
+        mux: &Mux,
         stream: &Stream,
         context: &mut Context<'_>,
     ) -> Poll<Result<(), Unanswered>> {
@@ -125,8 +124,8 @@ where
             match &mut self.next {
                 Next::Nothing => return Poll::Ready(Ok(())),
                 Next::Head => {
-                    ready!(session.poll_room(context));
-                    self.send_head(session, stream);
+                    ready!(mux.poll_room(context));
+                    self.send_head(mux, stream);
                 }
                 Next::Body => {
                     let body = Pin::new(&mut self.response.body);
@@ -134,27 +133,27 @@ where
                     let frame = polled.transpose();
                     self.frame(frame.map_err(|error| Unanswered::Body(error.into()))?)?;
                 }
-                Next::Data { .. } => ready!(self.poll_data(session, stream, context)),
+                Next::Data { .. } => ready!(self.poll_data(mux, stream, context)),
                 Next::Trailers(trailers) => {
-                    ready!(session.poll_room(context));
+                    ready!(mux.poll_room(context));
                     let trailers = std::mem::take(trailers);
-                    send_trailers(session, stream, &trailers);
+                    send_trailers(mux, stream, &trailers);
                     self.next = Next::Nothing;
                 }
             }
         }
     }
 
-    fn send_head(&mut self, session: &Session, stream: &Stream) {
+    fn send_head(&mut self, mux: &Mux, stream: &Stream) {
         let has_body = match self.length {
             Length::Exactly(length) => length > 0,
             Length::Nothing(_) => false,
             Length::Unknown => !self.response.body.is_end_stream(),
         };
         let (response, length) = (&self.response, self.length);
-        let mut out = session.out.borrow_mut();
+        let mut out = mux.out.borrow_mut();
         out.add_block(stream.id, !has_body, |block| {
-            session.encoder.borrow_mut().begin(block);
+            mux.encoder.borrow_mut().begin(block);
             write_head(block, response, length);
         });
         self.next = if has_body { Next::Body } else { Next::Nothing };
@@ -211,18 +210,18 @@ where
     }
 
     /// Sends data on. Pending also when another answer goes first.
-    fn poll_data(&mut self, session: &Session, stream: &Stream, context: &Context<'_>) -> Poll<()> {
+    fn poll_data(&mut self, mux: &Mux, stream: &Stream, context: &Context<'_>) -> Poll<()> {
         let Next::Data { rest, is_last } = &mut self.next else {
             return Poll::Ready(());
         };
         if rest.is_empty() {
             // Only to say that this was all.
-            ready!(session.poll_room(context));
-            session.send(stream, Bytes::new(), true);
+            ready!(mux.poll_room(context));
+            mux.send(stream, Bytes::new(), true);
             self.next = Next::Nothing;
             return Poll::Ready(());
         }
-        let Poll::Ready(length) = session.poll_window(stream, rest.len(), context) else {
+        let Poll::Ready(length) = mux.poll_window(stream, rest.len(), context) else {
             if stream.untaken_since.get().is_none() {
                 stream.untaken_since.set(Some(Instant::now()));
             }
@@ -230,7 +229,7 @@ where
         };
         let data = rest.split_to(length);
         let ends = rest.is_empty() && *is_last;
-        session.send(stream, data, ends);
+        mux.send(stream, data, ends);
         self.bit = self.bit.saturating_sub(length);
         if self.bit == 0 {
             self.bit = rest.len().min(BIT_BYTES);
@@ -239,25 +238,22 @@ where
         if rest.is_empty() {
             self.next = if ends { Next::Nothing } else { Next::Body };
         }
-        if !ends && session.give_way(context) {
+        if !ends && mux.give_way(context) {
             return Poll::Pending;
         }
         Poll::Ready(())
     }
 }
 
-fn send_trailers(session: &Session, stream: &Stream, trailers: &HeaderMap) {
-    session
-        .out
-        .borrow_mut()
-        .add_block(stream.id, true, |block| {
-            session.encoder.borrow_mut().begin(block);
-            for (name, value) in trailers {
-                if !hop::is_hop_by_hop(name) {
-                    write_field(block, name.as_str().as_bytes(), value.as_bytes());
-                }
+fn send_trailers(mux: &Mux, stream: &Stream, trailers: &HeaderMap) {
+    mux.out.borrow_mut().add_block(stream.id, true, |block| {
+        mux.encoder.borrow_mut().begin(block);
+        for (name, value) in trailers {
+            if !hop::is_hop_by_hop(name) {
+                write_field(block, name.as_str().as_bytes(), value.as_bytes());
             }
-        });
+        }
+    });
 }
 
 /// Writes the head of an answer, without what belongs to connections of HTTP/1 (RFC 9113 §8.2.2).
@@ -273,7 +269,7 @@ fn write_head<B>(out: &mut Vec<u8>, response: &Response<B>, length: Length) {
         }
     }
     if let Some(request_id) = &response.request_id {
-        write_field(out, X_REQUEST_ID.as_str().as_bytes(), request_id.as_bytes());
+        write_field(out, names::X_REQUEST_ID.text(), request_id.as_bytes());
     }
     for (name, value) in &response.own {
         if !hop::is_hop_by_hop(name) {

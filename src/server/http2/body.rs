@@ -8,13 +8,13 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use crate::server::body::{Broken, Pull};
-use crate::server::http2::session::Session;
+use crate::server::http2::mux::Mux;
 use crate::server::http2::stream::Stream;
 
 /// The body of one request.
 #[derive(Debug)]
 pub(in crate::server::http2) struct Upload {
-    pub(in crate::server::http2) session: Rc<Session>,
+    pub(in crate::server::http2) mux: Rc<Mux>,
     pub(in crate::server::http2) stream: Rc<Stream>,
 }
 
@@ -27,7 +27,7 @@ impl Pull for Upload {
         let mut received = self.stream.received.borrow_mut();
         if let Some(data) = received.take() {
             drop(received);
-            self.session.read(Some(&self.stream), data.len());
+            self.mux.read(Some(&self.stream), data.len());
             return Poll::Ready(Some(Ok(Frame::data(data))));
         }
         if let Some(trailers) = received.trailers.take() {
@@ -52,6 +52,6 @@ impl Pull for Upload {
     }
 
     fn let_go(&self) {
-        self.session.let_go(&self.stream);
+        self.mux.let_go(&self.stream);
     }
 }

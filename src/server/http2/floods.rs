@@ -7,8 +7,8 @@ use tokio::time::Instant;
 
 use crate::server::http2::frame::Fault;
 
-/// Requests that the client takes back, or that are malformed. As many streams may run at once, and
-/// a page that is left takes all of its own back.
+/// Requests that the client takes back, or that are malformed. Half as many may run at once, and a page
+/// that is left takes all of its own back.
 const RESETS: (u32, u32) = (256, 64);
 
 /// Pings and settings, each of which is answered. gRPC measures its line with one for every burst.

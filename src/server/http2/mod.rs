@@ -8,10 +8,10 @@ mod farewell;
 mod floods;
 pub mod frame;
 pub mod head;
+mod mux;
 mod out;
 mod receive;
 mod serve;
-mod session;
 mod settings;
 mod stream;
 mod window;
@@ -31,9 +31,9 @@ use tokio::time::timeout;
 use crate::domain::limits;
 use crate::server::connection::{Handler, Shared};
 use crate::server::http2::frame::Fault;
+use crate::server::http2::mux::Mux;
 use crate::server::http2::receive::Receiver;
 use crate::server::http2::serve::{Connection, Turn};
-use crate::server::http2::session::Session;
 use crate::server::http2::wire::Wire;
 use crate::server::socket::Socket;
 use crate::server::watched::Watched;
@@ -60,17 +60,17 @@ where
     H: Handler,
 {
     shared.state().set_multiplexed();
-    let session = Rc::new(Session::new());
+    let mux = Rc::new(Mux::new());
     let mut connection = Connection {
         wire: Wire::new(socket),
-        receiver: Receiver::new(Rc::clone(&session), shared.limits()),
-        session: Rc::clone(&session),
+        receiver: Receiver::new(Rc::clone(&mux), shared.limits()),
+        mux: Rc::clone(&mux),
         shared,
     };
     connection.open();
     let ended = serve_streams(&mut connection).await;
     // Whoever still has a part in a request is elsewhere, and hears that nobody waits.
-    session.give_up();
+    mux.give_up();
     let peer = shared.peer().address();
     match &ended {
         Ok(()) => {}
@@ -78,7 +78,7 @@ where
         Err(Failed::Client(fault)) => {
             tracing::info!(message = event::NOT_HTTP, error = %fault, %peer);
             let last = connection.receiver.last();
-            session.out.borrow_mut().add_goaway(last, fault.code);
+            mux.out.borrow_mut().add_goaway(last, fault.code);
         }
         Err(error) => {
             tracing::debug!(message = event::CONNECTION_FAILED, %error, %peer);
@@ -93,20 +93,21 @@ where
     S: Socket,
     H: Handler,
 {
-    let (session, shared) = (Rc::clone(&connection.session), connection.shared);
-    let untaken = shared.limits().body_idle_timeout;
-    let mut look = pin!(tokio::time::sleep(untaken / serve::LOOKS));
+    let (mux, shared) = (Rc::clone(&connection.mux), connection.shared);
+    let limits = shared.limits();
+    let every = limits.body_idle_timeout.min(limits.header_timeout) / serve::LOOKS;
+    let mut look = pin!(tokio::time::sleep(every));
     let mut streams = FuturesUnordered::new();
-    let begin = |opened| serve::answer(opened, &session, shared);
+    let begin = |opened| serve::answer(opened, &mux, shared);
     poll_fn(|context| {
         while look.as_mut().poll(context).is_ready() {
             connection.look_for_late()?;
-            let next = tokio::time::Instant::now() + untaken / serve::LOOKS;
+            let next = tokio::time::Instant::now() + every;
             look.as_mut().reset(next);
         }
-        session.begin_work(context);
+        mux.begin_work(context);
         let turn = connection.poll(&mut streams, &begin, context);
-        session.end_work();
+        mux.end_work();
         match turn? {
             Turn::Waits => Poll::Pending,
             Turn::Over => Poll::Ready(Ok(())),
@@ -121,7 +122,7 @@ where
     S: Socket,
 {
     let wire = &mut connection.wire;
-    let out = &connection.session.out;
+    let out = &connection.mux.out;
     let said = poll_fn(|context| {
         if wire
             .poll_write(&mut out.borrow_mut(), context)?

@@ -16,7 +16,7 @@ use crate::server::http2::farewell::Farewell;
 use crate::server::http2::floods::Floods;
 use crate::server::http2::frame::{ACK, Code, Fault, Frame, Kind, MAX_PAYLOAD_BYTES};
 use crate::server::http2::head;
-use crate::server::http2::session::{Past, Session};
+use crate::server::http2::mux::{Mux, Past};
 use crate::server::http2::settings::{self, MAX_STREAMS, Setting};
 use crate::server::http2::stream::{Reader, Stream};
 
@@ -50,7 +50,7 @@ struct Begun {
 /// Receives what a client sends.
 #[derive(Debug)]
 pub(in crate::server::http2) struct Receiver {
-    session: Rc<Session>,
+    mux: Rc<Mux>,
     decoder: Decoder,
     /// Used again for every block.
     block: Block,
@@ -66,9 +66,9 @@ pub(in crate::server::http2) struct Receiver {
 }
 
 impl Receiver {
-    pub(in crate::server::http2) fn new(session: Rc<Session>, limits: &Limits) -> Self {
+    pub(in crate::server::http2) fn new(mux: Rc<Mux>, limits: &Limits) -> Self {
         Self {
-            session,
+            mux,
             decoder: Decoder::default(),
             block: Block::default(),
             usual_bytes: 0,
@@ -88,7 +88,7 @@ impl Receiver {
 
     /// The connection is to end: the client is told so.
     pub(in crate::server::http2) fn say_farewell(&mut self) {
-        self.farewell.begin(&mut self.session.out.borrow_mut());
+        self.farewell.begin(&mut self.mux.out.borrow_mut());
     }
 
     /// Whether the connection ends when no stream is left.
@@ -104,7 +104,7 @@ impl Receiver {
 
     /// Takes in what was sent of answers meanwhile.
     pub(in crate::server::http2) fn settle(&mut self) {
-        self.floods.pay_for(self.session.take_pieces());
+        self.floods.pay_for(self.mux.take_pieces());
     }
 
     /// Gives up memory that only unusual requests need.
@@ -145,12 +145,12 @@ impl Receiver {
             Frame::Settings(values) => self.settings(values)?,
             Frame::Ping(data) => {
                 self.floods.answered()?;
-                let mut out = self.session.out.borrow_mut();
+                let mut out = self.mux.out.borrow_mut();
                 out.add(Kind::Ping, ACK, 0, &data);
             }
             Frame::Pong(data) => {
                 self.floods.trifle()?;
-                let mut out = self.session.out.borrow_mut();
+                let mut out = self.mux.out.borrow_mut();
                 self.farewell.heard(data, self.last, &mut out);
             }
             Frame::GoAway => self.farewell.client_leaves(),
@@ -170,7 +170,7 @@ impl Receiver {
 
     /// Gives a stream up for something that the client did on it.
     fn refuse(&mut self, stream: u32, code: Code) -> Result<(), Fault> {
-        self.session.reset(stream, code);
+        self.mux.reset(stream, code);
         self.floods.reset()
     }
 
@@ -237,8 +237,8 @@ impl Receiver {
         if self.farewell.is_too_late(id) {
             return Ok(None);
         }
-        if self.session.len() >= MAX_STREAMS {
-            self.session.reset(id, Code::RefusedStream);
+        if self.mux.len() >= MAX_STREAMS {
+            self.mux.reset(id, Code::RefusedStream);
             self.floods.trifle()?;
             return Ok(None);
         }
@@ -252,7 +252,7 @@ impl Receiver {
                 self.refuse(id, Code::Protocol).map(|()| None)
             }
             Ok(head::Received { head, length }) => {
-                let stream = self.session.open(id, ends_stream, length);
+                let stream = self.mux.open(id, ends_stream, length);
                 Ok(Some(Opened { stream, head }))
             }
             Err(head::Malformed) => self.refuse(id, Code::Protocol).map(|()| None),
@@ -271,23 +271,23 @@ impl Receiver {
 
     /// A head that is far too large is answered with a bare status.
     fn refuse_size(&mut self, id: u32, ends_stream: bool) -> Result<(), Fault> {
-        self.session.out.borrow_mut().add_block(id, true, |block| {
-            self.session.encoder.borrow_mut().begin(block);
+        self.mux.out.borrow_mut().add_block(id, true, |block| {
+            self.mux.encoder.borrow_mut().begin(block);
             hpack::write_status(block, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
             hpack::write_field(block, b"content-length", b"0");
         });
         if ends_stream {
-            self.session.close(id, false);
+            self.mux.close(id, false);
         } else {
-            self.session.reset(id, Code::NoError);
+            self.mux.reset(id, Code::NoError);
         }
         self.floods.reset()
     }
 
     /// A header block on a stream that was begun before: the end of its body, or nothing that may be.
     fn trailers(&mut self, id: u32, ends_stream: bool, block: &[u8]) -> Result<(), Fault> {
-        let Some(stream) = self.session.find(id) else {
-            return match self.session.past(id) {
+        let Some(stream) = self.mux.find(id) else {
+            return match self.mux.past(id) {
                 Past::GivenUp => self.decode(block, head::TRAILER_LIMITS),
                 Past::Unknown if self.farewell.is_too_late(id) => {
                     self.decode(block, head::TRAILER_LIMITS)
@@ -326,14 +326,14 @@ impl Receiver {
         ends: bool,
     ) -> Result<(), Fault> {
         self.check_begun(id)?;
-        self.session.come(flow)?;
+        self.mux.come(flow)?;
         if data.is_empty() && !ends {
             self.floods.trifle()?;
         }
         let whole = usize::try_from(flow).unwrap_or(usize::MAX);
-        let Some(stream) = self.session.find(id) else {
-            self.session.read(None, whole);
-            return match self.session.past(id) {
+        let Some(stream) = self.mux.find(id) else {
+            self.mux.read(None, whole);
+            return match self.mux.past(id) {
                 Past::GivenUp => Ok(()),
                 Past::Unknown if self.farewell.is_too_late(id) => Ok(()),
                 Past::Closed | Past::Unknown => {
@@ -343,11 +343,11 @@ impl Receiver {
         };
         match accept(&stream, (data, within), flow, ends) {
             // Padding is read at once.
-            Ok(Accepted::Kept) => self.session.read(Some(&stream), whole - data.len()),
+            Ok(Accepted::Kept) => self.mux.read(Some(&stream), whole - data.len()),
             // The client may send others, but no more of this.
-            Ok(Accepted::Dropped) => self.session.read(None, whole),
+            Ok(Accepted::Dropped) => self.mux.read(None, whole),
             Err(code) => {
-                self.session.read(None, whole);
+                self.mux.read(None, whole);
                 return self.refuse(id, code);
             }
         }
@@ -360,8 +360,8 @@ impl Receiver {
 
     fn reset_by_client(&mut self, id: u32) -> Result<(), Fault> {
         self.check_begun(id)?;
-        if self.session.find(id).is_some() {
-            self.session.close(id, false);
+        if self.mux.find(id).is_some() {
+            self.mux.close(id, false);
             self.floods.reset()
         } else {
             self.floods.trifle()
@@ -372,11 +372,11 @@ impl Receiver {
         self.floods.answered()?;
         for setting in settings::read(values) {
             match setting? {
-                Setting::TableSize(bytes) => self.session.encoder.borrow_mut().allow_table(bytes),
-                Setting::InitialWindow(bytes) => self.session.set_initial_window(bytes)?,
+                Setting::TableSize(bytes) => self.mux.encoder.borrow_mut().allow_table(bytes),
+                Setting::InitialWindow(bytes) => self.mux.set_initial_window(bytes)?,
             }
         }
-        let mut out = self.session.out.borrow_mut();
+        let mut out = self.mux.out.borrow_mut();
         out.add(Kind::Settings, ACK, 0, &[]);
         Ok(())
     }
@@ -385,10 +385,10 @@ impl Receiver {
         self.floods.trifle()?;
         match (id, by) {
             (0, 0) => Err(Fault::protocol("a window is opened by nothing")),
-            (0, by) => self.session.open_window(by),
+            (0, by) => self.mux.open_window(by),
             (id, by) => {
                 self.check_begun(id)?;
-                let Some(stream) = self.session.find(id) else {
+                let Some(stream) = self.mux.find(id) else {
                     return Ok(());
                 };
                 if by == 0 {

@@ -17,23 +17,23 @@ use crate::server::http2::Failed;
 use crate::server::http2::answer::Answering;
 use crate::server::http2::body::Upload;
 use crate::server::http2::frame::{Code, Fault, Frame, Kind};
+use crate::server::http2::mux::Mux;
 use crate::server::http2::receive::{Opened, Receiver};
-use crate::server::http2::session::Session;
 use crate::server::http2::settings::{self, WINDOW_BYTES};
 use crate::server::http2::stream::Stream;
 use crate::server::http2::window::INITIAL;
 use crate::server::http2::wire::{Read, Wire};
 use crate::server::socket::Socket;
 
-/// How often the streams of a connection are looked at within the time that a client may take nothing
-/// of an answer.
+/// How often a connection is looked at within the time that a head may take, or that a client may take
+/// nothing of an answer.
 pub(in crate::server::http2) const LOOKS: u32 = 4;
 
 /// One connection.
 pub(in crate::server::http2) struct Connection<'a, S, H> {
     pub(in crate::server::http2) wire: Wire<S>,
     pub(in crate::server::http2) receiver: Receiver,
-    pub(in crate::server::http2) session: Rc<Session>,
+    pub(in crate::server::http2) mux: Rc<Mux>,
     pub(in crate::server::http2) shared: &'a Shared<H>,
 }
 
@@ -47,7 +47,7 @@ pub(in crate::server::http2) enum Turn {
 impl<S: Socket, H: Handler> Connection<'_, S, H> {
     /// Says what the gate has to say first.
     pub(in crate::server::http2) fn open(&self) {
-        let mut out = self.session.out.borrow_mut();
+        let mut out = self.mux.out.borrow_mut();
         let own = settings::own(self.shared.limits());
         out.add(Kind::Settings, 0, 0, &own);
         out.add_window(0, WINDOW_BYTES - INITIAL);
@@ -56,7 +56,7 @@ impl<S: Socket, H: Handler> Connection<'_, S, H> {
     /// Gives up what has been coming or going for too long.
     pub(in crate::server::http2) fn look_for_late(&self) -> Result<(), Fault> {
         let limits = self.shared.limits();
-        self.session.give_up_untaken(limits.body_idle_timeout);
+        self.mux.give_up_untaken(limits.body_idle_timeout);
         if self.receiver.is_late(limits.header_timeout) {
             return Err(Fault::too_much("a header block does not come to its end"));
         }
@@ -82,14 +82,14 @@ impl<S: Socket, H: Handler> Connection<'_, S, H> {
             }
             self.receiver.settle();
             let written = self.write(ended, context)?;
-            let woken = self.session.wake_waiting();
-            let is_left = written && self.session.len() == 0 && self.receiver.is_leaving();
+            let woken = self.mux.wake_waiting();
+            let is_left = written && self.mux.len() == 0 && self.receiver.is_leaving();
             if read == Poll::Ready(Read::End) || is_left {
                 return Ok(Turn::Over);
             }
             // What was left unread for want of room may have room now.
             let goes_on = match read {
-                Poll::Ready(Read::Nothing) => !self.session.out.borrow().is_full(),
+                Poll::Ready(Read::Nothing) => !self.mux.out.borrow().is_full(),
                 Poll::Ready(_) => true,
                 Poll::Pending => false,
             };
@@ -101,7 +101,7 @@ impl<S: Socket, H: Handler> Connection<'_, S, H> {
     }
 
     fn take_memory(&self) {
-        let mut out = self.session.out.borrow_mut();
+        let mut out = self.mux.out.borrow_mut();
         if !out.has_memory() {
             out.use_memory(self.shared.heads().take());
         }
@@ -109,7 +109,7 @@ impl<S: Socket, H: Handler> Connection<'_, S, H> {
 
     /// Gives up the memory in which nothing is any more.
     fn give_memory_back(&mut self) {
-        let mut out = self.session.out.borrow_mut();
+        let mut out = self.mux.out.borrow_mut();
         if out.is_empty() {
             self.shared.heads().give_back(out.take_memory());
         }
@@ -124,7 +124,7 @@ impl<S: Socket, H: Handler> Connection<'_, S, H> {
         begin: &impl Fn(Opened) -> F,
         context: &mut Context<'_>,
     ) -> Result<Poll<Read>, Failed> {
-        if self.session.out.borrow().is_full() {
+        if self.mux.out.borrow().is_full() {
             return Ok(Poll::Ready(Read::Nothing));
         }
         let (wire, receiver) = (&mut self.wire, &mut self.receiver);
@@ -144,7 +144,7 @@ impl<S: Socket, H: Handler> Connection<'_, S, H> {
     /// Writes what waits. Gives whether nothing is left. An answer that `ended` may have been the last
     /// one, from which on the connection is idle: that is seen when it is flushed.
     fn write(&mut self, ended: bool, context: &mut Context<'_>) -> Result<bool, Failed> {
-        let mut out = self.session.out.borrow_mut();
+        let mut out = self.mux.out.borrow_mut();
         if out.is_empty() && !ended && !self.wire.is_unflushed() {
             return Ok(true);
         }
@@ -158,17 +158,17 @@ impl<S: Socket, H: Handler> Connection<'_, S, H> {
 /// Answers a request. From here on the connection is busy, also before the future is polled.
 pub(in crate::server::http2) fn answer<'a, H: Handler>(
     opened: Opened,
-    session: &'a Rc<Session>,
+    mux: &'a Rc<Mux>,
     shared: &'a Shared<H>,
 ) -> impl Future<Output = ()> + 'a {
     let guard = shared.begin_request();
     let Opened { stream, head } = opened;
     let head_only = head.method == Method::HEAD;
-    let body = body_of(&stream, session, shared);
+    let body = body_of(&stream, mux, shared);
     let request = Request { head, body };
     async move {
         let _guard = guard;
-        let mut answered = pin!(respond(request, head_only, &stream, (session, shared)));
+        let mut answered = pin!(respond(request, head_only, &stream, (mux, shared)));
         poll_fn(|context| {
             if stream.poll_gone(context).is_ready() {
                 return Poll::Ready(());
@@ -179,12 +179,12 @@ pub(in crate::server::http2) fn answer<'a, H: Handler>(
     }
 }
 
-fn body_of<H>(stream: &Rc<Stream>, session: &Rc<Session>, shared: &Shared<H>) -> RequestBody {
+fn body_of<H>(stream: &Rc<Stream>, mux: &Rc<Mux>, shared: &Shared<H>) -> RequestBody {
     if stream.received.borrow().is_ended {
         return RequestBody::nothing();
     }
     let pull: Rc<dyn Pull> = Rc::new(Upload {
-        session: Rc::clone(session),
+        mux: Rc::clone(mux),
         stream: Rc::clone(stream),
     });
     RequestBody::pulled(pull, shared.limits().body_idle_timeout)
@@ -194,19 +194,19 @@ async fn respond<H: Handler>(
     request: Request<RequestBody>,
     head_only: bool,
     stream: &Stream,
-    (session, shared): (&Session, &Shared<H>),
+    (mux, shared): (&Mux, &Shared<H>),
 ) {
     let response = shared.handler().answer(request, shared.peer()).await;
     let sent = match Answering::new(response, head_only) {
-        Ok(mut answering) => poll_fn(|context| answering.poll(session, stream, context)).await,
+        Ok(mut answering) => poll_fn(|context| answering.poll(mux, stream, context)).await,
         Err(error) => Err(error),
     };
     if let Err(error) = sent {
         tracing::debug!(message = crate::telemetry::event::CONNECTION_FAILED, %error);
-        session.reset(stream.id, Code::Internal);
+        mux.reset(stream.id, Code::Internal);
         return;
     }
     // An app server may answer first, and read what it is sent all the same.
     poll_fn(|_context| stream.poll_read()).await;
-    session.answered(stream);
+    mux.answered(stream);
 }

@@ -76,7 +76,7 @@ impl<S> Wire<S> {
         }
     }
 
-    /// Takes the frames that are whole and in the buffer, until `stop` says so.
+    /// Takes the frames that are whole and in the buffer.
     pub(in crate::server::http2) fn take_buffered(
         &mut self,
         mut take: impl FnMut(Frame<'_>, Option<&Bytes>) -> Result<(), Fault>,

@@ -19,7 +19,7 @@ pub(in crate::upstream::http2) struct Terms {
     pub(in crate::upstream::http2) takes_trailers: bool,
 }
 
-/// Makes the head of a request. What the server attached to the one that came stays behind.
+/// Makes the head of a request.
 pub(in crate::upstream::http2) fn head(
     came: RequestHead,
     own: &OwnFields,

@@ -23,7 +23,7 @@ const MAX_CLOSED: usize = 256;
 
 /// What the streams of one connection share.
 #[derive(Debug)]
-pub(in crate::server::http2) struct Session {
+pub(in crate::server::http2) struct Mux {
     pub(in crate::server::http2) out: RefCell<Out>,
     pub(in crate::server::http2) encoder: RefCell<Encoder>,
     /// Those under way, in the order of their numbers.
@@ -67,7 +67,7 @@ pub(in crate::server::http2) enum Past {
     Unknown,
 }
 
-impl Session {
+impl Mux {
     pub(in crate::server::http2) fn new() -> Self {
         Self {
             out: RefCell::default(),
