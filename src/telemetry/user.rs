@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use crate::domain::hex::hex;
+use crate::domain::hex::write_hex;
 use crate::domain::session::Holder;
 use crate::domain::token::TokenDigest;
 use crate::telemetry::UserField;
@@ -14,15 +14,19 @@ use crate::telemetry::access::Who;
 /// Bytes of the hash that are shown: enough to tell users apart, with room to spare.
 const SHOWN: usize = 8;
 
-/// Users whose name is at hand. Making one takes two rounds of SHA-256.
-const REMEMBERED: usize = 1024;
+/// A hash as it is shown, two digits for each byte.
+type Shown = [u8; 2 * SHOWN];
+
+/// Users whose name is at hand, as many as are busy at once. Making one takes some rounds of SHA-256,
+/// which is more than all the rest of a line; keeping them takes 400 KiB.
+const REMEMBERED: usize = 8 * 1024;
 
 /// Names users in log lines.
 pub(in crate::telemetry) enum Names {
     Hash {
         key: Hmac<Sha256>,
         /// By digest of the session token: a name is looked for in one place only.
-        remembered: Vec<Option<(TokenDigest, String)>>,
+        remembered: Vec<Option<(TokenDigest, Shown)>>,
     },
     OpenId,
     Off,
@@ -45,32 +49,35 @@ impl Names {
     }
 
     /// What the `user` field of a log line says, if anything.
-    pub(in crate::telemetry) fn of<'a>(&'a mut self, who: &'a Who) -> Option<Cow<'a, str>> {
+    pub(in crate::telemetry) fn of<'a>(&'a mut self, who: &'a Who) -> Option<Cow<'a, [u8]>> {
         let holder = who.holder()?;
         match self {
             Self::Off => None,
-            Self::OpenId => Some(holder.openid.as_str().into()),
+            Self::OpenId => Some(holder.openid.header().as_bytes().into()),
             Self::Hash { key, remembered } => match who {
                 Who::Session(live) => {
                     let digest = live.session().digest();
-                    Some(remember(remembered, digest, || hash(holder, key)).into())
+                    let name = remember(remembered, digest, || hash(holder, key));
+                    Some(name.into())
                 }
-                Who::App(_) | Who::LoggedIn(_) | Who::Nobody => Some(hash(holder, key).into()),
+                Who::App(_) | Who::LoggedIn(_) | Who::Nobody => {
+                    Some(hash(holder, key).to_vec().into())
+                }
             },
         }
     }
 }
 
 fn remember<'a>(
-    remembered: &'a mut Vec<Option<(TokenDigest, String)>>,
+    remembered: &'a mut Vec<Option<(TokenDigest, Shown)>>,
     digest: &TokenDigest,
-    name: impl FnOnce() -> String,
-) -> &'a str {
+    name: impl FnOnce() -> Shown,
+) -> &'a [u8] {
     remembered.resize(REMEMBERED, None);
     let [first, second, ..] = *digest.as_bytes();
     let place = usize::from(u16::from_ne_bytes([first, second])) % REMEMBERED;
     let Some(slot) = remembered.get_mut(place) else {
-        return "";
+        return b"";
     };
     if slot.as_ref().is_some_and(|(known, _)| known != digest) {
         *slot = None;
@@ -78,13 +85,15 @@ fn remember<'a>(
     &slot.get_or_insert_with(|| (*digest, name())).1
 }
 
-fn hash(holder: &Holder, key: &Hmac<Sha256>) -> String {
+fn hash(holder: &Holder, key: &Hmac<Sha256>) -> Shown {
     let mut mac = key.clone();
     mac.update(holder.app.as_str().as_bytes());
     mac.update(b" ");
     mac.update(holder.openid.as_str().as_bytes());
     let hash = mac.finalize().into_bytes();
-    hex(hash.get(..SHOWN).unwrap_or(&hash))
+    let mut shown = Shown::default();
+    write_hex(&mut shown, &hash);
+    shown
 }
 
 #[cfg(test)]
@@ -93,7 +102,7 @@ mod tests {
     use crate::domain::id::{AppId, OpenId};
     use crate::telemetry::LogKey;
 
-    fn name(holder: &Holder, field: &UserField) -> Option<String> {
+    fn name(holder: &Holder, field: &UserField) -> Option<Vec<u8>> {
         let who = Who::LoggedIn(Box::new(holder.clone()));
         let mut names = Names::new(field.clone());
         names.of(&who).map(Cow::into_owned)

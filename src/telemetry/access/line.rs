@@ -99,8 +99,7 @@ impl LineWriter {
         out.extend_from_slice(br#"","appid":"#);
         or_null(out, record.who.app().map(|app| app.header().as_bytes()));
         out.extend_from_slice(br#","user":"#);
-        let user = self.names.of(&record.who);
-        or_null(out, user.as_ref().map(|user| user.as_bytes()));
+        or_null(out, self.names.of(&record.who).as_deref());
         out.extend_from_slice(br#","flags":""#);
         out.extend_from_slice(record.flag.map_or("", Flag::code).as_bytes());
         out.extend_from_slice(br#""}"#);
@@ -124,7 +123,7 @@ impl LineWriter {
         address(out, record.client);
         if let Some(user) = self.names.of(&record.who) {
             out.extend_from_slice(b" user=");
-            out.extend_from_slice(user.as_bytes());
+            out.extend_from_slice(&user);
         }
         if let Some(flag) = record.flag {
             out.extend_from_slice(b" flags=");
