@@ -22,6 +22,10 @@ const SEPARATOR: &str = ": ";
 impl FieldName {
     /// A name that is known when the gate is built, and how its line begins: with the name, a colon and a
     /// space.
+    ///
+    /// # Panics
+    ///
+    /// When the begin ends otherwise: while the gate is built, as all of these are constants.
     pub const fn fixed(name: HeaderName, start: &'static str) -> Self {
         assert!(
             matches!(start.as_bytes(), [_, .., b':', b' ']),

@@ -58,6 +58,10 @@ impl fmt::Debug for SessionToken {
 }
 
 /// Whether a byte is a character of base64url. Without a branch, as `from_bytes` asks for many.
+#[expect(
+    clippy::needless_bitwise_bool,
+    reason = "without a branch, many bytes are looked at in one step"
+)]
 const fn is_body_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() | (byte == b'-') | (byte == b'_')
 }

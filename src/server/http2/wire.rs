@@ -50,7 +50,7 @@ pub(in crate::server::http2) enum Read {
 
 impl<S> Wire<S> {
     pub(in crate::server::http2) fn new(mut socket: Watched<S>) -> Self {
-        let mut buffer = BytesMut::from(socket.take_early());
+        let mut buffer = socket.take_early();
         buffer.advance(PREFACE_BYTES.min(buffer.len()));
         Self {
             socket,
