@@ -155,6 +155,18 @@ async fn who_sends_requests_without_end_is_not_read_without_end() {
 }
 
 #[tokio::test]
+async fn who_sends_on_behind_its_last_request_gets_the_answer_and_a_clean_end() {
+    let world = World::start().await;
+    let last = world.get("/me").header("Connection", "close");
+    let mut connection = Connection::open(last.to()).await;
+    // More than is read with a head.
+    let next = world.get("/next").bytes().repeat(200);
+    connection.write(&[last.bytes(), next].concat()).await;
+    assert_eq!(connection.answer().await.status, 401);
+    ends_cleanly(&mut connection).await;
+}
+
+#[tokio::test]
 async fn no_more_of_a_refused_upload_is_read_off_than_a_little() {
     const MIB: usize = 1024 * 1024;
     let world = World::start().await;

@@ -331,15 +331,16 @@ async fn say_goodbye<S>(wire: Shares<S>)
 where
     S: Socket,
 {
+    let unread = poll_fn(|context| Poll::Ready(wire.borrow_mut().has_unread(context))).await;
     // Nothing is left to be read, and nobody else has a share: it closes here.
-    if S::CLOSE_IS_GOODBYE && wire.borrow().is_read() && Rc::strong_count(&wire) == 1 {
+    if S::CLOSE_IS_GOODBYE && !unread && Rc::strong_count(&wire) == 1 {
         return;
     }
     let skip = poll_fn(|context| wire.borrow_mut().poll_skip(context));
     // Whether the rest came, or the client hears the end, makes no difference any more.
     drop(timeout(limits::DRAIN_REFUSED_FOR, skip).await);
-    let read = wire.borrow().is_read();
-    if shut(&wire).await && !read {
+    let unread = poll_fn(|context| Poll::Ready(wire.borrow_mut().has_unread(context))).await;
+    if shut(&wire).await && unread {
         discard(&wire).await;
     }
 }

@@ -237,6 +237,13 @@ impl<S: Socket> Wire<S> {
         Poll::Pending
     }
 
+    /// Whether something has come that nobody will read: the rest of a body, or a next request.
+    pub(in crate::server) fn has_unread(&mut self, context: &mut Context<'_>) -> bool {
+        // Whether the client has gone makes no difference: what it sent before is in the buffer then.
+        let _gone = self.poll_gone(context);
+        !self.is_read() || !self.buffer.is_empty()
+    }
+
     /// Reads a body on that nobody reads; ready when it has come to its end or no more is to be read
     /// of it. A connection that is closed over unread bytes is reset, and takes the answer with it.
     pub(in crate::server) fn poll_skip(&mut self, context: &mut Context<'_>) -> Poll<()> {

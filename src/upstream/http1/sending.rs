@@ -241,7 +241,7 @@ where
     /// The app server took something: it has all its time again to answer. A request without a
     /// body is written at once, and its time runs from its beginning.
     fn took_some(&mut self) {
-        if self.body.is_some() {
+        if !matches!(self.framing, Framing::Nothing | Framing::Length(0)) {
             self.waiting = Waiting::AppServer(Instant::now());
         }
     }
