@@ -120,6 +120,9 @@ impl Block {
     }
 }
 
+/// How much more than is kept of a block may be written for it.
+const MOST_WRITTEN: usize = 8;
+
 /// Reads the header blocks of one connection, in their order.
 #[derive(Debug)]
 pub struct Decoder {
@@ -143,9 +146,10 @@ impl Decoder {
         block: &mut Block,
         limits: BlockLimits,
     ) -> Result<(), HpackFault> {
-        let mut begun = false;
+        let (mut begun, mut written) = (false, 0_usize);
         while let Some((&first, rest)) = input.split_first() {
             input = rest;
+            let before = block.lines.len();
             match first {
                 0x80.. => {
                     let index = integer::take(&mut input, first, 7)?;
@@ -165,6 +169,11 @@ impl Decoder {
                 }
             }
             begun = true;
+            // A few bytes can stand for a whole table, also when it is left out again.
+            written += block.lines.len().saturating_sub(before);
+            if written > limits.bytes.saturating_mul(MOST_WRITTEN) {
+                return Err(HpackFault::TooMuch);
+            }
             block.bound(limits);
         }
         Ok(())
@@ -193,7 +202,8 @@ impl Decoder {
         let known = self.table.get(index - STATIC.len());
         let known = known.ok_or(HpackFault::Index)?;
         // Not written only to be left out again: a byte could cost a whole table each time.
-        if block.lines.len() + known.line.len() > limits.bytes {
+        let is_full = block.fields.len() >= limits.fields;
+        if is_full || block.lines.len() + known.line.len() > limits.bytes {
             block.is_too_large = true;
         } else {
             block.add_known(known);

@@ -37,6 +37,9 @@ pub enum HpackFault {
     /// A table larger than allowed, or one that is resized amid a block.
     #[error("the table is resized where that may not be")]
     Resize,
+    /// Far more than is kept, said in a few bytes.
+    #[error("a header block stands for too much")]
+    TooMuch,
     /// The block ends within a field.
     #[error("the header block ends within a field")]
     Truncated,

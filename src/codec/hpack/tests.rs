@@ -240,6 +240,24 @@ fn white_space_around_a_value_is_taken_away_and_counts_in_the_table() {
 }
 
 #[test]
+fn a_few_bytes_that_stand_for_a_whole_table_end_the_connection() {
+    let limits = BlockLimits {
+        bytes: 4096,
+        fields: 100,
+    };
+    let mut decoder = Decoder::default();
+    let mut block = Block::default();
+    let name = [&[0x40, 0x7f, 0xb9, 0x16][..], &[b'a'; 3000], &[0]].concat();
+    decoder.decode(&name, &mut block, limits).unwrap();
+    assert!(!block.is_too_large);
+    block.clear();
+    // The name from the table, and an empty value.
+    let repeated = [0x0f, 0x2f, 0].repeat(5000);
+    let read = decoder.decode(&repeated, &mut block, limits);
+    assert_eq!(read, Err(HpackFault::TooMuch));
+}
+
+#[test]
 fn more_than_allowed_is_left_out_and_what_comes_later_is_read_all_the_same() {
     let limits = BlockLimits {
         bytes: 100,

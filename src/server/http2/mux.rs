@@ -50,6 +50,15 @@ struct Waiting {
     for_window: VecDeque<Waker>,
 }
 
+impl Waiting {
+    /// A stream is over: it waits for nothing. What wakes it would keep its memory.
+    fn forget(&mut self, stream: &Stream) {
+        for queue in [&mut self.for_room, &mut self.for_window] {
+            queue.retain(|waker| !stream.is_woken_by(waker));
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Closed {
     stream: u32,
@@ -165,6 +174,7 @@ impl Mux {
             return;
         };
         let stream = self.streams.borrow_mut().remove(at);
+        self.waiting.borrow_mut().forget(&stream);
         let unread = stream.received.borrow_mut().drop_all();
         self.read(None, unread);
         stream.give_up();
@@ -311,16 +321,18 @@ impl Mux {
         let mut woken = false;
         // A full turn's worth: whoever is woken for nothing leaves the rest to the next turn.
         let mut places = if self.out.borrow().has_room() { 4 } else { 0 };
-        while places > 0
-            && let Some(waker) = waiting.for_room.pop_front()
+        // First those who waited for the client: nobody joins them while its window is open, so the
+        // others have their turn.
+        let mut admitted = places.min(self.window.get().admits(4));
+        while admitted > 0
+            && let Some(waker) = waiting.for_window.pop_front()
         {
             waker.wake();
-            places -= 1;
+            (admitted, places) = (admitted - 1, places - 1);
             woken = true;
         }
-        let mut places = places.min(self.window.get().admits(4));
         while places > 0
-            && let Some(waker) = waiting.for_window.pop_front()
+            && let Some(waker) = waiting.for_room.pop_front()
         {
             waker.wake();
             places -= 1;

@@ -235,6 +235,7 @@ impl Receiver {
         self.last = id;
         self.decode(block, self.limits)?;
         if self.farewell.is_too_late(id) {
+            self.floods.trifle()?;
             return Ok(None);
         }
         if self.mux.len() >= MAX_STREAMS {
@@ -269,6 +270,12 @@ impl Receiver {
         })
     }
 
+    /// A block that is for nobody any more, but that later ones refer to.
+    fn decode_in_vain(&mut self, block: &[u8]) -> Result<(), Fault> {
+        self.floods.trifle()?;
+        self.decode(block, head::TRAILER_LIMITS)
+    }
+
     /// A head that is far too large is answered with a bare status.
     fn refuse_size(&mut self, id: u32, ends_stream: bool) -> Result<(), Fault> {
         self.mux.out.borrow_mut().add_block(id, true, |block| {
@@ -288,10 +295,8 @@ impl Receiver {
     fn trailers(&mut self, id: u32, ends_stream: bool, block: &[u8]) -> Result<(), Fault> {
         let Some(stream) = self.mux.find(id) else {
             return match self.mux.past(id) {
-                Past::GivenUp => self.decode(block, head::TRAILER_LIMITS),
-                Past::Unknown if self.farewell.is_too_late(id) => {
-                    self.decode(block, head::TRAILER_LIMITS)
-                }
+                Past::GivenUp => self.decode_in_vain(block),
+                Past::Unknown if self.farewell.is_too_late(id) => self.decode_in_vain(block),
                 Past::Closed => Err(Fault::closed("a head comes on a stream that is over")),
                 Past::Unknown => Err(Fault::protocol("the numbers of streams do not grow")),
             };
@@ -373,7 +378,11 @@ impl Receiver {
         for setting in settings::read(values) {
             match setting? {
                 Setting::TableSize(bytes) => self.mux.encoder.borrow_mut().allow_table(bytes),
-                Setting::InitialWindow(bytes) => self.mux.set_initial_window(bytes)?,
+                Setting::InitialWindow(bytes) => {
+                    // All streams are gone through for it.
+                    self.floods.answered()?;
+                    self.mux.set_initial_window(bytes)?;
+                }
             }
         }
         let mut out = self.mux.out.borrow_mut();

@@ -174,6 +174,12 @@ impl Stream {
         }
     }
 
+    /// Whether this wakes whoever serves it.
+    pub(in crate::server::http2) fn is_woken_by(&self, waker: &Waker) -> bool {
+        let server = self.server.borrow();
+        server.as_ref().is_some_and(|own| own.will_wake(waker))
+    }
+
     /// Ready when nothing is left of the request that anybody reads. Whoever reads says so.
     pub(in crate::server::http2) fn poll_read(&self) -> Poll<()> {
         let received = self.received.borrow();

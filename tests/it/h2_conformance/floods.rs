@@ -124,7 +124,7 @@ async fn a_small_answer_does_not_wait_for_the_end_of_a_large_one() {
     let world = open_to_all().await;
     let own = [(INITIAL_WINDOW_SIZE, (1 << 31) - 1)];
     let mut frames = Frames::open_with(world.address(), &own).await;
-    let large = [window_update(0, 1 << 30), get(1, "/bytes/30000000")].concat();
+    let large = [window_update(0, 1 << 30), get(1, "/bytes/1000000000")].concat();
     frames.write(&large).await;
     frames.until(|frame| frame.kind == DATA).await;
     frames.write(&get(3, "/small")).await;
