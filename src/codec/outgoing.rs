@@ -104,13 +104,7 @@ impl Outgoing {
             let mut slices = [IoSlice::new(&[]); 3];
             let count = self.chunks_vectored(&mut slices);
             let slices = slices.get(..count).unwrap_or_default();
-            let written = match slices {
-                [only] => ready!(Pin::new(&mut *socket).poll_write(context, only))?,
-                several => ready!(Pin::new(&mut *socket).poll_write_vectored(context, several))?,
-            };
-            if written == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
+            let written = ready!(poll_write_some(socket, slices, context))?;
             self.advance(written);
         }
         Poll::Ready(Ok(()))
@@ -162,6 +156,22 @@ impl Buf for Outgoing {
         }
         self.tail = self.tail.get(count - own - piece..).unwrap_or_default();
     }
+}
+
+/// Writes some of these parts, of which none is empty: a socket that takes nothing has failed.
+pub fn poll_write_some<W: AsyncWrite + Unpin>(
+    socket: &mut W,
+    parts: &[IoSlice<'_>],
+    context: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let written = match parts {
+        [only] => ready!(Pin::new(socket).poll_write(context, only))?,
+        several => ready!(Pin::new(socket).poll_write_vectored(context, several))?,
+    };
+    if written == 0 {
+        return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+    }
+    Poll::Ready(Ok(written))
 }
 
 /// Writes a field of a head of which the name and what follows it are one text.

@@ -3,12 +3,12 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes};
 use tokio::io::AsyncWrite;
 
+use crate::codec::outgoing::poll_write_some;
 use crate::server::http2::frame::{
     Code, END_HEADERS, END_STREAM, HEAD_BYTES, Kind, MAX_PAYLOAD_BYTES,
 };
@@ -184,13 +184,7 @@ impl Out {
             let mut parts = [IoSlice::new(&[]); MAX_PARTS];
             let count = self.parts(&mut parts);
             let parts = parts.get(..count).unwrap_or_default();
-            let written = match parts {
-                [only] => ready!(Pin::new(&mut *socket).poll_write(context, only))?,
-                several => ready!(Pin::new(&mut *socket).poll_write_vectored(context, several))?,
-            };
-            if written == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
+            let written = ready!(poll_write_some(socket, parts, context))?;
             self.advance(written);
         }
         Poll::Ready(Ok(()))
