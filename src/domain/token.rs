@@ -6,11 +6,16 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
+use crate::domain::bytes::ByteSet;
+
 /// What every token begins with, so that people and secret scanners recognise it.
 pub const PREFIX: &str = "wxg_";
 
 /// Characters after the prefix: 256 bits in base64url without padding.
 pub const BODY_CHARS: usize = 43;
+
+/// The characters of base64url (RFC 4648 §5).
+static BODY: ByteSet = ByteSet::ALPHANUMERIC.with(b"-_");
 
 /// The whole token, in bytes.
 const TOKEN_BYTES: usize = PREFIX.len() + BODY_CHARS;
@@ -20,8 +25,10 @@ const TELLING_CHARS: usize = 16;
 
 /// An opaque session token of exact shape: `wxg_` and 43 base64url characters. That it has the
 /// shape says nothing about a session behind it.
+///
+/// In a box: it is passed from hand to hand, and would leave a copy behind wherever it had been.
 #[derive(Clone)]
-pub struct SessionToken(Zeroizing<[u8; TOKEN_BYTES]>);
+pub struct SessionToken(Box<Zeroizing<[u8; TOKEN_BYTES]>>);
 
 impl SessionToken {
     /// Takes a text of exact shape.
@@ -31,23 +38,21 @@ impl SessionToken {
 
     /// Takes bytes of exact shape.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let bytes: [u8; TOKEN_BYTES] = bytes.try_into().ok()?;
-        // The prefix is of the same alphabet. Looks at every byte, without a way out in between: that
-        // takes a processor a few steps.
-        let odd = |odd, &byte: &u8| odd | u8::from(!is_body_byte(byte));
-        let exact = bytes.iter().fold(0, odd) == 0 && bytes.starts_with(PREFIX.as_bytes());
-        exact.then(|| Self(Zeroizing::new(bytes)))
+        let bytes: &[u8; TOKEN_BYTES] = bytes.try_into().ok()?;
+        // The prefix is of the same alphabet.
+        let exact = bytes.starts_with(PREFIX.as_bytes()) && BODY.has_all(bytes);
+        exact.then(|| Self(Box::new(Zeroizing::new(*bytes))))
     }
 
     /// The token as bytes.
     pub fn expose_bytes(&self) -> &[u8] {
-        &*self.0
+        self.0.as_slice()
     }
 
     /// The token as text.
     pub fn expose(&self) -> &str {
         // Invariant of the type: ASCII and nothing else.
-        std::str::from_utf8(&*self.0).unwrap_or_default()
+        std::str::from_utf8(self.expose_bytes()).unwrap_or_default()
     }
 }
 
@@ -55,15 +60,6 @@ impl fmt::Debug for SessionToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SessionToken(..)")
     }
-}
-
-/// Whether a byte is a character of base64url. Without a branch, as `from_bytes` asks for many.
-#[expect(
-    clippy::needless_bitwise_bool,
-    reason = "without a branch, many bytes are looked at in one step"
-)]
-const fn is_body_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() | (byte == b'-') | (byte == b'_')
 }
 
 /// The text without the tokens in it, whole or in large part. For what is written down of a
@@ -76,7 +72,7 @@ pub fn mask(text: &str) -> Cow<'_, str> {
     let mut masked = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once(PREFIX) {
-        rest = after.trim_start_matches(|char| u8::try_from(char).is_ok_and(is_body_byte));
+        rest = after.trim_start_matches(|char| u8::try_from(char).is_ok_and(|byte| BODY.has(byte)));
         let body = after.strip_suffix(rest).unwrap_or(after);
         let told = if body.len() < TELLING_CHARS {
             body
