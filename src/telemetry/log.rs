@@ -27,8 +27,8 @@ use crate::telemetry::{Level, Settings, event};
 const WRITE_EVERY: Duration = Duration::from_millis(50);
 
 /// The same while there are many: what they take to write is processor time that requests may be
-/// waiting for, and is better taken in small parts.
-const WRITE_MANY_EVERY: Duration = Duration::from_millis(5);
+/// waiting for, and is better taken in small parts; each of which has its price, too.
+const WRITE_MANY_EVERY: Duration = Duration::from_millis(10);
 
 /// Access records in one go from which on there are many.
 const MANY_RECORDS: usize = 64;

@@ -130,8 +130,9 @@ pub enum Route {
     None,
 }
 
-/// Written records that are kept for use again, per worker.
-const MAX_BLANK: usize = 256;
+/// Written records that are kept for use again, per worker: as many as come between two times of writing
+/// when there are many.
+const MAX_BLANK: usize = 1024;
 
 /// Memory of a text that a blank record keeps, in bytes.
 const MAX_KEPT_TEXT_BYTES: usize = 256;
