@@ -6,7 +6,7 @@ use http::HeaderMap;
 use http_body::Frame;
 
 use crate::codec::fault::Fault;
-use crate::codec::head;
+use crate::codec::lines::Lines;
 use crate::codec::trailers::clean_trailers;
 
 /// Longest line that says the size of a chunk, in bytes. Extensions are legal and nobody sends them.
@@ -238,16 +238,11 @@ fn take_trailers(buffer: &mut BytesMut) -> Result<Option<HeaderMap>, Fault> {
         return Ok(None);
     };
     let block = buffer.split_to(end + 4).freeze();
-    let mut fields = [httparse::EMPTY_HEADER; MAX_TRAILERS];
-    let fields = match httparse::parse_headers(&block, &mut fields) {
-        Ok(httparse::Status::Complete((length, fields))) if length == block.len() => fields,
-        _ => return Err(Fault::Trailers),
+    let fields = match Lines::of(&block, 0).fields(MAX_TRAILERS) {
+        Ok(places) => places.of(block),
+        Err(_odd) => return Err(Fault::Trailers),
     };
-    let mut trailers = HeaderMap::new();
-    for field in fields {
-        let (name, value) = head::field(field, &block).map_err(|_odd| Fault::Trailers)?;
-        trailers.append(name, value);
-    }
+    let mut trailers = fields.to_map();
     clean_trailers(&mut trailers);
     Ok(Some(trailers))
 }

@@ -20,7 +20,7 @@ pub enum Fault {
     Framing,
     /// No HTTP head.
     #[error("the head is not HTTP")]
-    Head(#[source] httparse::Error),
+    Head(#[source] Malformed),
     /// A head that is larger than allowed.
     #[error("the head is too large")]
     HeadTooLarge,
@@ -33,7 +33,30 @@ pub enum Fault {
     /// Trailers that are no fields, or too many.
     #[error("the trailers are malformed or too large")]
     Trailers,
+}
+
+/// What in a head is not HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// A CR without its LF.
+    #[error("a line ends in a bare carriage return")]
+    LineEnd,
+    /// The method of a request.
+    #[error("the method is malformed")]
+    Method,
+    /// The name of a field, or what stands around it.
+    #[error("the name of a field is malformed")]
+    Name,
+    /// The status of an answer, or its reason.
+    #[error("the status is malformed")]
+    Status,
+    /// The target of a request.
+    #[error("the target is malformed")]
+    Target,
+    /// The value of a field.
+    #[error("the value of a field is malformed")]
+    Value,
     /// Not HTTP/1.0 or 1.1.
-    #[error("the message has another version of HTTP")]
+    #[error("the version is neither HTTP/1.0 nor HTTP/1.1")]
     Version,
 }

@@ -1,51 +1,10 @@
-//! Heads: where one ends, and what its fields say of the body. Stricter than RFC 9112 allows a
+//! What the fields of a head say of the body. Stricter than RFC 9112 allows a
 //! recipient to be: a message that two readers could understand differently is refused, because one
 //! of the two would take a part of it for the next message.
-
-use bytes::Bytes;
-use http::{HeaderName, HeaderValue};
-use httparse::Header;
 
 use crate::codec::fault::Fault;
 use crate::domain::fields::HeaderFields;
 use crate::domain::names;
-
-/// The length of the head at the front of the buffer, its empty line included, if it is whole.
-/// Looks at no byte of the first `searched`, which are known to hold no end. Lines end in CR LF: RFC 9112 §2.2 lets a recipient take a bare LF as well, which is one more way
-/// in which two readers may differ.
-pub fn end_of_head(buffer: &[u8], searched: usize) -> Result<Option<usize>, Fault> {
-    let new = buffer.get(searched..).unwrap_or_default();
-    for at in memchr::memchr_iter(b'\n', new) {
-        let line = buffer.get(..=searched + at).unwrap_or_default();
-        if !line.ends_with(b"\r\n") {
-            return Err(Fault::BareLineFeed);
-        }
-        if line.ends_with(b"\r\n\r\n") {
-            return Ok(Some(line.len()));
-        }
-    }
-    Ok(None)
-}
-
-/// A field of trailers, which shares their bytes: nothing is copied but unusual names.
-pub fn field(field: &Header<'_>, head: &Bytes) -> Result<(HeaderName, HeaderValue), Fault> {
-    let name = HeaderName::from_bytes(field.name.as_bytes())
-        .map_err(|_odd| Fault::Head(httparse::Error::HeaderName))?;
-    let value = HeaderValue::from_maybe_shared(head.slice_ref(field.value))
-        .map_err(|_odd| Fault::Head(httparse::Error::HeaderValue))?;
-    Ok((name, value))
-}
-
-/// The fields that a parser found in a head, as they stand there. All of them are parsed again into
-/// nothing else.
-pub fn fields(head: Bytes, parsed: &[Header<'_>]) -> Result<HeaderFields, Fault> {
-    let mut fields = HeaderFields::of(head, parsed.len());
-    for field in parsed {
-        let noted = fields.note(field.name.as_bytes(), field.value);
-        noted.map_err(|_elsewhere| Fault::Head(httparse::Error::HeaderName))?;
-    }
-    Ok(fields)
-}
 
 /// What the fields of a head say of how the body is framed.
 #[derive(Default)]

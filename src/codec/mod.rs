@@ -6,12 +6,13 @@ pub mod body;
 pub mod fault;
 pub mod head;
 pub mod hpack;
+pub mod lines;
 pub mod outgoing;
 mod spare;
 mod trailers;
 
 pub use body::{Decoder, Piece};
-pub use fault::Fault;
+pub use fault::{Fault, Malformed};
 pub use outgoing::Outgoing;
 pub use spare::{SpareBuffers, SpareHeads};
 pub use trailers::clean_trailers;

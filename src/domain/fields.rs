@@ -3,6 +3,7 @@
 //! looked at. Knows no field by name.
 
 use std::fmt;
+use std::ops::Range;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -12,6 +13,9 @@ use crate::domain::names::{Name, Tag, Tags};
 /// What stands between the name and the value of a field, and after it, where the gate writes it.
 const SEPARATOR: &[u8] = b": ";
 const LINE_END: &[u8] = b"\r\n";
+
+/// Room for the fields of most heads, so that it is taken once.
+const USUAL_FIELDS: usize = 16;
 
 /// The header fields of a message. What is in there is legal (RFC 9110 §5), or nothing would be.
 #[derive(Clone, Default)]
@@ -40,10 +44,76 @@ struct Span {
     to: u32,
 }
 
-/// A field that is not one, or more bytes than a head can have.
+/// More bytes than a head can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a header field")]
-pub struct NoField;
+#[error("the head is larger than any can be")]
+pub struct TooLarge;
+
+/// Where the fields of a head stand, while it is read.
+#[derive(Debug, Default)]
+pub struct Places {
+    places: Vec<Place>,
+    tags: Tags,
+}
+
+impl Places {
+    /// None yet. There is room for those of most heads.
+    pub fn with_room() -> Self {
+        Self {
+            places: Vec::with_capacity(USUAL_FIELDS),
+            tags: Tags::default(),
+        }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// Adds the next one: its name with the byte at which that begins, its value, and where the next line
+    /// begins. Whoever read them knows that they are legal.
+    #[inline]
+    pub fn add(
+        &mut self,
+        (name, at): (&[u8], usize),
+        value: Range<usize>,
+        end: usize,
+    ) -> Result<(), TooLarge> {
+        let tag = Tag::of(name);
+        self.tags.add(tag);
+        self.places.push(Place {
+            name: Span::of(at..at + name.len())?,
+            value: Span::of(value)?,
+            end: u32::try_from(end).map_err(|_too_large| TooLarge)?,
+            tag,
+        });
+        Ok(())
+    }
+
+    /// In this head.
+    pub fn of(self, head: Bytes) -> HeaderFields {
+        HeaderFields {
+            bytes: head,
+            places: self.places,
+            tags: self.tags,
+        }
+    }
+}
+
+impl Span {
+    fn of(range: Range<usize>) -> Result<Self, TooLarge> {
+        let narrow = |at| u32::try_from(at).map_err(|_too_large| TooLarge);
+        Ok(Self {
+            from: narrow(range.start)?,
+            to: narrow(range.end)?,
+        })
+    }
+}
 
 /// One field.
 #[derive(Clone, Copy)]
@@ -53,51 +123,6 @@ pub struct HeaderField<'a> {
 }
 
 impl HeaderFields {
-    /// None yet, of a head that is these bytes. There is room for `count`.
-    pub fn of(head: Bytes, count: usize) -> Self {
-        Self {
-            bytes: head,
-            places: Vec::with_capacity(count),
-            tags: Tags::default(),
-        }
-    }
-
-    /// Notes the next field of the head. Whoever read it knows that name and value are legal; both
-    /// must be parts of the head, and the head ends in an empty line.
-    #[inline]
-    pub fn note(&mut self, name: &[u8], value: &[u8]) -> Result<(), NoField> {
-        let tag = Tag::of(name);
-        let name = self.span_of(name)?;
-        let value = self.span_of(value)?;
-        if let Some(last) = self.places.last_mut() {
-            last.end = name.from;
-        }
-        let end = self.bytes.len().saturating_sub(LINE_END.len());
-        let end = u32::try_from(end).map_err(|_too_large| NoField)?;
-        self.tags.add(tag);
-        self.places.push(Place {
-            name,
-            value,
-            end,
-            tag,
-        });
-        Ok(())
-    }
-
-    fn span_of(&self, part: &[u8]) -> Result<Span, NoField> {
-        let head = self.bytes.as_ptr().addr();
-        let from = part.as_ptr().addr().checked_sub(head).ok_or(NoField)?;
-        let to = from + part.len();
-        if to > self.bytes.len() {
-            return Err(NoField);
-        }
-        let narrow = |at| u32::try_from(at).map_err(|_too_large| NoField);
-        Ok(Span {
-            from: narrow(from)?,
-            to: narrow(to)?,
-        })
-    }
-
     fn part(&self, span: Span) -> &[u8] {
         let part = self.bytes.get(index(span.from)..index(span.to));
         part.unwrap_or_default()
@@ -127,6 +152,12 @@ impl HeaderFields {
         })
     }
 
+    /// Whether there may be one of this name. If not, there is none.
+    #[inline]
+    pub fn may_have(&self, name: Name<'_>) -> bool {
+        self.tags.has(name.tag())
+    }
+
     /// Those of this name.
     pub fn all<'a>(&'a self, name: impl Into<Name<'a>>) -> impl Iterator<Item = HeaderField<'a>> {
         self.called(name.into())
@@ -144,13 +175,18 @@ impl HeaderFields {
     }
 
     /// Whether there is one of this name.
+    #[inline]
     pub fn has<'a>(&self, name: impl Into<Name<'a>>) -> bool {
-        self.get(name).is_some()
+        let name = name.into();
+        self.may_have(name) && self.get(name).is_some()
     }
 
     fn called<'a>(&'a self, name: Name<'_>) -> impl Iterator<Item = HeaderField<'a>> {
-        let maybe = self.tags.has(name.tag());
-        let places = if maybe { &*self.places } else { &[] };
+        let places = if self.may_have(name) {
+            &*self.places
+        } else {
+            &[]
+        };
         let places = places
             .iter()
             .filter(move |place| self.is_called(place, name));
@@ -179,16 +215,21 @@ impl HeaderFields {
     /// Takes out all of this name.
     pub fn remove<'a>(&mut self, name: impl Into<Name<'a>>) {
         let name = name.into();
-        // One, as a rule, if any.
-        while let Some(at) = self.position(name) {
+        let mut from = 0;
+        while let Some(at) = self.position(name, from) {
             self.places.remove(at);
+            from = at;
         }
     }
 
-    fn position(&self, name: Name<'_>) -> Option<usize> {
-        let maybe = self.tags.has(name.tag());
-        let mut places = self.places.iter();
-        maybe.then(|| places.position(|place| self.is_called(place, name)))?
+    /// The first of this name, not looking before `from`.
+    fn position(&self, name: Name<'_>, from: usize) -> Option<usize> {
+        let may_have = self.may_have(name);
+        let places = self.places.get(from..).filter(|_| may_have)?;
+        let behind = places
+            .iter()
+            .position(|place| self.is_called(place, name))?;
+        Some(from + behind)
     }
 
     /// Adds one at the end. Seldom: all others are copied.
@@ -239,44 +280,24 @@ impl HeaderFields {
 #[derive(Debug, Default)]
 struct Builder {
     bytes: Vec<u8>,
-    places: Vec<Place>,
-    tags: Tags,
+    places: Places,
 }
 
 impl Builder {
     fn add(&mut self, name: &[u8], value: &[u8]) {
-        let mut at = |part: &[u8]| {
-            let from = self.bytes.len();
+        let at = self.bytes.len();
+        for part in [name, SEPARATOR, value, LINE_END] {
             self.bytes.extend_from_slice(part);
-            (from, self.bytes.len())
-        };
-        let (at_name, _, value, (_, end)) = (at(name), at(SEPARATOR), at(value), at(LINE_END));
-        let narrow = |at: usize| u32::try_from(at).ok();
-        let span = |(from, to)| {
-            Some(Span {
-                from: narrow(from)?,
-                to: narrow(to)?,
-            })
-        };
-        // No head is that large.
-        if let (Some(at), Some(value), Some(end)) = (span(at_name), span(value), narrow(end)) {
-            let tag = Tag::of(name);
-            self.tags.add(tag);
-            self.places.push(Place {
-                name: at,
-                value,
-                end,
-                tag,
-            });
         }
+        let end = self.bytes.len();
+        let value_end = end - LINE_END.len();
+        let value = value_end - value.len()..value_end;
+        // No head is that large.
+        let _added = self.places.add((name, at), value, end);
     }
 
     fn build(self) -> HeaderFields {
-        HeaderFields {
-            bytes: self.bytes.into(),
-            places: self.places,
-            tags: self.tags,
-        }
+        self.places.of(self.bytes.into())
     }
 }
 
@@ -362,23 +383,18 @@ mod tests {
     /// Fields as if they had been read from a head.
     fn read(lines: &[(&str, &str)]) -> HeaderFields {
         let mut head = b"GET / HTTP/1.1\r\n".to_vec();
-        let mut spans = Vec::new();
+        let mut places = Places::default();
         for (name, value) in lines {
-            let from = head.len();
+            let at = head.len();
             head.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
-            let value_from = from + name.len() + 2;
-            spans.push((
-                from..from + name.len(),
-                value_from..value_from + value.len(),
-            ));
+            let value_at = at + name.len() + 2;
+            let value = value_at..value_at + value.len();
+            places
+                .add((name.as_bytes(), at), value, head.len())
+                .unwrap();
         }
         head.extend_from_slice(LINE_END);
-        let head = Bytes::from(head);
-        let mut fields = HeaderFields::of(head.clone(), lines.len());
-        for (name, value) in spans {
-            fields.note(&head[name], &head[value]).unwrap();
-        }
-        fields
+        places.of(head.into())
     }
 
     fn written(fields: &HeaderFields, apart: &str) -> String {
@@ -403,11 +419,15 @@ mod tests {
     }
 
     #[test]
-    fn a_part_of_something_else_is_no_field_of_this_head() {
-        let mut fields = HeaderFields::of(Bytes::from_static(b"A: b\r\n\r\n"), 1);
-        let elsewhere = b"A".to_vec();
-        assert_eq!(fields.note(&elsewhere, &elsewhere), Err(NoField));
-        assert!(fields.is_empty());
+    fn a_place_beyond_all_heads_is_none_and_one_outside_this_head_is_empty() {
+        let mut places = Places::default();
+        let far = usize::try_from(u32::MAX).unwrap();
+        assert_eq!(places.add((b"A", far), 3..4, 6), Err(TooLarge));
+        assert!(places.is_empty());
+        places.add((b"A", 10), 13..14, 16).unwrap();
+        let fields = places.of(Bytes::from_static(b"A: b\r\n\r\n"));
+        let shown: Vec<_> = fields.iter().map(|it| (it.name(), it.value())).collect();
+        assert_eq!(shown, [(&b""[..], &b""[..])]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::codec::hpack::table::{Known, STATIC, Table};
 use crate::codec::hpack::{
     HpackFault, LINE_BYTES, LINE_END, SEPARATOR, TABLE_BYTES, huffman, integer,
 };
+use crate::domain::fields::{Places, TooLarge};
 
 /// What the fields of a block may take.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +51,13 @@ impl Field {
     /// Its value, in the lines of its block.
     pub fn value<'a>(&self, lines: &'a [u8]) -> &'a [u8] {
         lines.get(self.value_range()).unwrap_or_default()
+    }
+
+    /// Notes where it stands in the lines of its block.
+    pub fn note(&self, lines: &[u8], places: &mut Places) -> Result<(), TooLarge> {
+        let value = self.value_range();
+        let end = value.end + LINE_END.len();
+        places.add((self.name(lines), self.from), value, end)
     }
 
     fn value_range(&self) -> Range<usize> {

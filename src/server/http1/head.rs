@@ -2,22 +2,16 @@
 //! framed. Pure. What two servers could read differently is not read at all: the app server behind
 //! the gate is the second one.
 
-use std::mem::MaybeUninit;
-
 use bytes::{Bytes, BytesMut};
 use http::{Method, StatusCode, Uri, Version};
-use httparse::{ParserConfig, Status};
 
-use crate::codec::head::{Framed, end_of_head, fields};
-use crate::codec::{Decoder, Fault};
-use crate::domain::fields::HeaderFields;
+use crate::codec::head::Framed;
+use crate::codec::lines::{Lines, RequestLine, Stop};
+use crate::codec::{Decoder, Fault, Malformed};
+use crate::domain::fields::{HeaderFields, Places};
 use crate::domain::hop;
 use crate::domain::names;
 use crate::domain::request::RequestHead;
-
-/// Fields that are parsed without memory of their own, one more than twice `max_headers` by default:
-/// that there are too many is seen by it.
-const USUAL_FIELDS: usize = 201;
 
 /// An empty line before a request: some clients send one after a body (RFC 9112 §2.2).
 const EMPTY_LINE: &[u8] = b"\r\n";
@@ -74,63 +68,77 @@ impl Received {
             .get(before)
             .is_some_and(|first| !first.is_ascii_alphanumeric())
         {
-            return Err(Fault::Head(httparse::Error::Token));
+            return Err(Fault::Head(Malformed::Method));
         }
-        match end_of_head(buffer, (*searched).max(before))? {
-            Some(length) if length <= limits.bytes => {
+        match Self::whole(buffer, before, *searched, limits)? {
+            Some(head) => {
                 *searched = 0;
-                let head = take_front(buffer, length);
-                Self::parse(&head.slice(before..), limits.fields).map(Some)
+                head.take_off(buffer).map(Some)
             }
             None if buffer.len() < limits.bytes => {
                 *searched = buffer.len();
                 Ok(None)
             }
-            _ => Err(Fault::HeadTooLarge),
+            None => Err(Fault::HeadTooLarge),
         }
     }
 
-    fn parse(head: &Bytes, max_fields: usize) -> Result<Self, Fault> {
-        if max_fields < USUAL_FIELDS {
-            let mut space = [const { MaybeUninit::uninit() }; USUAL_FIELDS];
-            let room = space.get_mut(..=max_fields).unwrap_or_default();
-            return Self::parse_into(head, max_fields, room);
+    /// The parts of the head, if it is whole. A line makes no difference before its end has come, so one
+    /// byte after another does not have all of them read again and again.
+    fn whole(
+        buffer: &[u8],
+        before: usize,
+        searched: usize,
+        limits: HeadLimits,
+    ) -> Result<Option<Parts>, Fault> {
+        let new = buffer.get(searched..).unwrap_or_default();
+        if searched > before && memchr::memchr(b'\n', new).is_none() {
+            return Ok(None);
         }
-        let mut space = vec![MaybeUninit::uninit(); max_fields.saturating_add(1)];
-        Self::parse_into(head, max_fields, &mut space)
+        let mut lines = Lines::of(buffer, before);
+        match Parts::read(&mut lines, limits.fields) {
+            Ok(parts) if parts.length <= limits.bytes => Ok(Some(parts)),
+            Ok(_) => Err(Fault::HeadTooLarge),
+            Err(Stop::Short) => Ok(None),
+            Err(Stop::Fault(fault)) => Err(fault),
+        }
+    }
+}
+
+/// Where the parts of a head are.
+struct Parts {
+    line: RequestLine,
+    fields: Places,
+    length: usize,
+}
+
+impl Parts {
+    fn read(lines: &mut Lines<'_>, max_fields: usize) -> Result<Self, Stop> {
+        Ok(Self {
+            line: lines.request_line()?,
+            fields: lines.fields(max_fields)?,
+            length: lines.at(),
+        })
     }
 
-    fn parse_into<'a>(
-        head: &'a Bytes,
-        max_fields: usize,
-        space: &mut [MaybeUninit<httparse::Header<'a>>],
-    ) -> Result<Self, Fault> {
-        let mut parsed = httparse::Request::new(&mut []);
-        let read =
-            ParserConfig::default().parse_request_with_uninit_headers(&mut parsed, head, space);
-        match read {
-            Ok(Status::Complete(length)) if length == head.len() => {}
-            Ok(_) => return Err(Fault::Head(httparse::Error::NewLine)),
-            Err(httparse::Error::TooManyHeaders) => return Err(Fault::HeadTooLarge),
-            Err(error) => return Err(Fault::Head(error)),
-        }
-        if parsed.headers.len() > max_fields {
-            return Err(Fault::HeadTooLarge);
-        }
-        let minor = parsed.version.ok_or(Fault::Version)?;
-        let method = parsed.method.unwrap_or_default().as_bytes();
-        let method =
-            Method::from_bytes(method).map_err(|_odd| Fault::Head(httparse::Error::Token))?;
-        let target = head.slice_ref(parsed.path.unwrap_or_default().as_bytes());
-        let head = Box::new(RequestHead {
+    /// Takes the head off the front of the buffer.
+    fn take_off(self, buffer: &mut BytesMut) -> Result<Received, Fault> {
+        let head = take_front(buffer, self.length);
+        let RequestLine {
             method,
-            uri: target_of(target)?,
+            target,
+            minor,
+        } = self.line;
+        let method = Method::from_bytes(head.get(method).unwrap_or_default());
+        let head = Box::new(RequestHead {
+            method: method.map_err(|_odd| Fault::Head(Malformed::Method))?,
+            uri: target_of(head.slice(target))?,
             version: if minor == 1 {
                 Version::HTTP_11
             } else {
                 Version::HTTP_10
             },
-            fields: fields(head.clone(), parsed.headers)?,
+            fields: self.fields.of(head),
         });
         received(head, minor)
     }
@@ -166,9 +174,9 @@ fn expects_go_ahead(fields: &HeaderFields) -> bool {
 /// app server might not.
 fn target_of(target: Bytes) -> Result<Uri, Fault> {
     if memchr::memchr(b'#', &target).is_some() {
-        return Err(Fault::Head(httparse::Error::Token));
+        return Err(Fault::Head(Malformed::Target));
     }
-    Uri::from_maybe_shared(target).map_err(|_odd| Fault::Head(httparse::Error::Token))
+    Uri::from_maybe_shared(target).map_err(|_odd| Fault::Head(Malformed::Target))
 }
 
 /// As a rule that is all there is, and then the buffer goes along instead of being shared.

@@ -156,6 +156,8 @@ fn what_is_no_head_is_no_request() {
             "GET / HTTP/1.1\r\nN\u{e4}me: b\r\n\r\n",
         ],
     );
+    let no_text = read_in(&[b"GET /\xff HTTP/1.1\r\n\r\n"]);
+    assert_eq!(no_text.unwrap_err(), "Head");
     refused(
         "BareLineFeed",
         &[

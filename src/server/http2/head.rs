@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 
 use crate::codec::clean_trailers;
 use crate::codec::hpack::{Block, BlockLimits, Field, Kind};
-use crate::domain::fields::HeaderFields;
+use crate::domain::fields::Places;
 use crate::domain::request::RequestHead;
 use crate::server::Limits;
 
@@ -173,17 +173,17 @@ pub fn read(block: &mut Block) -> Result<Received, Malformed> {
     lines.extend_from_slice(b"\r\n");
     let lines = Bytes::from(lines);
     let (first, rest) = block.fields.split_at(pseudo);
-    let mut fields = HeaderFields::of(lines.clone(), rest.len());
+    let mut places = Places::with_room();
     for field in rest {
-        let noted = fields.note(field.name(&lines), field.value(&lines));
-        noted.map_err(|_elsewhere| Malformed)?;
+        let noted = field.note(&lines, &mut places);
+        noted.map_err(|_too_large| Malformed)?;
     }
     let (method, uri) = Pseudo::of(first, &lines)?.target(said.has_host, &lines)?;
     let head = Box::new(RequestHead {
         method,
         uri,
         version: Version::HTTP_2,
-        fields,
+        fields: places.of(lines),
     });
     Ok(Received {
         head,

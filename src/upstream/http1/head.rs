@@ -2,15 +2,14 @@
 //! Pure. Stricter than RFC 9112 allows a recipient to be: an answer that two readers could
 //! understand differently is not passed on, because one of the two is the next client.
 
-use std::mem::MaybeUninit;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use http::{HeaderName, Method, StatusCode};
-use httparse::{ParserConfig, Status};
 
-use crate::codec::head::{Framed, end_of_head, fields};
-use crate::codec::{Decoder, Fault};
+use crate::codec::head::Framed;
+use crate::codec::lines::{Lines, Stop};
+use crate::codec::{Decoder, Fault, Malformed};
 use crate::domain::fields::{HeaderField, HeaderFields};
 use crate::domain::hop;
 use crate::domain::names;
@@ -40,33 +39,27 @@ impl AnswerHead {
     /// Takes a head off the front of `buffer`; `None` while it is not whole. `asked` is the method
     /// of the request.
     pub fn take(buffer: &mut BytesMut, asked: &Method) -> Result<Option<Self>, Fault> {
-        match end_of_head(buffer, 0)? {
-            Some(length) if length <= MAX_HEAD_BYTES => {
-                Self::parse(&buffer.split_to(length).freeze(), asked).map(Some)
-            }
-            None if buffer.len() < MAX_HEAD_BYTES => Ok(None),
-            _ => Err(Fault::HeadTooLarge),
-        }
+        let mut lines = Lines::of(buffer, 0);
+        let parts = (|| Ok((lines.status_line()?, lines.fields(MAX_FIELDS)?)))();
+        let (line, places) = match parts {
+            Ok(parts) if lines.at() <= MAX_HEAD_BYTES => parts,
+            Err(Stop::Short) if buffer.len() < MAX_HEAD_BYTES => return Ok(None),
+            Err(Stop::Fault(fault)) => return Err(fault),
+            Ok(_) | Err(Stop::Short) => return Err(Fault::HeadTooLarge),
+        };
+        let length = lines.at();
+        let head = buffer.split_to(length).freeze();
+        let status = StatusCode::from_bytes(head.get(line.status).unwrap_or_default())
+            .map_err(|_odd| Fault::Head(Malformed::Status))?;
+        Self::of(status, places.of(head), line.minor, asked).map(Some)
     }
 
-    fn parse(head: &Bytes, asked: &Method) -> Result<Self, Fault> {
-        let mut space = [const { MaybeUninit::uninit() }; MAX_FIELDS];
-        let mut parsed = httparse::Response::new(&mut []);
-        let read = ParserConfig::default().parse_response_with_uninit_headers(
-            &mut parsed,
-            head,
-            &mut space,
-        );
-        match read {
-            Ok(Status::Complete(length)) if length == head.len() => {}
-            Ok(_) => return Err(Fault::Head(httparse::Error::NewLine)),
-            Err(httparse::Error::TooManyHeaders) => return Err(Fault::HeadTooLarge),
-            Err(error) => return Err(Fault::Head(error)),
-        }
-        let status = StatusCode::from_u16(parsed.code.unwrap_or_default())
-            .map_err(|_odd| Fault::Head(httparse::Error::Status))?;
-        let minor = parsed.version.ok_or(Fault::Version)?;
-        let mut all = fields(head.clone(), parsed.headers)?;
+    fn of(
+        status: StatusCode,
+        mut all: HeaderFields,
+        minor: u8,
+        asked: &Method,
+    ) -> Result<Self, Fault> {
         let body = decoder(Framed::of(&all, minor)?, status, asked);
         let said = Said::by(&all, minor);
         all.retain(|field| said.is_for_client(field, status));
