@@ -33,11 +33,17 @@ pub fn remove(headers: &mut HeaderMap) {
     }
 }
 
-/// Whether a field of this name is always of one connection.
+/// Whether a field of this name is always of one connection. Most are told by their tag that they are not.
+#[inline]
 pub fn is_hop_by_hop<'a>(name: impl Into<Name<'a>>) -> bool {
     const TAGS: Tags = Tags::of(&HOP_BY_HOP);
     let name = name.into();
-    TAGS.has(name.tag()) && HOP_BY_HOP.iter().any(|one| name.is(*one))
+    TAGS.has(name.tag()) && is_whole(name)
+}
+
+#[inline(never)]
+fn is_whole(name: Name<'_>) -> bool {
+    HOP_BY_HOP.iter().any(|one| name.is(*one))
 }
 
 /// Whether the name is one of these, in any case.
@@ -91,7 +97,13 @@ pub fn lists(value: &[u8], token: &str) -> bool {
 }
 
 /// Whether the comma-separated values of this header have the token, in any case.
+#[inline]
 pub fn has_token(fields: &HeaderFields, name: Name<'_>, token: &str) -> bool {
+    fields.may_have(name) && some_lists(fields, name, token)
+}
+
+#[inline(never)]
+fn some_lists(fields: &HeaderFields, name: Name<'_>, token: &str) -> bool {
     fields.all(name).any(|field| lists(field.value(), token))
 }
 

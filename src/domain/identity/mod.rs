@@ -28,7 +28,7 @@ use http::{HeaderName, HeaderValue, Method, Uri, Version};
 use http_body::Body;
 
 use crate::domain::field::FieldName;
-use crate::domain::fields::HeaderFields;
+use crate::domain::fields::{HeaderField, HeaderFields};
 use crate::domain::forwarded::{Origin, X_REQUEST_ID};
 use crate::domain::hop;
 use crate::domain::id::{AppId, OpenId, UnionId};
@@ -185,9 +185,14 @@ impl<B> Clean<B> {
     /// not known here. An error when one names no method.
     pub fn method_overrides(&self) -> Result<Vec<Method>, http::method::InvalidMethod> {
         let overrides = overrides::all();
-        let fields = self.head.fields.iter();
+        let is_one = |field: &HeaderField<'_>| overrides.has(field.name());
+        let fields = &self.head.fields;
+        if !fields.iter().any(|field| is_one(&field)) {
+            return Ok(Vec::new());
+        }
         fields
-            .filter(|field| overrides.has(field.name()))
+            .iter()
+            .filter(is_one)
             .map(|field| Method::from_bytes(&field.value().to_ascii_uppercase()))
             .collect()
     }
@@ -386,13 +391,7 @@ fn strip(
     rules: &IdentityRules,
     origin: &Origin,
 ) -> Result<usize, Unclean> {
-    let connections = fields.all(names::CONNECTION).map(|field| field.value());
-    let unusual = connections.filter(|connection| !hop::is_usual(connection));
-    let listed = unusual.flat_map(hop::listed_in);
-    let listed: Vec<_> = listed.take(MAX_CONNECTION_OPTIONS + 1).collect();
-    if listed.len() > MAX_CONNECTION_OPTIONS {
-        return Err(Unclean::Connection);
-    }
+    let listed = listed(fields)?;
     let mut stripped = 0;
     fields.retain(|field| {
         let name = field.name();
@@ -407,6 +406,21 @@ fn strip(
             && !hop::is_one_of(name, &listed)
     });
     Ok(stripped)
+}
+
+/// The names that the request's `Connection` lists beside the usual ones; hardly any does.
+fn listed(fields: &HeaderFields) -> Result<Vec<HeaderName>, Unclean> {
+    if !fields.has(names::CONNECTION) {
+        return Ok(Vec::new());
+    }
+    let connections = fields.all(names::CONNECTION).map(|field| field.value());
+    let unusual = connections.filter(|connection| !hop::is_usual(connection));
+    let listed = unusual.flat_map(hop::listed_in);
+    let listed: Vec<_> = listed.take(MAX_CONNECTION_OPTIONS + 1).collect();
+    if listed.len() > MAX_CONNECTION_OPTIONS {
+        return Err(Unclean::Connection);
+    }
+    Ok(listed)
 }
 
 /// Makes sure that the request names its host once, and leaves the name in `Host` alone: RFC 9112
