@@ -1,3 +1,5 @@
+//! Promises about the lines of heads, and another parser beside which the reader of them is held.
+
 use http::Method;
 use proptest::prelude::*;
 
