@@ -144,3 +144,5 @@ where
 
 #[cfg(test)]
 mod head_tests;
+#[cfg(test)]
+mod mux_tests;

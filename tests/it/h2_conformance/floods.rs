@@ -50,6 +50,30 @@ async fn frames_that_bring_nothing_on_are_too_much_some_time() {
     is_too_much(&begun, &frame(CONTINUATION, 0, 1, &[])).await;
 }
 
+#[tokio::test]
+async fn windows_that_are_set_again_and_again_within_one_frame_are_too_much() {
+    // All streams are gone through for each.
+    let again = settings(&vec![(INITIAL_WINDOW_SIZE, 1); 2000]);
+    assert_eq!(
+        comes_of(&again).await,
+        Reaction::GoneAway(ENHANCE_YOUR_CALM)
+    );
+}
+
+#[tokio::test]
+async fn header_blocks_that_are_for_nobody_are_too_much_some_time() {
+    // The gate has given the stream up. Each block is decoded all the same.
+    let begun = [post(1, "/slow"), window_update(1, 0)].concat();
+    is_too_much(&begun, &frame(HEADERS, WHOLE, 1, &[0x82])).await;
+}
+
+#[tokio::test]
+async fn requests_beyond_as_many_as_may_run_at_once_are_too_many_some_time() {
+    let all: Vec<_> = (0..10_000).map(|nth| get(2 * nth + 1, "/slow")).collect();
+    let reaction = comes_of(&all.concat()).await;
+    assert_eq!(reaction, Reaction::GoneAway(ENHANCE_YOUR_CALM));
+}
+
 /// The requests of these streams, each with something that makes the gate give it up.
 fn made_to_reset(number: u32, with: impl Fn(u32) -> Vec<u8>) -> Vec<u8> {
     let streams = (0..number).map(|nth| 2 * nth + 1);
