@@ -146,9 +146,9 @@ where
 
     fn send_head(&mut self, mux: &Mux, stream: &Stream) {
         let has_body = match self.length {
-            Length::Exactly(length) => length > 0,
             Length::Nothing(_) => false,
-            Length::Unknown => !self.response.body.is_end_stream(),
+            // Trailers may follow also where there is nothing else.
+            Length::Exactly(_) | Length::Unknown => !self.response.body.is_end_stream(),
         };
         let (response, length) = (&self.response, self.length);
         let mut out = mux.out.borrow_mut();
@@ -182,12 +182,12 @@ where
                 return self.check_whole();
             }
         };
-        let mut is_last = self.response.body.is_end_stream();
+        // Also when as much has come as was announced: trailers may follow.
+        let is_last = self.response.body.is_end_stream();
         if let Length::Exactly(_) = self.length {
             let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
             let left = self.left.checked_sub(length);
             self.left = left.ok_or(Unanswered::WrongLength)?;
-            is_last |= self.left == 0;
         }
         if is_last {
             self.check_whole()?;
