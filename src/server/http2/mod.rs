@@ -77,7 +77,7 @@ where
         // Something that was no HTTP is worth a line; a client that went away is not.
         Err(Failed::Client(fault)) => {
             tracing::info!(message = event::NOT_HTTP, error = %fault, %peer);
-            let last = connection.receiver.last();
+            let last = connection.receiver.last_that_counts();
             mux.out.borrow_mut().add_goaway(last, fault.code);
         }
         Err(error) => {

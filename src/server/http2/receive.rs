@@ -81,9 +81,9 @@ impl Receiver {
         }
     }
 
-    /// The highest stream that the client has begun.
-    pub(in crate::server::http2) fn last(&self) -> u32 {
-        self.last
+    /// The highest stream that the client has begun in time.
+    pub(in crate::server::http2) fn last_that_counts(&self) -> u32 {
+        self.farewell.last_that_counts(self.last)
     }
 
     /// The connection is to end: the client is told so.
