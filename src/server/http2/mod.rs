@@ -10,6 +10,7 @@ pub mod frame;
 pub mod head;
 mod mux;
 mod out;
+mod past;
 mod receive;
 mod serve;
 mod settings;

@@ -13,13 +13,10 @@ use tokio::time::Instant;
 use crate::codec::hpack::Encoder;
 use crate::server::http2::frame::{Code, Fault};
 use crate::server::http2::out::Out;
+use crate::server::http2::past::{End, Past};
 use crate::server::http2::settings::WINDOW_BYTES;
 use crate::server::http2::stream::{Reader, Stream};
 use crate::server::http2::window::{Credit, INITIAL, Window, piece};
-
-/// Streams that are over and are remembered as such: twice as many as may run at once. What was on
-/// its way when one was given up here is told from what must not come.
-const MAX_CLOSED: usize = 256;
 
 /// What the streams of one connection share.
 #[derive(Debug)]
@@ -28,7 +25,7 @@ pub(in crate::server::http2) struct Mux {
     pub(in crate::server::http2) encoder: RefCell<Encoder>,
     /// Those under way, in the order of their numbers.
     streams: RefCell<Vec<Rc<Stream>>>,
-    closed: RefCell<VecDeque<Closed>>,
+    past: RefCell<Past>,
     /// What the client takes of all answers together.
     window: Cell<Window>,
     /// What a new stream begins with.
@@ -59,30 +56,13 @@ impl Waiting {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Closed {
-    stream: u32,
-    by_us: bool,
-}
-
-/// How a stream that is not under way came to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::server::http2) enum Past {
-    /// It was given up here: something may still be on its way.
-    GivenUp,
-    /// It came to its end, or the client gave it up.
-    Closed,
-    /// So long ago, or so wrongly numbered, that nothing is known of it.
-    Unknown,
-}
-
 impl Mux {
     pub(in crate::server::http2) fn new() -> Self {
         Self {
             out: RefCell::default(),
             encoder: RefCell::default(),
             streams: RefCell::default(),
-            closed: RefCell::default(),
+            past: RefCell::default(),
             window: Cell::new(Window::new(INITIAL)),
             initial_window: Cell::new(INITIAL),
             credit: Cell::new(Credit::new(WINDOW_BYTES)),
@@ -127,15 +107,9 @@ impl Mux {
         self.streams.borrow().get(at).cloned()
     }
 
-    /// What became of a stream that is not under way any more.
-    pub(in crate::server::http2) fn past(&self, id: u32) -> Past {
-        let closed = self.closed.borrow();
-        let closed = closed.iter().rev().find(|closed| closed.stream == id);
-        match closed {
-            Some(closed) if closed.by_us => Past::GivenUp,
-            Some(_) => Past::Closed,
-            None => Past::Unknown,
-        }
+    /// How a stream that is not under way came to its end, if it is known to have been one.
+    pub(in crate::server::http2) fn end_of(&self, id: u32) -> Option<End> {
+        self.past.borrow().end_of(id)
     }
 
     /// Begins with a stream, of a higher number than any before.
@@ -151,25 +125,16 @@ impl Mux {
         stream
     }
 
-    /// Notes a stream as over that may never have been one.
-    fn note_closed(&self, stream: u32, by_us: bool) {
-        let mut closed = self.closed.borrow_mut();
-        if closed.len() >= MAX_CLOSED {
-            closed.pop_front();
-        }
-        closed.push_back(Closed { stream, by_us });
-    }
-
     /// Refuses a stream that never began, or gives one up that did.
     pub(in crate::server::http2) fn reset(&self, id: u32, code: Code) {
         self.out.borrow_mut().add_reset(id, code);
         self.wake_server();
-        self.close(id, true);
+        self.close(id, End::GivenUp);
     }
 
     /// A stream is over.
-    pub(in crate::server::http2) fn close(&self, id: u32, by_us: bool) {
-        self.note_closed(id, by_us);
+    pub(in crate::server::http2) fn close(&self, id: u32, end: End) {
+        self.past.borrow_mut().note(id, end);
         let Ok(at) = self.position(id) else {
             return;
         };
@@ -186,7 +151,7 @@ impl Mux {
             return;
         }
         if stream.received.borrow().is_ended {
-            self.close(stream.id, false);
+            self.close(stream.id, End::Closed);
         } else {
             self.reset(stream.id, Code::NoError);
         }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use crate::server::http2::frame::Kind;
 use crate::server::http2::mux::Mux;
+use crate::server::http2::past::End;
 use crate::server::http2::window::INITIAL;
 
 /// One that waits, and counts how often it is woken.
@@ -45,7 +46,7 @@ fn shut() -> Mux {
     let stream = mux.open(1, true, None);
     let all = vec![0; usize::try_from(INITIAL).unwrap()];
     mux.send(&stream, Bytes::from(all), true);
-    mux.close(1, false);
+    mux.close(1, End::Closed);
     written(&mux);
     mux
 }
@@ -74,7 +75,7 @@ fn a_stream_that_is_over_waits_for_nothing_and_leaves_no_memory_behind() {
             let stream = mux.open(id, true, None);
             assert!(stream.poll_gone(&context).is_pending());
             assert!(mux.poll_window(&stream, 100, &context).is_pending());
-            mux.close(id, false);
+            mux.close(id, End::Closed);
             drop((stream, waker));
             assert_eq!(Arc::strong_count(&task), 1, "stream {id}");
         }

@@ -16,7 +16,8 @@ use crate::server::http2::farewell::Farewell;
 use crate::server::http2::floods::Floods;
 use crate::server::http2::frame::{ACK, Code, Fault, Frame, Kind, MAX_PAYLOAD_BYTES};
 use crate::server::http2::head;
-use crate::server::http2::mux::{Mux, Past};
+use crate::server::http2::mux::Mux;
+use crate::server::http2::past::End;
 use crate::server::http2::settings::{self, MAX_STREAMS, Setting};
 use crate::server::http2::stream::{Reader, Stream};
 
@@ -284,7 +285,7 @@ impl Receiver {
             hpack::write_field(block, b"content-length", b"0");
         });
         if ends_stream {
-            self.mux.close(id, false);
+            self.mux.close(id, End::Closed);
         } else {
             self.mux.reset(id, Code::NoError);
         }
@@ -294,11 +295,11 @@ impl Receiver {
     /// A header block on a stream that was begun before: the end of its body, or nothing that may be.
     fn trailers(&mut self, id: u32, ends_stream: bool, block: &[u8]) -> Result<(), Fault> {
         let Some(stream) = self.mux.find(id) else {
-            return match self.mux.past(id) {
-                Past::GivenUp => self.decode_in_vain(block),
-                Past::Unknown if self.farewell.is_too_late(id) => self.decode_in_vain(block),
-                Past::Closed => Err(Fault::closed("a head comes on a stream that is over")),
-                Past::Unknown => Err(Fault::protocol("the numbers of streams do not grow")),
+            return match self.mux.end_of(id) {
+                Some(End::GivenUp) => self.decode_in_vain(block),
+                None if self.farewell.is_too_late(id) => self.decode_in_vain(block),
+                Some(End::Closed) => Err(Fault::closed("a head comes on a stream that is over")),
+                None => Err(Fault::protocol("the numbers of streams do not grow")),
             };
         };
         self.decode(block, head::TRAILER_LIMITS)?;
@@ -338,10 +339,10 @@ impl Receiver {
         let whole = usize::try_from(flow).unwrap_or(usize::MAX);
         let Some(stream) = self.mux.find(id) else {
             self.mux.read(None, whole);
-            return match self.mux.past(id) {
-                Past::GivenUp => Ok(()),
-                Past::Unknown if self.farewell.is_too_late(id) => Ok(()),
-                Past::Closed | Past::Unknown => {
+            return match self.mux.end_of(id) {
+                Some(End::GivenUp) => Ok(()),
+                None if self.farewell.is_too_late(id) => Ok(()),
+                Some(End::Closed) | None => {
                     Err(Fault::closed("data comes on a stream that is over"))
                 }
             };
@@ -366,7 +367,7 @@ impl Receiver {
     fn reset_by_client(&mut self, id: u32) -> Result<(), Fault> {
         self.check_begun(id)?;
         if self.mux.find(id).is_some() {
-            self.mux.close(id, false);
+            self.mux.close(id, End::Closed);
             self.floods.reset()
         } else {
             self.floods.trifle()
