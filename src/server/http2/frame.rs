@@ -17,6 +17,9 @@ pub const END_STREAM: u8 = 1;
 /// A flag: the header block is whole.
 pub const END_HEADERS: u8 = 4;
 
+/// Bytes that say a priority (RFC 9113 §6.3).
+const PRIORITY_BYTES: usize = 5;
+
 const PADDED: u8 = 8;
 const WITH_PRIORITY: u8 = 32;
 
@@ -222,6 +225,11 @@ pub enum Frame<'a> {
         /// By so many bytes.
         by: u32,
     },
+    /// One that does not have the size of its kind, which is the fault of its stream alone.
+    WrongSize {
+        /// Of which stream.
+        stream: u32,
+    },
     /// Says nothing that anybody here wants to know.
     Ignored,
 }
@@ -275,10 +283,7 @@ impl Head {
                 fragment: payload,
                 ends_block: self.has(END_HEADERS),
             },
-            Kind::Priority => {
-                sized::<5>(payload)?;
-                Frame::Ignored
-            }
+            Kind::Priority if payload.len() != PRIORITY_BYTES => Frame::WrongSize { stream },
             Kind::RstStream => {
                 sized::<4>(payload)?;
                 Frame::Reset { stream }
@@ -293,7 +298,7 @@ impl Head {
                 stream,
                 by: u32::from_be_bytes(sized(payload)?) & 0x7fff_ffff,
             },
-            Kind::Unknown => Frame::Ignored,
+            Kind::Priority | Kind::Unknown => Frame::Ignored,
         })
     }
 
@@ -339,7 +344,7 @@ impl Head {
         if !self.has(WITH_PRIORITY) {
             return Ok(payload);
         }
-        payload.get(5..).ok_or(WRONG_SIZE)
+        payload.get(PRIORITY_BYTES..).ok_or(WRONG_SIZE)
     }
 }
 

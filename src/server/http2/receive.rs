@@ -156,6 +156,7 @@ impl Receiver {
             }
             Frame::GoAway => self.farewell.client_leaves(),
             Frame::WindowUpdate { stream, by } => self.window_update(stream, by)?,
+            Frame::WrongSize { stream } => self.wrong_size(stream)?,
             Frame::SettingsAck | Frame::Ignored => self.floods.trifle()?,
         }
         Ok(None)
@@ -372,6 +373,16 @@ impl Receiver {
         } else {
             self.floods.trifle()
         }
+    }
+
+    /// A stream that is idle or over cannot be reset for it (RFC 9113 §5.1, §6.4).
+    fn wrong_size(&mut self, id: u32) -> Result<(), Fault> {
+        if self.mux.find(id).is_some() {
+            return self.refuse(id, Code::FrameSize);
+        }
+        let begun = self.check_begun(id);
+        begun.map_err(|_idle| Fault::size("a frame does not have the size of its kind"))?;
+        self.floods.trifle()
     }
 
     fn settings(&mut self, values: &[u8]) -> Result<(), Fault> {
