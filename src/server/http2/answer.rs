@@ -150,6 +150,8 @@ where
             // Trailers may follow also where there is nothing else.
             Length::Exactly(_) | Length::Unknown => !self.response.body.is_end_stream(),
         };
+        // From here on there is an answer, and no going ahead any more.
+        stream.waits.set(false);
         let (response, length) = (&self.response, self.length);
         let mut out = mux.out.borrow_mut();
         out.add_block(stream.id, !has_body, |block| {

@@ -8,9 +8,10 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::StatusCode;
 use tokio::time::Instant;
 
-use crate::codec::hpack::Encoder;
+use crate::codec::hpack::{Encoder, write_status};
 use crate::server::http2::frame::{Code, Fault};
 use crate::server::http2::out::Out;
 use crate::server::http2::past::{End, Past};
@@ -191,6 +192,17 @@ impl Mux {
         let given = of_all.map(|by| (0, by)).into_iter().chain(of_stream);
         for (id, by) in given {
             self.out.borrow_mut().add_window(id, by);
+            self.wake_server();
+        }
+    }
+
+    /// Somebody wants the body of a request. A client that waits for that is told to go ahead.
+    pub(in crate::server::http2) fn want(&self, stream: &Stream) {
+        if stream.waits.take() {
+            self.out.borrow_mut().add_block(stream.id, false, |block| {
+                self.encoder.borrow_mut().begin(block);
+                write_status(block, StatusCode::CONTINUE);
+            });
             self.wake_server();
         }
     }

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use crate::codec::hpack::{self, Block, BlockLimits, Decoder};
 use crate::domain::request::RequestHead;
 use crate::server::Limits;
+use crate::server::http1::head::expects_go_ahead;
 use crate::server::http2::farewell::Farewell;
 use crate::server::http2::floods::Floods;
 use crate::server::http2::frame::{ACK, Code, Fault, Frame, Kind, MAX_PAYLOAD_BYTES};
@@ -256,6 +257,7 @@ impl Receiver {
             }
             Ok(head::Received { head, length }) => {
                 let stream = self.mux.open(id, ends_stream, length);
+                stream.waits.set(expects_go_ahead(&head.fields));
                 Ok(Some(Opened { stream, head }))
             }
             Err(head::Malformed) => self.refuse(id, Code::Protocol).map(|()| None),
