@@ -111,7 +111,8 @@ impl Receiver {
 
     /// Gives up memory that only unusual requests need.
     pub(in crate::server::http2) fn rest(&mut self) {
-        if self.block.fields.capacity() > MAX_USUAL_FIELDS {
+        let has_much = self.block.lines.capacity() > MAX_USUAL_HEAD_BYTES;
+        if has_much || self.block.fields.capacity() > MAX_USUAL_FIELDS {
             self.block = Block::default();
         }
     }
@@ -464,4 +465,49 @@ fn accept(
     }
     received.add(data, within);
     Ok(Accepted::Kept)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::hpack::write_field;
+
+    /// A head of so many bytes in few fields, and perhaps of one that makes it malformed.
+    fn head(bytes: usize, odd: Option<&[u8]>) -> Vec<u8> {
+        let mut block = Vec::new();
+        let usual: [(&[u8], &[u8]); 3] = [
+            (b":method", b"GET"),
+            (b":scheme", b"http"),
+            (b":path", b"/a"),
+        ];
+        for (name, value) in usual {
+            write_field(&mut block, name, value);
+        }
+        for _ in 0..bytes / 4000 {
+            write_field(&mut block, b"x-large", &[b'x'; 4000]);
+        }
+        if let Some(name) = odd {
+            write_field(&mut block, name, b"1");
+        }
+        block
+    }
+
+    #[tokio::test]
+    async fn a_head_that_came_to_nothing_leaves_no_memory_behind() {
+        let limits = Limits::default();
+        let far_too_large = 3 * limits.max_header_bytes;
+        let little_less = limits.max_header_bytes;
+        for (bytes, odd) in [
+            (far_too_large, None),
+            (little_less, Some(&b"connection"[..])),
+        ] {
+            let mut receiver = Receiver::new(Rc::new(Mux::new()), &limits);
+            let block = head(bytes, odd);
+            let opened = receiver.whole_block(1, true, &block);
+            assert!(matches!(opened, Ok(None)));
+            assert!(receiver.block.lines.capacity() > MAX_USUAL_HEAD_BYTES);
+            receiver.rest();
+            assert!(receiver.block.lines.capacity() <= MAX_USUAL_HEAD_BYTES);
+        }
+    }
 }
