@@ -1,6 +1,9 @@
 //! Frames (RFC 9113 §4, §6): from bytes to what they say. Pure; looks at one frame alone. What may
 //! not be in any such frame, wherever it comes, is a fault here.
 
+/// What a client says first (RFC 9113 §3.4).
+pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
 /// Bytes of the head of a frame.
 pub const HEAD_BYTES: usize = 9;
 

@@ -23,14 +23,13 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
 use tokio::io::AsyncWrite as _;
 use tokio::time::timeout;
 
 use crate::domain::limits;
-use crate::server::connection::{Handler, Shared};
+use crate::server::connection::{GOODBYE, Handler, Shared};
 use crate::server::http2::frame::Fault;
 use crate::server::http2::mux::Mux;
 use crate::server::http2::receive::Receiver;
@@ -39,9 +38,6 @@ use crate::server::http2::wire::Wire;
 use crate::server::socket::Socket;
 use crate::server::watched::Watched;
 use crate::telemetry::event;
-
-/// How long a connection that is over may take to say goodbye.
-const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Why a connection ended otherwise than after its last answer.
 #[derive(Debug, thiserror::Error)]

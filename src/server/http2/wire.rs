@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio_util::io::poll_read_buf;
 
 use crate::codec::SpareBuffers;
-use crate::server::http2::frame::{Fault, Frame, HEAD_BYTES, Head, Kind};
+use crate::server::http2::frame::{Fault, Frame, HEAD_BYTES, Head, Kind, PREFACE};
 use crate::server::http2::out::Out;
 use crate::server::http2::stream::KEPT_BYTES;
 use crate::server::socket::Socket;
@@ -23,9 +23,6 @@ const SMALL_READ_BYTES: usize = 8 * 1024;
 
 /// What is read at once of large bodies, in bytes.
 const LARGE_READ_BYTES: usize = 64 * 1024;
-
-/// The begin of a connection, which was looked at before.
-const PREFACE_BYTES: usize = 24;
 
 /// A socket and what has come over it.
 #[derive(Debug)]
@@ -51,7 +48,8 @@ pub(in crate::server::http2) enum Read {
 impl<S> Wire<S> {
     pub(in crate::server::http2) fn new(mut socket: Watched<S>) -> Self {
         let mut buffer = socket.take_early();
-        buffer.advance(PREFACE_BYTES.min(buffer.len()));
+        // It was looked at before.
+        buffer.advance(PREFACE.len().min(buffer.len()));
         Self {
             socket,
             buffer,
