@@ -122,14 +122,14 @@ impl Code {
 /// What a client did that ends the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
-pub struct Fault {
+pub struct ConnectionError {
     /// What the client is told.
     pub code: Code,
     /// What the log says.
     pub what: &'static str,
 }
 
-impl Fault {
+impl ConnectionError {
     /// The rules were broken.
     pub fn protocol(what: &'static str) -> Self {
         let code = Code::Protocol;
@@ -239,7 +239,7 @@ pub enum Frame<'a> {
 
 impl Head {
     /// The head at the front of these bytes, if it is whole.
-    pub fn read(bytes: &[u8]) -> Result<Option<Self>, Fault> {
+    pub fn read(bytes: &[u8]) -> Result<Option<Self>, ConnectionError> {
         let Some((&[high, middle, low, kind, flags], rest)) = bytes.split_first_chunk() else {
             return Ok(None);
         };
@@ -249,7 +249,7 @@ impl Head {
         let length = u32::from_be_bytes([0, high, middle, low]);
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         if length > MAX_PAYLOAD_BYTES {
-            return Err(Fault::size("a frame is larger than allowed"));
+            return Err(ConnectionError::size("a frame is larger than allowed"));
         }
         Ok(Some(Self {
             kind: Kind::of(kind),
@@ -265,7 +265,7 @@ impl Head {
     }
 
     /// The frame of which this is the head.
-    pub fn frame(self, payload: &[u8]) -> Result<Frame<'_>, Fault> {
+    pub fn frame(self, payload: &[u8]) -> Result<Frame<'_>, ConnectionError> {
         self.check_stream()?;
         let stream = self.stream;
         Ok(match self.kind {
@@ -292,7 +292,9 @@ impl Head {
                 Frame::Reset { stream }
             }
             Kind::Settings => self.settings(payload)?,
-            Kind::PushPromise => return Err(Fault::protocol("a client promises something")),
+            Kind::PushPromise => {
+                return Err(ConnectionError::protocol("a client promises something"));
+            }
             Kind::Ping if self.has(ACK) => Frame::Pong(sized(payload)?),
             Kind::Ping => Frame::Ping(sized(payload)?),
             Kind::GoAway if payload.len() < 8 => return Err(WRONG_SIZE),
@@ -306,7 +308,7 @@ impl Head {
     }
 
     /// Some kinds are of a stream, some of the connection.
-    fn check_stream(self) -> Result<(), Fault> {
+    fn check_stream(self) -> Result<(), ConnectionError> {
         match (self.kind, self.stream) {
             (
                 Kind::Data
@@ -316,15 +318,15 @@ impl Head {
                 | Kind::PushPromise
                 | Kind::Continuation,
                 0,
-            ) => Err(Fault::protocol("a frame of a stream has none")),
-            (Kind::Settings | Kind::Ping | Kind::GoAway, 1..) => {
-                Err(Fault::protocol("a frame of the connection has a stream"))
-            }
+            ) => Err(ConnectionError::protocol("a frame of a stream has none")),
+            (Kind::Settings | Kind::Ping | Kind::GoAway, 1..) => Err(ConnectionError::protocol(
+                "a frame of the connection has a stream",
+            )),
             _ => Ok(()),
         }
     }
 
-    fn settings(self, payload: &[u8]) -> Result<Frame<'_>, Fault> {
+    fn settings(self, payload: &[u8]) -> Result<Frame<'_>, ConnectionError> {
         match (self.has(ACK), payload.len()) {
             (true, 0) => Ok(Frame::SettingsAck),
             (false, length) if length % 6 == 0 => Ok(Frame::Settings(payload)),
@@ -332,18 +334,18 @@ impl Head {
         }
     }
 
-    fn without_padding(self, payload: &[u8]) -> Result<&[u8], Fault> {
+    fn without_padding(self, payload: &[u8]) -> Result<&[u8], ConnectionError> {
         if !self.has(PADDED) {
             return Ok(payload);
         }
         let (&padding, rest) = payload.split_first().ok_or(WRONG_SIZE)?;
         let length = rest.len().checked_sub(padding.into());
         let inner = length.and_then(|length| rest.get(..length));
-        inner.ok_or_else(|| Fault::protocol("a frame has more padding than it has bytes"))
+        inner.ok_or_else(|| ConnectionError::protocol("a frame has more padding than it has bytes"))
     }
 
     /// What a client says of priorities is ignored (RFC 9113 §5.3.2).
-    fn without_priority(self, payload: &[u8]) -> Result<&[u8], Fault> {
+    fn without_priority(self, payload: &[u8]) -> Result<&[u8], ConnectionError> {
         if !self.has(WITH_PRIORITY) {
             return Ok(payload);
         }
@@ -351,11 +353,11 @@ impl Head {
     }
 }
 
-const WRONG_SIZE: Fault = Fault {
+const WRONG_SIZE: ConnectionError = ConnectionError {
     code: Code::FrameSize,
     what: "a frame does not have the size of its kind",
 };
 
-fn sized<const LENGTH: usize>(payload: &[u8]) -> Result<[u8; LENGTH], Fault> {
+fn sized<const LENGTH: usize>(payload: &[u8]) -> Result<[u8; LENGTH], ConnectionError> {
     payload.try_into().map_err(|_other| WRONG_SIZE)
 }

@@ -30,7 +30,7 @@ use tokio::time::timeout;
 
 use crate::domain::limits;
 use crate::server::connection::{GOODBYE, Handler, Shared};
-use crate::server::http2::frame::Fault;
+use crate::server::http2::frame::ConnectionError;
 use crate::server::http2::mux::Mux;
 use crate::server::http2::receive::Receiver;
 use crate::server::http2::serve::{Connection, Turn};
@@ -44,7 +44,7 @@ use crate::telemetry::event;
 enum Failed {
     /// What came was no HTTP/2.
     #[error(transparent)]
-    Client(#[from] Fault),
+    Client(#[from] ConnectionError),
     /// Reading or writing failed, or a deadline has passed.
     #[error(transparent)]
     Io(#[from] io::Error),

@@ -12,7 +12,7 @@ use http::StatusCode;
 use tokio::time::Instant;
 
 use crate::codec::hpack::{Encoder, write_status};
-use crate::server::http2::frame::{Code, Fault};
+use crate::server::http2::frame::{Code, ConnectionError};
 use crate::server::http2::out::Out;
 use crate::server::http2::past::{End, Past};
 use crate::server::http2::settings::WINDOW_BYTES;
@@ -167,11 +167,11 @@ impl Mux {
     }
 
     /// So many bytes have come.
-    pub(in crate::server::http2) fn come(&self, bytes: u32) -> Result<(), Fault> {
+    pub(in crate::server::http2) fn come(&self, bytes: u32) -> Result<(), ConnectionError> {
         let mut credit = self.credit.get();
         let come = credit.come(bytes);
         self.credit.set(credit);
-        come.map_err(|_overflow| Fault::flow_control("more came than its window takes"))
+        come.map_err(|_overflow| ConnectionError::flow_control("more came than its window takes"))
     }
 
     /// So many bytes were read, of a stream that goes on or of another one.
@@ -223,20 +223,23 @@ impl Mux {
     }
 
     /// The client opens the window of all.
-    pub(in crate::server::http2) fn open_window(&self, by: u32) -> Result<(), Fault> {
+    pub(in crate::server::http2) fn open_window(&self, by: u32) -> Result<(), ConnectionError> {
         let moved = self.window.get().moved(by.into());
-        let overflow = |_| Fault::flow_control("a window is larger than any may be");
+        let overflow = |_| ConnectionError::flow_control("a window is larger than any may be");
         self.window.set(moved.map_err(overflow)?);
         Ok(())
     }
 
     /// The client sets with what windows streams begin; those under way move along
     /// (RFC 9113 §6.9.2).
-    pub(in crate::server::http2) fn set_initial_window(&self, bytes: u32) -> Result<(), Fault> {
+    pub(in crate::server::http2) fn set_initial_window(
+        &self,
+        bytes: u32,
+    ) -> Result<(), ConnectionError> {
         let by = i64::from(bytes) - i64::from(self.initial_window.replace(bytes));
         for stream in self.streams.borrow().iter() {
             let moved = stream.window.get().moved(by);
-            let overflow = |_| Fault::flow_control("a window is larger than any may be");
+            let overflow = |_| ConnectionError::flow_control("a window is larger than any may be");
             stream.window.set(moved.map_err(overflow)?);
             if by > 0 {
                 stream.wake();

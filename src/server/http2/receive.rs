@@ -15,7 +15,7 @@ use crate::server::Limits;
 use crate::server::http1::head::expects_go_ahead;
 use crate::server::http2::farewell::Farewell;
 use crate::server::http2::floods::Floods;
-use crate::server::http2::frame::{ACK, Code, Fault, Frame, Kind, MAX_PAYLOAD_BYTES};
+use crate::server::http2::frame::{ACK, Code, ConnectionError, Frame, Kind, MAX_PAYLOAD_BYTES};
 use crate::server::http2::head;
 use crate::server::http2::mux::Mux;
 use crate::server::http2::past::End;
@@ -122,9 +122,9 @@ impl Receiver {
         &mut self,
         frame: Frame<'_>,
         within: Option<&Bytes>,
-    ) -> Result<Option<Opened>, Fault> {
+    ) -> Result<Option<Opened>, ConnectionError> {
         if self.begun.is_some() && !matches!(frame, Frame::Continuation { .. }) {
-            return Err(Fault::protocol("a header block is interrupted"));
+            return Err(ConnectionError::protocol("a header block is interrupted"));
         }
         match frame {
             Frame::Headers {
@@ -165,15 +165,17 @@ impl Receiver {
     }
 
     /// A stream that was never begun takes nothing but a head.
-    fn check_begun(&self, stream: u32) -> Result<(), Fault> {
+    fn check_begun(&self, stream: u32) -> Result<(), ConnectionError> {
         if stream > self.last || stream.is_multiple_of(2) {
-            return Err(Fault::protocol("a stream that was never begun is used"));
+            return Err(ConnectionError::protocol(
+                "a stream that was never begun is used",
+            ));
         }
         Ok(())
     }
 
     /// Gives a stream up for something that the client did on it.
-    fn refuse(&mut self, stream: u32, code: Code) -> Result<(), Fault> {
+    fn stream_error(&mut self, stream: u32, code: Code) -> Result<(), ConnectionError> {
         self.mux.reset(stream, code);
         self.floods.reset()
     }
@@ -183,9 +185,9 @@ impl Receiver {
         stream: u32,
         fragment: &[u8],
         (ends_stream, ends_block): (bool, bool),
-    ) -> Result<Option<Opened>, Fault> {
+    ) -> Result<Option<Opened>, ConnectionError> {
         if stream.is_multiple_of(2) {
-            return Err(Fault::protocol(
+            return Err(ConnectionError::protocol(
                 "a client begins a stream of an even number",
             ));
         }
@@ -207,15 +209,17 @@ impl Receiver {
         stream: u32,
         fragment: &[u8],
         ends_block: bool,
-    ) -> Result<Option<Opened>, Fault> {
+    ) -> Result<Option<Opened>, ConnectionError> {
         let begun = self.begun.as_mut().filter(|begun| begun.stream == stream);
         let Some(begun) = begun else {
-            return Err(Fault::protocol("a header block goes on that did not begin"));
+            return Err(ConnectionError::protocol(
+                "a header block goes on that did not begin",
+            ));
         };
         begun.count += 1;
         let bytes = begun.fragments.len() + fragment.len();
         if begun.count > MAX_FRAGMENTS || bytes > self.max_block_bytes {
-            return Err(Fault::too_much("a header block is far too large"));
+            return Err(ConnectionError::too_much("a header block is far too large"));
         }
         begun.fragments.extend_from_slice(fragment);
         if !ends_block {
@@ -232,7 +236,7 @@ impl Receiver {
         id: u32,
         ends_stream: bool,
         block: &[u8],
-    ) -> Result<Option<Opened>, Fault> {
+    ) -> Result<Option<Opened>, ConnectionError> {
         if id <= self.last {
             return self.trailers(id, ends_stream, block).map(|()| None);
         }
@@ -254,35 +258,35 @@ impl Receiver {
         self.usual_bytes = self.block.lines.len().min(MAX_USUAL_HEAD_BYTES);
         match head::read(&mut self.block) {
             Ok(head::Received { length, .. }) if ends_stream && length.unwrap_or(0) > 0 => {
-                self.refuse(id, Code::Protocol).map(|()| None)
+                self.stream_error(id, Code::Protocol).map(|()| None)
             }
             Ok(head::Received { head, length }) => {
                 let stream = self.mux.open(id, ends_stream, length);
                 stream.waits.set(expects_go_ahead(&head.fields));
                 Ok(Some(Opened { stream, head }))
             }
-            Err(head::Malformed) => self.refuse(id, Code::Protocol).map(|()| None),
+            Err(head::Malformed) => self.stream_error(id, Code::Protocol).map(|()| None),
         }
     }
 
-    fn decode(&mut self, block: &[u8], limits: BlockLimits) -> Result<(), Fault> {
+    fn decode(&mut self, block: &[u8], limits: BlockLimits) -> Result<(), ConnectionError> {
         self.block.clear();
         self.block.lines.reserve(self.usual_bytes);
         let decoded = self.decoder.decode(block, &mut self.block, limits);
-        decoded.map_err(|_fault| Fault {
+        decoded.map_err(|_fault| ConnectionError {
             code: Code::Compression,
             what: "a header block cannot be read",
         })
     }
 
     /// A block that is for nobody any more, but that later ones refer to.
-    fn decode_in_vain(&mut self, block: &[u8]) -> Result<(), Fault> {
+    fn decode_in_vain(&mut self, block: &[u8]) -> Result<(), ConnectionError> {
         self.floods.trifle()?;
         self.decode(block, head::TRAILER_LIMITS)
     }
 
     /// A head that is far too large is answered with a bare status.
-    fn refuse_size(&mut self, id: u32, ends_stream: bool) -> Result<(), Fault> {
+    fn refuse_size(&mut self, id: u32, ends_stream: bool) -> Result<(), ConnectionError> {
         self.mux.out.borrow_mut().add_block(id, true, |block| {
             self.mux.encoder.borrow_mut().begin(block);
             hpack::write_status(block, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
@@ -297,18 +301,27 @@ impl Receiver {
     }
 
     /// A header block on a stream that was begun before: the end of its body, or nothing that may be.
-    fn trailers(&mut self, id: u32, ends_stream: bool, block: &[u8]) -> Result<(), Fault> {
+    fn trailers(
+        &mut self,
+        id: u32,
+        ends_stream: bool,
+        block: &[u8],
+    ) -> Result<(), ConnectionError> {
         let Some(stream) = self.mux.find(id) else {
             return match self.mux.end_of(id) {
                 Some(End::GivenUp) => self.decode_in_vain(block),
                 None if self.farewell.is_too_late(id) => self.decode_in_vain(block),
-                Some(End::Closed) => Err(Fault::closed("a head comes on a stream that is over")),
-                None => Err(Fault::protocol("the numbers of streams do not grow")),
+                Some(End::Closed) => Err(ConnectionError::closed(
+                    "a head comes on a stream that is over",
+                )),
+                None => Err(ConnectionError::protocol(
+                    "the numbers of streams do not grow",
+                )),
             };
         };
         self.decode(block, head::TRAILER_LIMITS)?;
         if stream.received.borrow().is_ended {
-            return self.refuse(id, Code::StreamClosed);
+            return self.stream_error(id, Code::StreamClosed);
         }
         let is_whole = stream.received.borrow().left.unwrap_or(0) == 0;
         let trailers = head::read_trailers(&self.block);
@@ -324,7 +337,7 @@ impl Receiver {
                 stream.wake();
                 Ok(())
             }
-            _ => self.refuse(id, Code::Protocol),
+            _ => self.stream_error(id, Code::Protocol),
         }
     }
 
@@ -334,7 +347,7 @@ impl Receiver {
         (data, within): (&[u8], Option<&Bytes>),
         flow: u32,
         ends: bool,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), ConnectionError> {
         self.check_begun(id)?;
         self.mux.come(flow)?;
         if data.is_empty() && !ends {
@@ -346,9 +359,9 @@ impl Receiver {
             return match self.mux.end_of(id) {
                 Some(End::GivenUp) => Ok(()),
                 None if self.farewell.is_too_late(id) => Ok(()),
-                Some(End::Closed) | None => {
-                    Err(Fault::closed("data comes on a stream that is over"))
-                }
+                Some(End::Closed) | None => Err(ConnectionError::closed(
+                    "data comes on a stream that is over",
+                )),
             };
         };
         match accept(&stream, (data, within), flow, ends) {
@@ -358,7 +371,7 @@ impl Receiver {
             Ok(Accepted::Dropped) => self.mux.read(None, whole),
             Err(code) => {
                 self.mux.read(None, whole);
-                return self.refuse(id, code);
+                return self.stream_error(id, code);
             }
         }
         stream.received.borrow_mut().wake();
@@ -368,7 +381,7 @@ impl Receiver {
         Ok(())
     }
 
-    fn reset_by_client(&mut self, id: u32) -> Result<(), Fault> {
+    fn reset_by_client(&mut self, id: u32) -> Result<(), ConnectionError> {
         self.check_begun(id)?;
         if self.mux.find(id).is_some() {
             self.mux.close(id, End::Closed);
@@ -379,16 +392,17 @@ impl Receiver {
     }
 
     /// A stream that is idle or over cannot be reset for it (RFC 9113 §5.1, §6.4).
-    fn wrong_size(&mut self, id: u32) -> Result<(), Fault> {
+    fn wrong_size(&mut self, id: u32) -> Result<(), ConnectionError> {
         if self.mux.find(id).is_some() {
-            return self.refuse(id, Code::FrameSize);
+            return self.stream_error(id, Code::FrameSize);
         }
         let begun = self.check_begun(id);
-        begun.map_err(|_idle| Fault::size("a frame does not have the size of its kind"))?;
+        begun
+            .map_err(|_idle| ConnectionError::size("a frame does not have the size of its kind"))?;
         self.floods.trifle()
     }
 
-    fn settings(&mut self, values: &[u8]) -> Result<(), Fault> {
+    fn settings(&mut self, values: &[u8]) -> Result<(), ConnectionError> {
         self.floods.answered()?;
         for setting in settings::read(values) {
             match setting? {
@@ -405,10 +419,10 @@ impl Receiver {
         Ok(())
     }
 
-    fn window_update(&mut self, id: u32, by: u32) -> Result<(), Fault> {
+    fn window_update(&mut self, id: u32, by: u32) -> Result<(), ConnectionError> {
         self.floods.trifle()?;
         match (id, by) {
-            (0, 0) => Err(Fault::protocol("a window is opened by nothing")),
+            (0, 0) => Err(ConnectionError::protocol("a window is opened by nothing")),
             (0, by) => self.mux.open_window(by),
             (id, by) => {
                 self.check_begun(id)?;
@@ -416,10 +430,10 @@ impl Receiver {
                     return Ok(());
                 };
                 if by == 0 {
-                    return self.refuse(id, Code::Protocol);
+                    return self.stream_error(id, Code::Protocol);
                 }
                 let Ok(window) = stream.window.get().moved(by.into()) else {
-                    return self.refuse(id, Code::FlowControl);
+                    return self.stream_error(id, Code::FlowControl);
                 };
                 stream.window.set(window);
                 stream.wake();

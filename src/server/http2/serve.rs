@@ -16,7 +16,7 @@ use crate::server::connection::{Handler, Shared};
 use crate::server::http2::Failed;
 use crate::server::http2::answer::Answering;
 use crate::server::http2::body::Upload;
-use crate::server::http2::frame::{Code, Fault, Frame, Kind};
+use crate::server::http2::frame::{Code, ConnectionError, Frame, Kind};
 use crate::server::http2::mux::Mux;
 use crate::server::http2::receive::{Opened, Receiver};
 use crate::server::http2::settings::{self, WINDOW_BYTES};
@@ -54,11 +54,13 @@ impl<S: Socket, H: Handler> Connection<'_, S, H> {
     }
 
     /// Gives up what has been coming or going for too long.
-    pub(in crate::server::http2) fn look_for_late(&self) -> Result<(), Fault> {
+    pub(in crate::server::http2) fn look_for_late(&self) -> Result<(), ConnectionError> {
         let limits = self.shared.limits();
         self.mux.give_up_untaken(limits.body_idle_timeout);
         if self.receiver.is_late(limits.header_timeout) {
-            return Err(Fault::too_much("a header block does not come to its end"));
+            return Err(ConnectionError::too_much(
+                "a header block does not come to its end",
+            ));
         }
         Ok(())
     }
