@@ -172,6 +172,24 @@ pub struct Head {
     stream: u32,
 }
 
+/// The client's half of a stream, after a frame (RFC 9113 §5.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Half {
+    /// More may come.
+    Open,
+    /// Nothing more comes.
+    Closed,
+}
+
+/// A part of a header block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fragment<'a> {
+    /// What has come of the block.
+    pub bytes: &'a [u8],
+    /// Whether the block is whole with it.
+    pub is_last: bool,
+}
+
 /// A frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Frame<'a> {
@@ -183,28 +201,24 @@ pub enum Frame<'a> {
         data: &'a [u8],
         /// What it takes of the windows: padding too.
         flow: u32,
-        /// Whether it is the last.
-        ends: bool,
+        /// Whether more comes.
+        half: Half,
     },
     /// The begin of a header block.
     Headers {
         /// Of which stream.
         stream: u32,
-        /// What has come of the block.
-        fragment: &'a [u8],
-        /// Whether nothing comes after the block.
-        ends_stream: bool,
-        /// Whether that is the whole block.
-        ends_block: bool,
+        /// Its first part.
+        fragment: Fragment<'a>,
+        /// Whether more comes after the block.
+        half: Half,
     },
     /// More of a header block.
     Continuation {
         /// Of which stream.
         stream: u32,
-        /// What has come of the block.
-        fragment: &'a [u8],
-        /// Whether the block is whole.
-        ends_block: bool,
+        /// Its next part.
+        fragment: Fragment<'a>,
     },
     /// A stream is given up.
     Reset {
@@ -264,6 +278,19 @@ impl Head {
         self.flags & flag != 0
     }
 
+    fn half(self) -> Half {
+        if self.has(END_STREAM) {
+            Half::Closed
+        } else {
+            Half::Open
+        }
+    }
+
+    fn fragment(self, bytes: &[u8]) -> Fragment<'_> {
+        let is_last = self.has(END_HEADERS);
+        Fragment { bytes, is_last }
+    }
+
     /// The frame of which this is the head.
     pub fn frame(self, payload: &[u8]) -> Result<Frame<'_>, ConnectionError> {
         self.check_stream()?;
@@ -273,18 +300,16 @@ impl Head {
                 stream,
                 data: self.without_padding(payload)?,
                 flow: u32::try_from(payload.len()).unwrap_or(u32::MAX),
-                ends: self.has(END_STREAM),
+                half: self.half(),
             },
             Kind::Headers => Frame::Headers {
                 stream,
-                fragment: self.without_priority(self.without_padding(payload)?)?,
-                ends_stream: self.has(END_STREAM),
-                ends_block: self.has(END_HEADERS),
+                fragment: self.fragment(self.without_priority(self.without_padding(payload)?)?),
+                half: self.half(),
             },
             Kind::Continuation => Frame::Continuation {
                 stream,
-                fragment: payload,
-                ends_block: self.has(END_HEADERS),
+                fragment: self.fragment(payload),
             },
             Kind::Priority if payload.len() != PRIORITY_BYTES => Frame::WrongSize { stream },
             Kind::RstStream => {

@@ -12,7 +12,7 @@ use http::StatusCode;
 use tokio::time::Instant;
 
 use crate::codec::hpack::{Encoder, write_status};
-use crate::server::http2::frame::{Code, ConnectionError};
+use crate::server::http2::frame::{Code, ConnectionError, Half};
 use crate::server::http2::out::Out;
 use crate::server::http2::past::{End, Past};
 use crate::server::http2::settings::WINDOW_BYTES;
@@ -117,11 +117,11 @@ impl Mux {
     pub(in crate::server::http2) fn open(
         &self,
         id: u32,
-        is_ended: bool,
+        half: Half,
         left: Option<u64>,
     ) -> Rc<Stream> {
         let window = Window::new(self.initial_window.get());
-        let stream = Rc::new(Stream::new(id, window, is_ended, left));
+        let stream = Rc::new(Stream::new(id, window, half, left));
         self.streams.borrow_mut().push(Rc::clone(&stream));
         stream
     }

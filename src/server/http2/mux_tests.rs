@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use bytes::Bytes;
 
-use crate::server::http2::frame::Kind;
+use crate::server::http2::frame::{Half, Kind};
 use crate::server::http2::mux::Mux;
 use crate::server::http2::past::End;
 use crate::server::http2::window::INITIAL;
@@ -43,7 +43,7 @@ fn woken(tasks: &[(Arc<Task>, Waker)]) -> Vec<usize> {
 /// A connection with nothing to write, whose client has not opened its window again.
 fn shut() -> Mux {
     let mux = Mux::new();
-    let stream = mux.open(1, true, None);
+    let stream = mux.open(1, Half::Closed, None);
     let all = vec![0; usize::try_from(INITIAL).unwrap()];
     mux.send(&stream, Bytes::from(all), true);
     mux.close(1, End::Closed);
@@ -72,7 +72,7 @@ fn a_stream_that_is_over_waits_for_nothing_and_leaves_no_memory_behind() {
         for id in (3..2003).step_by(2) {
             let (task, waker) = tasks(1).remove(0);
             let context = Context::from_waker(&waker);
-            let stream = mux.open(id, true, None);
+            let stream = mux.open(id, Half::Closed, None);
             assert!(stream.poll_gone(&context).is_pending());
             assert!(mux.poll_window(&stream, 100, &context).is_pending());
             mux.close(id, End::Closed);
@@ -86,7 +86,7 @@ fn a_stream_that_is_over_waits_for_nothing_and_leaves_no_memory_behind() {
 fn large_answers_that_go_on_and_on_do_not_starve_a_small_one() {
     let mux = shut();
     let small = tasks(1);
-    let stream = mux.open(3, true, None);
+    let stream = mux.open(3, Half::Closed, None);
     let context = Context::from_waker(&small[0].1);
     assert!(mux.poll_window(&stream, 10, &context).is_pending());
     let large = tasks(4);
@@ -102,7 +102,7 @@ fn large_answers_that_go_on_and_on_do_not_starve_a_small_one() {
 #[test]
 fn no_more_are_woken_than_the_window_has_bytes_for() {
     let mux = shut();
-    let stream = mux.open(3, true, None);
+    let stream = mux.open(3, Half::Closed, None);
     let for_window = tasks(3);
     for (_, waker) in &for_window {
         let context = Context::from_waker(waker);
@@ -122,7 +122,7 @@ fn no_more_are_woken_than_the_window_has_bytes_for() {
 #[test]
 fn nobody_is_woken_while_there_is_no_room() {
     let mux = full();
-    let stream = mux.open(3, true, None);
+    let stream = mux.open(3, Half::Closed, None);
     let waiting = tasks(1);
     let context = Context::from_waker(&waiting[0].1);
     assert!(mux.poll_window(&stream, 10, &context).is_pending());

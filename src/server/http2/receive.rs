@@ -15,7 +15,9 @@ use crate::server::Limits;
 use crate::server::http1::head::expects_go_ahead;
 use crate::server::http2::farewell::Farewell;
 use crate::server::http2::floods::Floods;
-use crate::server::http2::frame::{ACK, Code, ConnectionError, Frame, Kind, MAX_PAYLOAD_BYTES};
+use crate::server::http2::frame::{
+    ACK, Code, ConnectionError, Fragment, Frame, Half, Kind, MAX_PAYLOAD_BYTES,
+};
 use crate::server::http2::head;
 use crate::server::http2::mux::Mux;
 use crate::server::http2::past::End;
@@ -43,7 +45,7 @@ pub(in crate::server::http2) struct Opened {
 #[derive(Debug)]
 struct Begun {
     stream: u32,
-    ends_stream: bool,
+    half: Half,
     fragments: Vec<u8>,
     count: usize,
     since: Instant,
@@ -130,20 +132,17 @@ impl Receiver {
             Frame::Headers {
                 stream,
                 fragment,
-                ends_stream,
-                ends_block,
-            } => return self.headers(stream, fragment, (ends_stream, ends_block)),
-            Frame::Continuation {
-                stream,
-                fragment,
-                ends_block,
-            } => return self.continuation(stream, fragment, ends_block),
+                half,
+            } => return self.headers(stream, fragment, half),
+            Frame::Continuation { stream, fragment } => {
+                return self.continuation(stream, fragment);
+            }
             Frame::Data {
                 stream,
                 data,
                 flow,
-                ends,
-            } => self.data(stream, (data, within), flow, ends)?,
+                half,
+            } => self.data(stream, (data, within), flow, half)?,
             Frame::Reset { stream } => self.reset_by_client(stream)?,
             Frame::Settings(values) => self.settings(values)?,
             Frame::Ping(data) => {
@@ -183,21 +182,21 @@ impl Receiver {
     fn headers(
         &mut self,
         stream: u32,
-        fragment: &[u8],
-        (ends_stream, ends_block): (bool, bool),
+        fragment: Fragment<'_>,
+        half: Half,
     ) -> Result<Option<Opened>, ConnectionError> {
         if stream.is_multiple_of(2) {
             return Err(ConnectionError::protocol(
                 "a client begins a stream of an even number",
             ));
         }
-        if ends_block {
-            return self.whole_block(stream, ends_stream, fragment);
+        if fragment.is_last {
+            return self.whole_block(stream, half, fragment.bytes);
         }
         self.begun = Some(Begun {
             stream,
-            ends_stream,
-            fragments: fragment.to_vec(),
+            half,
+            fragments: fragment.bytes.to_vec(),
             count: 1,
             since: Instant::now(),
         });
@@ -207,8 +206,7 @@ impl Receiver {
     fn continuation(
         &mut self,
         stream: u32,
-        fragment: &[u8],
-        ends_block: bool,
+        fragment: Fragment<'_>,
     ) -> Result<Option<Opened>, ConnectionError> {
         let begun = self.begun.as_mut().filter(|begun| begun.stream == stream);
         let Some(begun) = begun else {
@@ -217,28 +215,28 @@ impl Receiver {
             ));
         };
         begun.count += 1;
-        let bytes = begun.fragments.len() + fragment.len();
+        let bytes = begun.fragments.len() + fragment.bytes.len();
         if begun.count > MAX_FRAGMENTS || bytes > self.max_block_bytes {
             return Err(ConnectionError::too_much("a header block is far too large"));
         }
-        begun.fragments.extend_from_slice(fragment);
-        if !ends_block {
+        begun.fragments.extend_from_slice(fragment.bytes);
+        if !fragment.is_last {
             return Ok(None);
         }
         let Some(whole) = self.begun.take() else {
             return Ok(None);
         };
-        self.whole_block(stream, whole.ends_stream, &whole.fragments)
+        self.whole_block(stream, whole.half, &whole.fragments)
     }
 
     fn whole_block(
         &mut self,
         id: u32,
-        ends_stream: bool,
+        half: Half,
         block: &[u8],
     ) -> Result<Option<Opened>, ConnectionError> {
         if id <= self.last {
-            return self.trailers(id, ends_stream, block).map(|()| None);
+            return self.trailers(id, half, block).map(|()| None);
         }
         self.last = id;
         self.decode(block, self.limits)?;
@@ -252,16 +250,18 @@ impl Receiver {
             return Ok(None);
         }
         if self.block.is_too_large {
-            self.refuse_size(id, ends_stream)?;
+            self.refuse_size(id, half)?;
             return Ok(None);
         }
         self.usual_bytes = self.block.lines.len().min(MAX_USUAL_HEAD_BYTES);
         match head::read(&mut self.block) {
-            Ok(head::Received { length, .. }) if ends_stream && length.unwrap_or(0) > 0 => {
+            Ok(head::Received { length, .. })
+                if half == Half::Closed && length.unwrap_or(0) > 0 =>
+            {
                 self.stream_error(id, Code::Protocol).map(|()| None)
             }
             Ok(head::Received { head, length }) => {
-                let stream = self.mux.open(id, ends_stream, length);
+                let stream = self.mux.open(id, half, length);
                 stream.waits.set(expects_go_ahead(&head.fields));
                 Ok(Some(Opened { stream, head }))
             }
@@ -286,13 +286,13 @@ impl Receiver {
     }
 
     /// A head that is far too large is answered with a bare status.
-    fn refuse_size(&mut self, id: u32, ends_stream: bool) -> Result<(), ConnectionError> {
+    fn refuse_size(&mut self, id: u32, half: Half) -> Result<(), ConnectionError> {
         self.mux.out.borrow_mut().add_block(id, true, |block| {
             self.mux.encoder.borrow_mut().begin(block);
             hpack::write_status(block, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
             hpack::write_field(block, b"content-length", b"0");
         });
-        if ends_stream {
+        if half == Half::Closed {
             self.mux.close(id, End::Closed);
         } else {
             self.mux.reset(id, Code::NoError);
@@ -301,12 +301,7 @@ impl Receiver {
     }
 
     /// A header block on a stream that was begun before: the end of its body, or nothing that may be.
-    fn trailers(
-        &mut self,
-        id: u32,
-        ends_stream: bool,
-        block: &[u8],
-    ) -> Result<(), ConnectionError> {
+    fn trailers(&mut self, id: u32, half: Half, block: &[u8]) -> Result<(), ConnectionError> {
         let Some(stream) = self.mux.find(id) else {
             return match self.mux.end_of(id) {
                 Some(End::GivenUp) => self.decode_in_vain(block),
@@ -326,7 +321,7 @@ impl Receiver {
         let is_whole = stream.received.borrow().left.unwrap_or(0) == 0;
         let trailers = head::read_trailers(&self.block);
         match trailers {
-            Ok(trailers) if ends_stream && is_whole && !self.block.is_too_large => {
+            Ok(trailers) if half == Half::Closed && is_whole && !self.block.is_too_large => {
                 let mut received = stream.received.borrow_mut();
                 if received.reader == Reader::Handler && !trailers.is_empty() {
                     received.trailers = Some(trailers);
@@ -346,11 +341,11 @@ impl Receiver {
         id: u32,
         (data, within): (&[u8], Option<&Bytes>),
         flow: u32,
-        ends: bool,
+        half: Half,
     ) -> Result<(), ConnectionError> {
         self.check_begun(id)?;
         self.mux.come(flow)?;
-        if data.is_empty() && !ends {
+        if data.is_empty() && half == Half::Open {
             self.floods.trifle()?;
         }
         let whole = usize::try_from(flow).unwrap_or(usize::MAX);
@@ -364,7 +359,7 @@ impl Receiver {
                 )),
             };
         };
-        match accept(&stream, (data, within), flow, ends) {
+        match accept(&stream, (data, within), flow, half) {
             // Padding is read at once.
             Ok(Accepted::Kept) => self.mux.read(Some(&stream), whole - data.len()),
             // The client may send others, but no more of this.
@@ -375,7 +370,7 @@ impl Receiver {
             }
         }
         stream.received.borrow_mut().wake();
-        if ends {
+        if half == Half::Closed {
             stream.wake();
         }
         Ok(())
@@ -456,7 +451,7 @@ fn accept(
     stream: &Stream,
     (data, within): (&[u8], Option<&Bytes>),
     flow: u32,
-    ends: bool,
+    half: Half,
 ) -> Result<Accepted, Code> {
     let mut received = stream.received.borrow_mut();
     if received.is_ended {
@@ -468,12 +463,12 @@ fn accept(
     // RFC 9113 §8.1.1: as long as was said.
     if let Some(left) = received.left {
         let left = left.checked_sub(length).ok_or(Code::Protocol)?;
-        if ends && left > 0 {
+        if half == Half::Closed && left > 0 {
             return Err(Code::Protocol);
         }
         received.left = Some(left);
     }
-    received.is_ended = ends;
+    received.is_ended = half == Half::Closed;
     if received.reader == Reader::Nobody {
         return Ok(Accepted::Dropped);
     }
@@ -517,7 +512,7 @@ mod tests {
         ] {
             let mut receiver = Receiver::new(Rc::new(Mux::new()), &limits);
             let block = head(bytes, odd);
-            let opened = receiver.whole_block(1, true, &block);
+            let opened = receiver.whole_block(1, Half::Closed, &block);
             assert!(matches!(opened, Ok(None)));
             assert!(receiver.block.lines.capacity() > MAX_USUAL_HEAD_BYTES);
             receiver.rest();

@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use tokio::time::Instant;
 
+use crate::server::http2::frame::Half;
 use crate::server::http2::settings::WINDOW_BYTES;
 use crate::server::http2::window::{Credit, Window};
 
@@ -126,7 +127,7 @@ impl Stream {
     pub(in crate::server::http2) fn new(
         id: u32,
         window: Window,
-        is_ended: bool,
+        half: Half,
         left: Option<u64>,
     ) -> Self {
         Self {
@@ -136,7 +137,7 @@ impl Stream {
                 pieces: VecDeque::new(),
                 small: BytesMut::new(),
                 trailers: None,
-                is_ended,
+                is_ended: half == Half::Closed,
                 reader: Reader::Handler,
                 credit: Credit::new(WINDOW_BYTES),
                 left,
