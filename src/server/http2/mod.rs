@@ -3,6 +3,7 @@
 //! and what a client sends is read by the gate's own rules (`frame`, `head`, `codec::hpack`).
 
 mod answer;
+mod blocks;
 mod body;
 mod farewell;
 mod floods;

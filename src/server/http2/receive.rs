@@ -7,32 +7,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
-use tokio::time::Instant;
 
-use crate::codec::hpack::{self, Block, BlockLimits, Decoder};
+use crate::codec::hpack::{self, BlockLimits};
 use crate::domain::request::RequestHead;
 use crate::server::Limits;
 use crate::server::http1::head::expects_go_ahead;
+use crate::server::http2::blocks::Blocks;
 use crate::server::http2::farewell::Farewell;
 use crate::server::http2::floods::Floods;
-use crate::server::http2::frame::{
-    ACK, Code, ConnectionError, Fragment, Frame, Half, Kind, MAX_PAYLOAD_BYTES,
-};
+use crate::server::http2::frame::{ACK, Code, ConnectionError, Fragment, Frame, Half, Kind};
 use crate::server::http2::head;
 use crate::server::http2::mux::Mux;
 use crate::server::http2::past::End;
 use crate::server::http2::settings::{self, MAX_STREAMS, Setting};
 use crate::server::http2::stream::{Reader, Stream};
-
-/// Frames of one header block. Each may be as large as a frame is, and nobody sends more of them
-/// than needed.
-const MAX_FRAGMENTS: usize = 64;
-
-/// Memory for the next head that is kept ready, in bytes.
-const MAX_USUAL_HEAD_BYTES: usize = 4 * 1024;
-
-/// Fields for whose places memory is kept.
-const MAX_USUAL_FIELDS: usize = 32;
 
 /// A request whose head has come.
 #[derive(Debug)]
@@ -41,31 +29,15 @@ pub(in crate::server::http2) struct Opened {
     pub(in crate::server::http2) head: Box<RequestHead>,
 }
 
-/// A header block that has begun to come. No other frame may come before its end.
-#[derive(Debug)]
-struct Begun {
-    stream: u32,
-    half: Half,
-    fragments: Vec<u8>,
-    count: usize,
-    since: Instant,
-}
-
 /// Receives what a client sends.
 #[derive(Debug)]
 pub(in crate::server::http2) struct Receiver {
     mux: Rc<Mux>,
-    decoder: Decoder,
-    /// Used again for every block.
-    block: Block,
-    /// How much memory the lines of the last head took.
-    usual_bytes: usize,
-    begun: Option<Begun>,
+    blocks: Blocks,
     /// The highest stream that the client has begun.
     last: u32,
     floods: Floods,
     limits: BlockLimits,
-    max_block_bytes: usize,
     farewell: Farewell,
 }
 
@@ -73,14 +45,10 @@ impl Receiver {
     pub(in crate::server::http2) fn new(mux: Rc<Mux>, limits: &Limits) -> Self {
         Self {
             mux,
-            decoder: Decoder::default(),
-            block: Block::default(),
-            usual_bytes: 0,
-            begun: None,
+            blocks: Blocks::new(limits),
             last: 0,
             floods: Floods::new(),
             limits: head::limits(limits),
-            max_block_bytes: (2 * limits.max_header_bytes).max(2 * MAX_PAYLOAD_BYTES),
             farewell: Farewell::default(),
         }
     }
@@ -102,8 +70,7 @@ impl Receiver {
 
     /// Whether a header block has been coming for longer than this.
     pub(in crate::server::http2) fn is_late(&self, longest: Duration) -> bool {
-        let begun = self.begun.as_ref();
-        begun.is_some_and(|begun| begun.since.elapsed() >= longest)
+        self.blocks.is_late(longest)
     }
 
     /// Takes in what was sent of answers meanwhile.
@@ -113,10 +80,7 @@ impl Receiver {
 
     /// Gives up memory that only unusual requests need.
     pub(in crate::server::http2) fn rest(&mut self) {
-        let has_much = self.block.lines.capacity() > MAX_USUAL_HEAD_BYTES;
-        if has_much || self.block.fields.capacity() > MAX_USUAL_FIELDS {
-            self.block = Block::default();
-        }
+        self.blocks.rest();
     }
 
     /// Takes a frame, whose payload is within that memory. Gives the request that began with it.
@@ -125,7 +89,7 @@ impl Receiver {
         frame: Frame<'_>,
         within: Option<&Bytes>,
     ) -> Result<Option<Opened>, ConnectionError> {
-        if self.begun.is_some() && !matches!(frame, Frame::Continuation { .. }) {
+        if self.blocks.has_begun() && !matches!(frame, Frame::Continuation { .. }) {
             return Err(ConnectionError::protocol("a header block is interrupted"));
         }
         match frame {
@@ -193,13 +157,7 @@ impl Receiver {
         if fragment.is_last {
             return self.whole_block(stream, half, fragment.bytes);
         }
-        self.begun = Some(Begun {
-            stream,
-            half,
-            fragments: fragment.bytes.to_vec(),
-            count: 1,
-            since: Instant::now(),
-        });
+        self.blocks.begin(stream, half, fragment.bytes);
         Ok(None)
     }
 
@@ -208,25 +166,10 @@ impl Receiver {
         stream: u32,
         fragment: Fragment<'_>,
     ) -> Result<Option<Opened>, ConnectionError> {
-        let begun = self.begun.as_mut().filter(|begun| begun.stream == stream);
-        let Some(begun) = begun else {
-            return Err(ConnectionError::protocol(
-                "a header block goes on that did not begin",
-            ));
-        };
-        begun.count += 1;
-        let bytes = begun.fragments.len() + fragment.bytes.len();
-        if begun.count > MAX_FRAGMENTS || bytes > self.max_block_bytes {
-            return Err(ConnectionError::too_much("a header block is far too large"));
+        match self.blocks.go_on(stream, fragment)? {
+            Some(whole) => self.whole_block(stream, whole.half, &whole.fragments),
+            None => Ok(None),
         }
-        begun.fragments.extend_from_slice(fragment.bytes);
-        if !fragment.is_last {
-            return Ok(None);
-        }
-        let Some(whole) = self.begun.take() else {
-            return Ok(None);
-        };
-        self.whole_block(stream, whole.half, &whole.fragments)
     }
 
     fn whole_block(
@@ -239,7 +182,7 @@ impl Receiver {
             return self.trailers(id, half, block).map(|()| None);
         }
         self.last = id;
-        self.decode(block, self.limits)?;
+        self.blocks.decode(block, self.limits)?;
         if self.farewell.is_too_late(id) {
             self.floods.trifle()?;
             return Ok(None);
@@ -249,12 +192,11 @@ impl Receiver {
             self.floods.trifle()?;
             return Ok(None);
         }
-        if self.block.is_too_large {
+        if self.blocks.last.is_too_large {
             self.refuse_size(id, half)?;
             return Ok(None);
         }
-        self.usual_bytes = self.block.lines.len().min(MAX_USUAL_HEAD_BYTES);
-        match head::read(&mut self.block) {
+        match head::read(self.blocks.head()) {
             Ok(head::Received { length, .. })
                 if half == Half::Closed && length.unwrap_or(0) > 0 =>
             {
@@ -269,20 +211,10 @@ impl Receiver {
         }
     }
 
-    fn decode(&mut self, block: &[u8], limits: BlockLimits) -> Result<(), ConnectionError> {
-        self.block.clear();
-        self.block.lines.reserve(self.usual_bytes);
-        let decoded = self.decoder.decode(block, &mut self.block, limits);
-        decoded.map_err(|_fault| ConnectionError {
-            code: Code::Compression,
-            what: "a header block cannot be read",
-        })
-    }
-
     /// A block that is for nobody any more, but that later ones refer to.
     fn decode_in_vain(&mut self, block: &[u8]) -> Result<(), ConnectionError> {
         self.floods.trifle()?;
-        self.decode(block, head::TRAILER_LIMITS)
+        self.blocks.decode(block, head::TRAILER_LIMITS)
     }
 
     /// A head that is far too large is answered with a bare status.
@@ -314,14 +246,14 @@ impl Receiver {
                 )),
             };
         };
-        self.decode(block, head::TRAILER_LIMITS)?;
+        self.blocks.decode(block, head::TRAILER_LIMITS)?;
         if stream.received.borrow().is_ended {
             return self.stream_error(id, Code::StreamClosed);
         }
         let is_whole = stream.received.borrow().left.unwrap_or(0) == 0;
-        let trailers = head::read_trailers(&self.block);
+        let trailers = head::read_trailers(&self.blocks.last);
         match trailers {
-            Ok(trailers) if half == Half::Closed && is_whole && !self.block.is_too_large => {
+            Ok(trailers) if half == Half::Closed && is_whole && !self.blocks.last.is_too_large => {
                 let mut received = stream.received.borrow_mut();
                 if received.reader == Reader::Handler && !trailers.is_empty() {
                     received.trailers = Some(trailers);
@@ -474,49 +406,4 @@ fn accept(
     }
     received.add(data, within);
     Ok(Accepted::Kept)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::codec::hpack::write_field;
-
-    /// A head of so many bytes in few fields, and perhaps of one that makes it malformed.
-    fn head(bytes: usize, odd: Option<&[u8]>) -> Vec<u8> {
-        let mut block = Vec::new();
-        let usual: [(&[u8], &[u8]); 3] = [
-            (b":method", b"GET"),
-            (b":scheme", b"http"),
-            (b":path", b"/a"),
-        ];
-        for (name, value) in usual {
-            write_field(&mut block, name, value);
-        }
-        for _ in 0..bytes / 4000 {
-            write_field(&mut block, b"x-large", &[b'x'; 4000]);
-        }
-        if let Some(name) = odd {
-            write_field(&mut block, name, b"1");
-        }
-        block
-    }
-
-    #[tokio::test]
-    async fn a_head_that_came_to_nothing_leaves_no_memory_behind() {
-        let limits = Limits::default();
-        let far_too_large = 3 * limits.max_header_bytes;
-        let little_less = limits.max_header_bytes;
-        for (bytes, odd) in [
-            (far_too_large, None),
-            (little_less, Some(&b"connection"[..])),
-        ] {
-            let mut receiver = Receiver::new(Rc::new(Mux::new()), &limits);
-            let block = head(bytes, odd);
-            let opened = receiver.whole_block(1, Half::Closed, &block);
-            assert!(matches!(opened, Ok(None)));
-            assert!(receiver.block.lines.capacity() > MAX_USUAL_HEAD_BYTES);
-            receiver.rest();
-            assert!(receiver.block.lines.capacity() <= MAX_USUAL_HEAD_BYTES);
-        }
-    }
 }
