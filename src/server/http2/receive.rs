@@ -20,7 +20,7 @@ use crate::server::http2::head;
 use crate::server::http2::mux::Mux;
 use crate::server::http2::past::End;
 use crate::server::http2::settings::{self, MAX_STREAMS, Setting};
-use crate::server::http2::stream::{Reader, Stream};
+use crate::server::http2::stream::{Accepted, Reader, Stream};
 
 /// A request whose head has come.
 #[derive(Debug)]
@@ -291,7 +291,11 @@ impl Receiver {
                 )),
             };
         };
-        match accept(&stream, (data, within), flow, half) {
+        let accepted = stream
+            .received
+            .borrow_mut()
+            .accept((data, within), flow, half);
+        match accepted {
             // Padding is read at once.
             Ok(Accepted::Kept) => self.mux.read(Some(&stream), whole - data.len()),
             // The client may send others, but no more of this.
@@ -368,42 +372,4 @@ impl Receiver {
             }
         }
     }
-}
-
-/// What became of data.
-enum Accepted {
-    Kept,
-    /// Nobody reads it.
-    Dropped,
-}
-
-/// Adds data to what has come of a request. Gives the code to refuse the stream with when it may not
-/// come.
-fn accept(
-    stream: &Stream,
-    (data, within): (&[u8], Option<&Bytes>),
-    flow: u32,
-    half: Half,
-) -> Result<Accepted, Code> {
-    let mut received = stream.received.borrow_mut();
-    if received.is_ended {
-        return Err(Code::StreamClosed);
-    }
-    let credit = received.credit.come(flow);
-    credit.map_err(|_overflow| Code::FlowControl)?;
-    let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
-    // RFC 9113 §8.1.1: as long as was said.
-    if let Some(left) = received.left {
-        let left = left.checked_sub(length).ok_or(Code::Protocol)?;
-        if half == Half::Closed && left > 0 {
-            return Err(Code::Protocol);
-        }
-        received.left = Some(left);
-    }
-    received.is_ended = half == Half::Closed;
-    if received.reader == Reader::Nobody {
-        return Ok(Accepted::Dropped);
-    }
-    received.add(data, within);
-    Ok(Accepted::Kept)
 }
