@@ -267,8 +267,8 @@ impl H2App {
                 let response = builder.header("content-length", number());
                 let mut stream = begin(&mut respond, response.body(()).unwrap());
                 if number() > 0 {
-                    let data = Bytes::copy_from_slice(pattern::piece(0, number()));
-                    stream.send_data(data, false).unwrap();
+                    let data = "x".repeat(number());
+                    stream.send_data(data.into(), false).unwrap();
                 }
                 stream.send_trailers(trailers()).unwrap();
             }
