@@ -378,11 +378,13 @@ impl Running {
 
     /// Finishes what is under way and stops. `hurry` ends the wait early.
     pub async fn stop(mut self, hurry: impl Future<Output = ()>) {
-        tracing::info!(
-            message = event::DRAINING,
-            connections = self.crew.connections()
-        );
+        let connections = self.crew.connections();
         self.readiness.set(false);
+        if self.settings.drain_delay.is_zero() {
+            self.drain.cancel();
+        }
+        // Whoever reads this may count on it.
+        tracing::info!(message = event::DRAINING, connections);
         tokio::select! {
             () = self.drain() => {}
             () = hurry => {}

@@ -11,7 +11,8 @@ use tokio::sync::watch;
 use crate::support::Setup;
 use crate::support::app::until;
 use crate::support::frames::{
-    ACK, DATA, Frame, Frames, GOAWAY, HEADERS, NO_ERROR, PING, frame, get,
+    ACK, DATA, Frame, Frames, GOAWAY, HEADERS, NO_ERROR, PING, PROTOCOL_ERROR, frame, get,
+    window_update,
 };
 use crate::support::played::Played;
 use crate::support::process::Gate;
@@ -186,6 +187,29 @@ async fn an_http2_client_is_told_to_leave_and_which_requests_still_count() {
     assert_eq!(answered, &expected[..answered.len().max(1)]);
     answer_ping(&mut idle).await;
     idle.closed().await;
+    stopped_in_time(gate).await;
+}
+
+#[tokio::test]
+async fn a_fault_after_the_last_goodbye_takes_no_later_request_back_in() {
+    let held = Held::start().await;
+    let gate = held.gate("", "").await;
+    let mut busy = Frames::open(gate.address).await;
+    busy.write(&get(1, "/before")).await;
+    held.holds(1).await;
+    stop(&gate).await;
+    busy.until(|frame| frame.kind == GOAWAY).await;
+    answer_ping(&mut busy).await;
+    let last = busy.until(|frame| frame.kind == GOAWAY).await;
+    assert_eq!(last_stream(&last), 1);
+    let too_late = [get(3, "/too-late"), window_update(0, 0)].concat();
+    busy.write(&too_late).await;
+    // RFC 9113 §6.8: the stream up to which requests count never grows.
+    let fault = busy.until(|frame| frame.kind == GOAWAY).await;
+    let said = [1, PROTOCOL_ERROR].map(u32::to_be_bytes).concat();
+    assert_eq!(fault.payload, said);
+    busy.closed().await;
+    held.release();
     stopped_in_time(gate).await;
 }
 

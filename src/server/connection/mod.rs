@@ -18,19 +18,14 @@ use crate::domain::request::Request;
 use crate::domain::response::Response;
 use crate::server::body::RequestBody;
 use crate::server::ending::Ending;
+use crate::server::http2::frame::{HEAD_BYTES, PREFACE};
 use crate::server::socket::Socket;
 use crate::server::state::{RequestGuard, State};
 use crate::server::watched::Watched;
 use crate::server::{Limits, http1, http2};
 
-/// How an HTTP/2 connection begins (RFC 9113 §3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// The head of a frame (RFC 9113 §4.1).
-const FRAME_HEAD_BYTES: usize = 9;
-
-/// How long a connection on which nothing was said may take to say goodbye.
-const GOODBYE: Duration = Duration::from_secs(1);
+/// How long a connection that is over may take to say goodbye.
+pub(in crate::server) const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Whatever went wrong with a body while it was being sent.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -144,7 +139,7 @@ where
     while let Some(come) = early(socket, state, wanted).await? {
         let more = come.len() >= wanted;
         match come.split_at_checked(PREFACE.len()) {
-            Some((PREFACE, first)) => match first.get(..FRAME_HEAD_BYTES) {
+            Some((PREFACE, first)) => match first.get(..HEAD_BYTES) {
                 Some(head) => return Ok(is_settings(head).then_some(Protocol::Http2)),
                 None if more => wanted = come.len() + 1,
                 None => return Ok(None),

@@ -71,7 +71,7 @@ async fn serve_client(state: Rc<State>) -> (DuplexStream, impl Future<Output = (
 /// The kinds of all frames that come until the connection ends or says GOAWAY.
 async fn kinds_until_goaway(client: &mut DuplexStream) -> Vec<u8> {
     let mut kinds = Vec::new();
-    let mut head = [0; FRAME_HEAD_BYTES];
+    let mut head = [0; HEAD_BYTES];
     while !kinds.contains(&GOAWAY) && client.read_exact(&mut head).await.is_ok() {
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
         let mut payload = vec![0; usize::try_from(length).unwrap()];

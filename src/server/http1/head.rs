@@ -165,7 +165,8 @@ fn received(head: Box<RequestHead>, minor: u8) -> Result<Received, Fault> {
     Ok(Received { head, body, said })
 }
 
-fn expects_go_ahead(fields: &HeaderFields) -> bool {
+/// Whether the client waits with its body to be told to go ahead (RFC 9110 §10.1.1).
+pub(in crate::server) fn expects_go_ahead(fields: &HeaderFields) -> bool {
     let mut expected = fields.all(names::EXPECT);
     expected.any(|field| field.value().eq_ignore_ascii_case(b"100-continue"))
 }

@@ -12,7 +12,6 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, StatusCode, Version};
@@ -28,7 +27,7 @@ use crate::domain::names;
 use crate::domain::request::Request;
 use crate::domain::response::Response;
 use crate::server::body::{Pull, RequestBody};
-use crate::server::connection::{BoxError, Handler, Shared};
+use crate::server::connection::{BoxError, GOODBYE, Handler, Shared};
 use crate::server::ending::Ending;
 use crate::server::http1::answer::{Answering, Terms, Unanswered};
 use crate::server::http1::head::{HeadLimits, Received, status_for};
@@ -37,9 +36,6 @@ use crate::server::socket::Socket;
 use crate::server::upgrade::{ClientUpgrade, Upgrading};
 use crate::server::watched::Watched;
 use crate::telemetry::event;
-
-/// How long a connection that is over may take to say goodbye.
-const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Why a connection ended otherwise than by a last answer.
 #[derive(Debug, thiserror::Error)]

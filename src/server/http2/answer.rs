@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use http_body::{Body, Frame};
 use tokio::time::Instant;
 
@@ -37,6 +37,24 @@ pub(in crate::server::http2) enum Unanswered {
     WrongLength,
 }
 
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::server::http2) enum Wanted {
+    Whole,
+    /// The head alone.
+    Head,
+}
+
+impl Wanted {
+    pub(in crate::server::http2) fn by(method: &Method) -> Self {
+        if method == Method::HEAD {
+            Self::Head
+        } else {
+            Self::Whole
+        }
+    }
+}
+
 /// How long the body of an answer is, as the gate itself says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Length {
@@ -48,9 +66,9 @@ enum Length {
 
 impl Length {
     /// RFC 9110 §6.4.1.
-    fn of<B: Body>(response: &Response<B>, head_only: bool) -> Self {
+    fn of<B: Body>(response: &Response<B>, wanted: Wanted) -> Self {
         let exact = response.body.size_hint().exact();
-        if head_only || response.status == StatusCode::NOT_MODIFIED {
+        if wanted == Wanted::Head || response.status == StatusCode::NOT_MODIFIED {
             let said = response.says(&CONTENT_LENGTH);
             return Self::Nothing(exact.filter(|&length| !said && length > 0));
         }
@@ -94,12 +112,12 @@ where
 {
     pub(in crate::server::http2) fn new(
         response: Response<B>,
-        head_only: bool,
+        wanted: Wanted,
     ) -> Result<Self, Unanswered> {
         if response.status.is_informational() {
             return Err(Unanswered::Status);
         }
-        let length = Length::of(&response, head_only);
+        let length = Length::of(&response, wanted);
         let left = match length {
             Length::Exactly(length) => length,
             Length::Nothing(_) | Length::Unknown => 0,
@@ -146,10 +164,12 @@ where
 
     fn send_head(&mut self, mux: &Mux, stream: &Stream) {
         let has_body = match self.length {
-            Length::Exactly(length) => length > 0,
             Length::Nothing(_) => false,
-            Length::Unknown => !self.response.body.is_end_stream(),
+            // Trailers may follow also where there is nothing else.
+            Length::Exactly(_) | Length::Unknown => !self.response.body.is_end_stream(),
         };
+        // From here on there is an answer, and no going ahead any more.
+        stream.waits.set(false);
         let (response, length) = (&self.response, self.length);
         let mut out = mux.out.borrow_mut();
         out.add_block(stream.id, !has_body, |block| {
@@ -182,12 +202,12 @@ where
                 return self.check_whole();
             }
         };
-        let mut is_last = self.response.body.is_end_stream();
+        // Also when as much has come as was announced: trailers may follow.
+        let is_last = self.response.body.is_end_stream();
         if let Length::Exactly(_) = self.length {
             let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
             let left = self.left.checked_sub(length);
             self.left = left.ok_or(Unanswered::WrongLength)?;
-            is_last |= self.left == 0;
         }
         if is_last {
             self.check_whole()?;

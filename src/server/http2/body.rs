@@ -37,6 +37,8 @@ impl Pull for Upload {
             return Poll::Ready(None);
         }
         received.wait(context);
+        drop(received);
+        self.mux.want(&self.stream);
         Poll::Pending
     }
 

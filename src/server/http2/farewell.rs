@@ -54,6 +54,14 @@ impl Farewell {
         matches!(self, Self::Final(_) | Self::ByClient)
     }
 
+    /// The highest stream that counts of those up to `begun`. What was said of that does not grow.
+    pub(in crate::server::http2) fn last_that_counts(self, begun: u32) -> u32 {
+        match self {
+            Self::Final(last) => last.min(begun),
+            Self::NotYet | Self::Told | Self::ByClient => begun,
+        }
+    }
+
     /// Whether a stream was begun too late to count.
     pub(in crate::server::http2) fn is_too_late(self, stream: u32) -> bool {
         matches!(self, Self::Final(last) if stream > last)

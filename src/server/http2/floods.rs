@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::server::http2::frame::Fault;
+use crate::server::http2::frame::ConnectionError;
 
 /// Requests that the client takes back, or that are malformed. Half as many may run at once, and a page
 /// that is left takes all of its own back.
@@ -41,14 +41,14 @@ impl Budget {
         }
     }
 
-    fn spend(&mut self, what: &'static str) -> Result<(), Fault> {
+    fn spend(&mut self, what: &'static str) -> Result<(), ConnectionError> {
         if self.left == 0 {
             self.fill(Instant::now());
         }
         self.left = self
             .left
             .checked_sub(1)
-            .ok_or_else(|| Fault::too_much(what))?;
+            .ok_or_else(|| ConnectionError::too_much(what))?;
         Ok(())
     }
 
@@ -82,17 +82,17 @@ impl Floods {
     }
 
     /// A request was taken back, or had to be refused for its form.
-    pub(in crate::server::http2) fn reset(&mut self) -> Result<(), Fault> {
+    pub(in crate::server::http2) fn reset(&mut self) -> Result<(), ConnectionError> {
         self.resets.spend("too many requests come to nothing")
     }
 
     /// Something came that has to be answered.
-    pub(in crate::server::http2) fn answered(&mut self) -> Result<(), Fault> {
+    pub(in crate::server::http2) fn answered(&mut self) -> Result<(), ConnectionError> {
         self.answered.spend("too many pings or settings")
     }
 
     /// Something came that brings nothing on.
-    pub(in crate::server::http2) fn trifle(&mut self) -> Result<(), Fault> {
+    pub(in crate::server::http2) fn trifle(&mut self) -> Result<(), ConnectionError> {
         self.trifles.spend("too many frames that bring nothing on")
     }
 

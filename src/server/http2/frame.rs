@@ -1,6 +1,9 @@
 //! Frames (RFC 9113 §4, §6): from bytes to what they say. Pure; looks at one frame alone. What may
 //! not be in any such frame, wherever it comes, is a fault here.
 
+/// What a client says first (RFC 9113 §3.4).
+pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
 /// Bytes of the head of a frame.
 pub const HEAD_BYTES: usize = 9;
 
@@ -16,6 +19,9 @@ pub const END_STREAM: u8 = 1;
 
 /// A flag: the header block is whole.
 pub const END_HEADERS: u8 = 4;
+
+/// Bytes that say a priority (RFC 9113 §6.3).
+const PRIORITY_BYTES: usize = 5;
 
 const PADDED: u8 = 8;
 const WITH_PRIORITY: u8 = 32;
@@ -116,14 +122,14 @@ impl Code {
 /// What a client did that ends the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
-pub struct Fault {
+pub struct ConnectionError {
     /// What the client is told.
     pub code: Code,
     /// What the log says.
     pub what: &'static str,
 }
 
-impl Fault {
+impl ConnectionError {
     /// The rules were broken.
     pub fn protocol(what: &'static str) -> Self {
         let code = Code::Protocol;
@@ -166,6 +172,24 @@ pub struct Head {
     stream: u32,
 }
 
+/// The client's half of a stream, after a frame (RFC 9113 §5.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Half {
+    /// More may come.
+    Open,
+    /// Nothing more comes.
+    Closed,
+}
+
+/// A part of a header block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fragment<'a> {
+    /// What has come of the block.
+    pub bytes: &'a [u8],
+    /// Whether the block is whole with it.
+    pub is_last: bool,
+}
+
 /// A frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Frame<'a> {
@@ -177,28 +201,24 @@ pub enum Frame<'a> {
         data: &'a [u8],
         /// What it takes of the windows: padding too.
         flow: u32,
-        /// Whether it is the last.
-        ends: bool,
+        /// Whether more comes.
+        half: Half,
     },
     /// The begin of a header block.
     Headers {
         /// Of which stream.
         stream: u32,
-        /// What has come of the block.
-        fragment: &'a [u8],
-        /// Whether nothing comes after the block.
-        ends_stream: bool,
-        /// Whether that is the whole block.
-        ends_block: bool,
+        /// Its first part.
+        fragment: Fragment<'a>,
+        /// Whether more comes after the block.
+        half: Half,
     },
     /// More of a header block.
     Continuation {
         /// Of which stream.
         stream: u32,
-        /// What has come of the block.
-        fragment: &'a [u8],
-        /// Whether the block is whole.
-        ends_block: bool,
+        /// Its next part.
+        fragment: Fragment<'a>,
     },
     /// A stream is given up.
     Reset {
@@ -222,13 +242,18 @@ pub enum Frame<'a> {
         /// By so many bytes.
         by: u32,
     },
+    /// One that does not have the size of its kind, which is the fault of its stream alone.
+    WrongSize {
+        /// Of which stream.
+        stream: u32,
+    },
     /// Says nothing that anybody here wants to know.
     Ignored,
 }
 
 impl Head {
     /// The head at the front of these bytes, if it is whole.
-    pub fn read(bytes: &[u8]) -> Result<Option<Self>, Fault> {
+    pub fn read(bytes: &[u8]) -> Result<Option<Self>, ConnectionError> {
         let Some((&[high, middle, low, kind, flags], rest)) = bytes.split_first_chunk() else {
             return Ok(None);
         };
@@ -238,7 +263,7 @@ impl Head {
         let length = u32::from_be_bytes([0, high, middle, low]);
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         if length > MAX_PAYLOAD_BYTES {
-            return Err(Fault::size("a frame is larger than allowed"));
+            return Err(ConnectionError::size("a frame is larger than allowed"));
         }
         Ok(Some(Self {
             kind: Kind::of(kind),
@@ -253,8 +278,21 @@ impl Head {
         self.flags & flag != 0
     }
 
+    fn half(self) -> Half {
+        if self.has(END_STREAM) {
+            Half::Closed
+        } else {
+            Half::Open
+        }
+    }
+
+    fn fragment(self, bytes: &[u8]) -> Fragment<'_> {
+        let is_last = self.has(END_HEADERS);
+        Fragment { bytes, is_last }
+    }
+
     /// The frame of which this is the head.
-    pub fn frame(self, payload: &[u8]) -> Result<Frame<'_>, Fault> {
+    pub fn frame(self, payload: &[u8]) -> Result<Frame<'_>, ConnectionError> {
         self.check_stream()?;
         let stream = self.stream;
         Ok(match self.kind {
@@ -262,29 +300,26 @@ impl Head {
                 stream,
                 data: self.without_padding(payload)?,
                 flow: u32::try_from(payload.len()).unwrap_or(u32::MAX),
-                ends: self.has(END_STREAM),
+                half: self.half(),
             },
             Kind::Headers => Frame::Headers {
                 stream,
-                fragment: self.without_priority(self.without_padding(payload)?)?,
-                ends_stream: self.has(END_STREAM),
-                ends_block: self.has(END_HEADERS),
+                fragment: self.fragment(self.without_priority(self.without_padding(payload)?)?),
+                half: self.half(),
             },
             Kind::Continuation => Frame::Continuation {
                 stream,
-                fragment: payload,
-                ends_block: self.has(END_HEADERS),
+                fragment: self.fragment(payload),
             },
-            Kind::Priority => {
-                sized::<5>(payload)?;
-                Frame::Ignored
-            }
+            Kind::Priority if payload.len() != PRIORITY_BYTES => Frame::WrongSize { stream },
             Kind::RstStream => {
                 sized::<4>(payload)?;
                 Frame::Reset { stream }
             }
             Kind::Settings => self.settings(payload)?,
-            Kind::PushPromise => return Err(Fault::protocol("a client promises something")),
+            Kind::PushPromise => {
+                return Err(ConnectionError::protocol("a client promises something"));
+            }
             Kind::Ping if self.has(ACK) => Frame::Pong(sized(payload)?),
             Kind::Ping => Frame::Ping(sized(payload)?),
             Kind::GoAway if payload.len() < 8 => return Err(WRONG_SIZE),
@@ -293,12 +328,12 @@ impl Head {
                 stream,
                 by: u32::from_be_bytes(sized(payload)?) & 0x7fff_ffff,
             },
-            Kind::Unknown => Frame::Ignored,
+            Kind::Priority | Kind::Unknown => Frame::Ignored,
         })
     }
 
     /// Some kinds are of a stream, some of the connection.
-    fn check_stream(self) -> Result<(), Fault> {
+    fn check_stream(self) -> Result<(), ConnectionError> {
         match (self.kind, self.stream) {
             (
                 Kind::Data
@@ -308,15 +343,15 @@ impl Head {
                 | Kind::PushPromise
                 | Kind::Continuation,
                 0,
-            ) => Err(Fault::protocol("a frame of a stream has none")),
-            (Kind::Settings | Kind::Ping | Kind::GoAway, 1..) => {
-                Err(Fault::protocol("a frame of the connection has a stream"))
-            }
+            ) => Err(ConnectionError::protocol("a frame of a stream has none")),
+            (Kind::Settings | Kind::Ping | Kind::GoAway, 1..) => Err(ConnectionError::protocol(
+                "a frame of the connection has a stream",
+            )),
             _ => Ok(()),
         }
     }
 
-    fn settings(self, payload: &[u8]) -> Result<Frame<'_>, Fault> {
+    fn settings(self, payload: &[u8]) -> Result<Frame<'_>, ConnectionError> {
         match (self.has(ACK), payload.len()) {
             (true, 0) => Ok(Frame::SettingsAck),
             (false, length) if length % 6 == 0 => Ok(Frame::Settings(payload)),
@@ -324,30 +359,30 @@ impl Head {
         }
     }
 
-    fn without_padding(self, payload: &[u8]) -> Result<&[u8], Fault> {
+    fn without_padding(self, payload: &[u8]) -> Result<&[u8], ConnectionError> {
         if !self.has(PADDED) {
             return Ok(payload);
         }
         let (&padding, rest) = payload.split_first().ok_or(WRONG_SIZE)?;
         let length = rest.len().checked_sub(padding.into());
         let inner = length.and_then(|length| rest.get(..length));
-        inner.ok_or_else(|| Fault::protocol("a frame has more padding than it has bytes"))
+        inner.ok_or_else(|| ConnectionError::protocol("a frame has more padding than it has bytes"))
     }
 
     /// What a client says of priorities is ignored (RFC 9113 §5.3.2).
-    fn without_priority(self, payload: &[u8]) -> Result<&[u8], Fault> {
+    fn without_priority(self, payload: &[u8]) -> Result<&[u8], ConnectionError> {
         if !self.has(WITH_PRIORITY) {
             return Ok(payload);
         }
-        payload.get(5..).ok_or(WRONG_SIZE)
+        payload.get(PRIORITY_BYTES..).ok_or(WRONG_SIZE)
     }
 }
 
-const WRONG_SIZE: Fault = Fault {
+const WRONG_SIZE: ConnectionError = ConnectionError {
     code: Code::FrameSize,
     what: "a frame does not have the size of its kind",
 };
 
-fn sized<const LENGTH: usize>(payload: &[u8]) -> Result<[u8; LENGTH], Fault> {
+fn sized<const LENGTH: usize>(payload: &[u8]) -> Result<[u8; LENGTH], ConnectionError> {
     payload.try_into().map_err(|_other| WRONG_SIZE)
 }

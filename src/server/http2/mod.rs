@@ -3,6 +3,7 @@
 //! and what a client sends is read by the gate's own rules (`frame`, `head`, `codec::hpack`).
 
 mod answer;
+mod blocks;
 mod body;
 mod farewell;
 mod floods;
@@ -10,6 +11,7 @@ pub mod frame;
 pub mod head;
 mod mux;
 mod out;
+mod past;
 mod receive;
 mod serve;
 mod settings;
@@ -22,15 +24,14 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
 use tokio::io::AsyncWrite as _;
 use tokio::time::timeout;
 
 use crate::domain::limits;
-use crate::server::connection::{Handler, Shared};
-use crate::server::http2::frame::Fault;
+use crate::server::connection::{GOODBYE, Handler, Shared};
+use crate::server::http2::frame::ConnectionError;
 use crate::server::http2::mux::Mux;
 use crate::server::http2::receive::Receiver;
 use crate::server::http2::serve::{Connection, Turn};
@@ -39,15 +40,12 @@ use crate::server::socket::Socket;
 use crate::server::watched::Watched;
 use crate::telemetry::event;
 
-/// How long a connection that is over may take to say goodbye.
-const GOODBYE: Duration = Duration::from_secs(1);
-
 /// Why a connection ended otherwise than after its last answer.
 #[derive(Debug, thiserror::Error)]
 enum Failed {
     /// What came was no HTTP/2.
     #[error(transparent)]
-    Client(#[from] Fault),
+    Client(#[from] ConnectionError),
     /// Reading or writing failed, or a deadline has passed.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -77,7 +75,7 @@ where
         // Something that was no HTTP is worth a line; a client that went away is not.
         Err(Failed::Client(fault)) => {
             tracing::info!(message = event::NOT_HTTP, error = %fault, %peer);
-            let last = connection.receiver.last();
+            let last = connection.receiver.last_that_counts();
             mux.out.borrow_mut().add_goaway(last, fault.code);
         }
         Err(error) => {
@@ -144,3 +142,5 @@ where
 
 #[cfg(test)]
 mod head_tests;
+#[cfg(test)]
+mod mux_tests;

@@ -8,18 +8,16 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::StatusCode;
 use tokio::time::Instant;
 
-use crate::codec::hpack::Encoder;
-use crate::server::http2::frame::{Code, Fault};
+use crate::codec::hpack::{Encoder, write_status};
+use crate::server::http2::frame::{Code, ConnectionError, Half};
 use crate::server::http2::out::Out;
+use crate::server::http2::past::{End, Past};
 use crate::server::http2::settings::WINDOW_BYTES;
 use crate::server::http2::stream::{Reader, Stream};
 use crate::server::http2::window::{Credit, INITIAL, Window, piece};
-
-/// Streams that are over and are remembered as such: twice as many as may run at once. What was on
-/// its way when one was given up here is told from what must not come.
-const MAX_CLOSED: usize = 256;
 
 /// What the streams of one connection share.
 #[derive(Debug)]
@@ -28,7 +26,7 @@ pub(in crate::server::http2) struct Mux {
     pub(in crate::server::http2) encoder: RefCell<Encoder>,
     /// Those under way, in the order of their numbers.
     streams: RefCell<Vec<Rc<Stream>>>,
-    closed: RefCell<VecDeque<Closed>>,
+    past: RefCell<Past>,
     /// What the client takes of all answers together.
     window: Cell<Window>,
     /// What a new stream begins with.
@@ -59,30 +57,13 @@ impl Waiting {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Closed {
-    stream: u32,
-    by_us: bool,
-}
-
-/// How a stream that is not under way came to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::server::http2) enum Past {
-    /// It was given up here: something may still be on its way.
-    GivenUp,
-    /// It came to its end, or the client gave it up.
-    Closed,
-    /// So long ago, or so wrongly numbered, that nothing is known of it.
-    Unknown,
-}
-
 impl Mux {
     pub(in crate::server::http2) fn new() -> Self {
         Self {
             out: RefCell::default(),
             encoder: RefCell::default(),
             streams: RefCell::default(),
-            closed: RefCell::default(),
+            past: RefCell::default(),
             window: Cell::new(Window::new(INITIAL)),
             initial_window: Cell::new(INITIAL),
             credit: Cell::new(Credit::new(WINDOW_BYTES)),
@@ -127,49 +108,34 @@ impl Mux {
         self.streams.borrow().get(at).cloned()
     }
 
-    /// What became of a stream that is not under way any more.
-    pub(in crate::server::http2) fn past(&self, id: u32) -> Past {
-        let closed = self.closed.borrow();
-        let closed = closed.iter().rev().find(|closed| closed.stream == id);
-        match closed {
-            Some(closed) if closed.by_us => Past::GivenUp,
-            Some(_) => Past::Closed,
-            None => Past::Unknown,
-        }
+    /// How a stream that is not under way came to its end, if it is known to have been one.
+    pub(in crate::server::http2) fn end_of(&self, id: u32) -> Option<End> {
+        self.past.borrow().end_of(id)
     }
 
     /// Begins with a stream, of a higher number than any before.
     pub(in crate::server::http2) fn open(
         &self,
         id: u32,
-        is_ended: bool,
+        half: Half,
         left: Option<u64>,
     ) -> Rc<Stream> {
         let window = Window::new(self.initial_window.get());
-        let stream = Rc::new(Stream::new(id, window, is_ended, left));
+        let stream = Rc::new(Stream::new(id, window, half, left));
         self.streams.borrow_mut().push(Rc::clone(&stream));
         stream
-    }
-
-    /// Notes a stream as over that may never have been one.
-    fn note_closed(&self, stream: u32, by_us: bool) {
-        let mut closed = self.closed.borrow_mut();
-        if closed.len() >= MAX_CLOSED {
-            closed.pop_front();
-        }
-        closed.push_back(Closed { stream, by_us });
     }
 
     /// Refuses a stream that never began, or gives one up that did.
     pub(in crate::server::http2) fn reset(&self, id: u32, code: Code) {
         self.out.borrow_mut().add_reset(id, code);
         self.wake_server();
-        self.close(id, true);
+        self.close(id, End::GivenUp);
     }
 
     /// A stream is over.
-    pub(in crate::server::http2) fn close(&self, id: u32, by_us: bool) {
-        self.note_closed(id, by_us);
+    pub(in crate::server::http2) fn close(&self, id: u32, end: End) {
+        self.past.borrow_mut().note(id, end);
         let Ok(at) = self.position(id) else {
             return;
         };
@@ -186,7 +152,7 @@ impl Mux {
             return;
         }
         if stream.received.borrow().is_ended {
-            self.close(stream.id, false);
+            self.close(stream.id, End::Closed);
         } else {
             self.reset(stream.id, Code::NoError);
         }
@@ -201,11 +167,11 @@ impl Mux {
     }
 
     /// So many bytes have come.
-    pub(in crate::server::http2) fn come(&self, bytes: u32) -> Result<(), Fault> {
+    pub(in crate::server::http2) fn come(&self, bytes: u32) -> Result<(), ConnectionError> {
         let mut credit = self.credit.get();
         let come = credit.come(bytes);
         self.credit.set(credit);
-        come.map_err(|_overflow| Fault::flow_control("more came than its window takes"))
+        come.map_err(|_overflow| ConnectionError::flow_control("more came than its window takes"))
     }
 
     /// So many bytes were read, of a stream that goes on or of another one.
@@ -230,6 +196,17 @@ impl Mux {
         }
     }
 
+    /// Somebody wants the body of a request. A client that waits for that is told to go ahead.
+    pub(in crate::server::http2) fn want(&self, stream: &Stream) {
+        if stream.waits.take() {
+            self.out.borrow_mut().add_block(stream.id, false, |block| {
+                self.encoder.borrow_mut().begin(block);
+                write_status(block, StatusCode::CONTINUE);
+            });
+            self.wake_server();
+        }
+    }
+
     /// Nobody reads the rest of a body.
     pub(in crate::server::http2) fn let_go(&self, stream: &Stream) {
         let unread = {
@@ -246,20 +223,23 @@ impl Mux {
     }
 
     /// The client opens the window of all.
-    pub(in crate::server::http2) fn open_window(&self, by: u32) -> Result<(), Fault> {
+    pub(in crate::server::http2) fn open_window(&self, by: u32) -> Result<(), ConnectionError> {
         let moved = self.window.get().moved(by.into());
-        let overflow = |_| Fault::flow_control("a window is larger than any may be");
+        let overflow = |_| ConnectionError::flow_control("a window is larger than any may be");
         self.window.set(moved.map_err(overflow)?);
         Ok(())
     }
 
     /// The client sets with what windows streams begin; those under way move along
     /// (RFC 9113 §6.9.2).
-    pub(in crate::server::http2) fn set_initial_window(&self, bytes: u32) -> Result<(), Fault> {
+    pub(in crate::server::http2) fn set_initial_window(
+        &self,
+        bytes: u32,
+    ) -> Result<(), ConnectionError> {
         let by = i64::from(bytes) - i64::from(self.initial_window.replace(bytes));
         for stream in self.streams.borrow().iter() {
             let moved = stream.window.get().moved(by);
-            let overflow = |_| Fault::flow_control("a window is larger than any may be");
+            let overflow = |_| ConnectionError::flow_control("a window is larger than any may be");
             stream.window.set(moved.map_err(overflow)?);
             if by > 0 {
                 stream.wake();

@@ -7,28 +7,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
-use tokio::time::Instant;
 
-use crate::codec::hpack::{self, Block, BlockLimits, Decoder};
+use crate::codec::hpack::{self, BlockLimits};
 use crate::domain::request::RequestHead;
 use crate::server::Limits;
+use crate::server::http1::head::expects_go_ahead;
+use crate::server::http2::blocks::Blocks;
 use crate::server::http2::farewell::Farewell;
 use crate::server::http2::floods::Floods;
-use crate::server::http2::frame::{ACK, Code, Fault, Frame, Kind, MAX_PAYLOAD_BYTES};
+use crate::server::http2::frame::{ACK, Code, ConnectionError, Fragment, Frame, Half, Kind};
 use crate::server::http2::head;
-use crate::server::http2::mux::{Mux, Past};
+use crate::server::http2::mux::Mux;
+use crate::server::http2::past::End;
 use crate::server::http2::settings::{self, MAX_STREAMS, Setting};
-use crate::server::http2::stream::{Reader, Stream};
-
-/// Frames of one header block. Each may be as large as a frame is, and nobody sends more of them
-/// than needed.
-const MAX_FRAGMENTS: usize = 64;
-
-/// Memory for the next head that is kept ready, in bytes.
-const MAX_USUAL_HEAD_BYTES: usize = 4 * 1024;
-
-/// Fields for whose places memory is kept.
-const MAX_USUAL_FIELDS: usize = 32;
+use crate::server::http2::stream::{Accepted, Reader, Stream};
 
 /// A request whose head has come.
 #[derive(Debug)]
@@ -37,31 +29,15 @@ pub(in crate::server::http2) struct Opened {
     pub(in crate::server::http2) head: Box<RequestHead>,
 }
 
-/// A header block that has begun to come. No other frame may come before its end.
-#[derive(Debug)]
-struct Begun {
-    stream: u32,
-    ends_stream: bool,
-    fragments: Vec<u8>,
-    count: usize,
-    since: Instant,
-}
-
 /// Receives what a client sends.
 #[derive(Debug)]
 pub(in crate::server::http2) struct Receiver {
     mux: Rc<Mux>,
-    decoder: Decoder,
-    /// Used again for every block.
-    block: Block,
-    /// How much memory the lines of the last head took.
-    usual_bytes: usize,
-    begun: Option<Begun>,
+    blocks: Blocks,
     /// The highest stream that the client has begun.
     last: u32,
     floods: Floods,
     limits: BlockLimits,
-    max_block_bytes: usize,
     farewell: Farewell,
 }
 
@@ -69,21 +45,17 @@ impl Receiver {
     pub(in crate::server::http2) fn new(mux: Rc<Mux>, limits: &Limits) -> Self {
         Self {
             mux,
-            decoder: Decoder::default(),
-            block: Block::default(),
-            usual_bytes: 0,
-            begun: None,
+            blocks: Blocks::new(limits),
             last: 0,
             floods: Floods::new(),
             limits: head::limits(limits),
-            max_block_bytes: (2 * limits.max_header_bytes).max(2 * MAX_PAYLOAD_BYTES),
             farewell: Farewell::default(),
         }
     }
 
-    /// The highest stream that the client has begun.
-    pub(in crate::server::http2) fn last(&self) -> u32 {
-        self.last
+    /// The highest stream that the client has begun in time.
+    pub(in crate::server::http2) fn last_that_counts(&self) -> u32 {
+        self.farewell.last_that_counts(self.last)
     }
 
     /// The connection is to end: the client is told so.
@@ -98,8 +70,7 @@ impl Receiver {
 
     /// Whether a header block has been coming for longer than this.
     pub(in crate::server::http2) fn is_late(&self, longest: Duration) -> bool {
-        let begun = self.begun.as_ref();
-        begun.is_some_and(|begun| begun.since.elapsed() >= longest)
+        self.blocks.is_late(longest)
     }
 
     /// Takes in what was sent of answers meanwhile.
@@ -109,9 +80,7 @@ impl Receiver {
 
     /// Gives up memory that only unusual requests need.
     pub(in crate::server::http2) fn rest(&mut self) {
-        if self.block.fields.capacity() > MAX_USUAL_FIELDS {
-            self.block = Block::default();
-        }
+        self.blocks.rest();
     }
 
     /// Takes a frame, whose payload is within that memory. Gives the request that began with it.
@@ -119,28 +88,25 @@ impl Receiver {
         &mut self,
         frame: Frame<'_>,
         within: Option<&Bytes>,
-    ) -> Result<Option<Opened>, Fault> {
-        if self.begun.is_some() && !matches!(frame, Frame::Continuation { .. }) {
-            return Err(Fault::protocol("a header block is interrupted"));
+    ) -> Result<Option<Opened>, ConnectionError> {
+        if self.blocks.has_begun() && !matches!(frame, Frame::Continuation { .. }) {
+            return Err(ConnectionError::protocol("a header block is interrupted"));
         }
         match frame {
             Frame::Headers {
                 stream,
                 fragment,
-                ends_stream,
-                ends_block,
-            } => return self.headers(stream, fragment, (ends_stream, ends_block)),
-            Frame::Continuation {
-                stream,
-                fragment,
-                ends_block,
-            } => return self.continuation(stream, fragment, ends_block),
+                half,
+            } => return self.headers(stream, fragment, half),
+            Frame::Continuation { stream, fragment } => {
+                return self.continuation(stream, fragment);
+            }
             Frame::Data {
                 stream,
                 data,
                 flow,
-                ends,
-            } => self.data(stream, (data, within), flow, ends)?,
+                half,
+            } => self.data(stream, (data, within), flow, half)?,
             Frame::Reset { stream } => self.reset_by_client(stream)?,
             Frame::Settings(values) => self.settings(values)?,
             Frame::Ping(data) => {
@@ -155,21 +121,24 @@ impl Receiver {
             }
             Frame::GoAway => self.farewell.client_leaves(),
             Frame::WindowUpdate { stream, by } => self.window_update(stream, by)?,
+            Frame::WrongSize { stream } => self.wrong_size(stream)?,
             Frame::SettingsAck | Frame::Ignored => self.floods.trifle()?,
         }
         Ok(None)
     }
 
     /// A stream that was never begun takes nothing but a head.
-    fn check_begun(&self, stream: u32) -> Result<(), Fault> {
+    fn check_begun(&self, stream: u32) -> Result<(), ConnectionError> {
         if stream > self.last || stream.is_multiple_of(2) {
-            return Err(Fault::protocol("a stream that was never begun is used"));
+            return Err(ConnectionError::protocol(
+                "a stream that was never begun is used",
+            ));
         }
         Ok(())
     }
 
     /// Gives a stream up for something that the client did on it.
-    fn refuse(&mut self, stream: u32, code: Code) -> Result<(), Fault> {
+    fn stream_error(&mut self, stream: u32, code: Code) -> Result<(), ConnectionError> {
         self.mux.reset(stream, code);
         self.floods.reset()
     }
@@ -177,63 +146,43 @@ impl Receiver {
     fn headers(
         &mut self,
         stream: u32,
-        fragment: &[u8],
-        (ends_stream, ends_block): (bool, bool),
-    ) -> Result<Option<Opened>, Fault> {
+        fragment: Fragment<'_>,
+        half: Half,
+    ) -> Result<Option<Opened>, ConnectionError> {
         if stream.is_multiple_of(2) {
-            return Err(Fault::protocol(
+            return Err(ConnectionError::protocol(
                 "a client begins a stream of an even number",
             ));
         }
-        if ends_block {
-            return self.whole_block(stream, ends_stream, fragment);
+        if fragment.is_last {
+            return self.whole_block(stream, half, fragment.bytes);
         }
-        self.begun = Some(Begun {
-            stream,
-            ends_stream,
-            fragments: fragment.to_vec(),
-            count: 1,
-            since: Instant::now(),
-        });
+        self.blocks.begin(stream, half, fragment.bytes);
         Ok(None)
     }
 
     fn continuation(
         &mut self,
         stream: u32,
-        fragment: &[u8],
-        ends_block: bool,
-    ) -> Result<Option<Opened>, Fault> {
-        let begun = self.begun.as_mut().filter(|begun| begun.stream == stream);
-        let Some(begun) = begun else {
-            return Err(Fault::protocol("a header block goes on that did not begin"));
-        };
-        begun.count += 1;
-        let bytes = begun.fragments.len() + fragment.len();
-        if begun.count > MAX_FRAGMENTS || bytes > self.max_block_bytes {
-            return Err(Fault::too_much("a header block is far too large"));
+        fragment: Fragment<'_>,
+    ) -> Result<Option<Opened>, ConnectionError> {
+        match self.blocks.go_on(stream, fragment)? {
+            Some(whole) => self.whole_block(stream, whole.half, &whole.fragments),
+            None => Ok(None),
         }
-        begun.fragments.extend_from_slice(fragment);
-        if !ends_block {
-            return Ok(None);
-        }
-        let Some(whole) = self.begun.take() else {
-            return Ok(None);
-        };
-        self.whole_block(stream, whole.ends_stream, &whole.fragments)
     }
 
     fn whole_block(
         &mut self,
         id: u32,
-        ends_stream: bool,
+        half: Half,
         block: &[u8],
-    ) -> Result<Option<Opened>, Fault> {
+    ) -> Result<Option<Opened>, ConnectionError> {
         if id <= self.last {
-            return self.trailers(id, ends_stream, block).map(|()| None);
+            return self.trailers(id, half, block).map(|()| None);
         }
         self.last = id;
-        self.decode(block, self.limits)?;
+        self.blocks.decode(block, self.limits)?;
         if self.farewell.is_too_late(id) {
             self.floods.trifle()?;
             return Ok(None);
@@ -243,48 +192,40 @@ impl Receiver {
             self.floods.trifle()?;
             return Ok(None);
         }
-        if self.block.is_too_large {
-            self.refuse_size(id, ends_stream)?;
+        if self.blocks.last.is_too_large {
+            self.refuse_size(id, half)?;
             return Ok(None);
         }
-        self.usual_bytes = self.block.lines.len().min(MAX_USUAL_HEAD_BYTES);
-        match head::read(&mut self.block) {
-            Ok(head::Received { length, .. }) if ends_stream && length.unwrap_or(0) > 0 => {
-                self.refuse(id, Code::Protocol).map(|()| None)
+        match head::read(self.blocks.head()) {
+            Ok(head::Received { length, .. })
+                if half == Half::Closed && length.unwrap_or(0) > 0 =>
+            {
+                self.stream_error(id, Code::Protocol).map(|()| None)
             }
             Ok(head::Received { head, length }) => {
-                let stream = self.mux.open(id, ends_stream, length);
+                let stream = self.mux.open(id, half, length);
+                stream.waits.set(expects_go_ahead(&head.fields));
                 Ok(Some(Opened { stream, head }))
             }
-            Err(head::Malformed) => self.refuse(id, Code::Protocol).map(|()| None),
+            Err(head::Malformed) => self.stream_error(id, Code::Protocol).map(|()| None),
         }
-    }
-
-    fn decode(&mut self, block: &[u8], limits: BlockLimits) -> Result<(), Fault> {
-        self.block.clear();
-        self.block.lines.reserve(self.usual_bytes);
-        let decoded = self.decoder.decode(block, &mut self.block, limits);
-        decoded.map_err(|_fault| Fault {
-            code: Code::Compression,
-            what: "a header block cannot be read",
-        })
     }
 
     /// A block that is for nobody any more, but that later ones refer to.
-    fn decode_in_vain(&mut self, block: &[u8]) -> Result<(), Fault> {
+    fn decode_in_vain(&mut self, block: &[u8]) -> Result<(), ConnectionError> {
         self.floods.trifle()?;
-        self.decode(block, head::TRAILER_LIMITS)
+        self.blocks.decode(block, head::TRAILER_LIMITS)
     }
 
     /// A head that is far too large is answered with a bare status.
-    fn refuse_size(&mut self, id: u32, ends_stream: bool) -> Result<(), Fault> {
+    fn refuse_size(&mut self, id: u32, half: Half) -> Result<(), ConnectionError> {
         self.mux.out.borrow_mut().add_block(id, true, |block| {
             self.mux.encoder.borrow_mut().begin(block);
             hpack::write_status(block, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
             hpack::write_field(block, b"content-length", b"0");
         });
-        if ends_stream {
-            self.mux.close(id, false);
+        if half == Half::Closed {
+            self.mux.close(id, End::Closed);
         } else {
             self.mux.reset(id, Code::NoError);
         }
@@ -292,23 +233,27 @@ impl Receiver {
     }
 
     /// A header block on a stream that was begun before: the end of its body, or nothing that may be.
-    fn trailers(&mut self, id: u32, ends_stream: bool, block: &[u8]) -> Result<(), Fault> {
+    fn trailers(&mut self, id: u32, half: Half, block: &[u8]) -> Result<(), ConnectionError> {
         let Some(stream) = self.mux.find(id) else {
-            return match self.mux.past(id) {
-                Past::GivenUp => self.decode_in_vain(block),
-                Past::Unknown if self.farewell.is_too_late(id) => self.decode_in_vain(block),
-                Past::Closed => Err(Fault::closed("a head comes on a stream that is over")),
-                Past::Unknown => Err(Fault::protocol("the numbers of streams do not grow")),
+            return match self.mux.end_of(id) {
+                Some(End::GivenUp) => self.decode_in_vain(block),
+                None if self.farewell.is_too_late(id) => self.decode_in_vain(block),
+                Some(End::Closed) => Err(ConnectionError::closed(
+                    "a head comes on a stream that is over",
+                )),
+                None => Err(ConnectionError::protocol(
+                    "the numbers of streams do not grow",
+                )),
             };
         };
-        self.decode(block, head::TRAILER_LIMITS)?;
+        self.blocks.decode(block, head::TRAILER_LIMITS)?;
         if stream.received.borrow().is_ended {
-            return self.refuse(id, Code::StreamClosed);
+            return self.stream_error(id, Code::StreamClosed);
         }
         let is_whole = stream.received.borrow().left.unwrap_or(0) == 0;
-        let trailers = head::read_trailers(&self.block);
+        let trailers = head::read_trailers(&self.blocks.last);
         match trailers {
-            Ok(trailers) if ends_stream && is_whole && !self.block.is_too_large => {
+            Ok(trailers) if half == Half::Closed && is_whole && !self.blocks.last.is_too_large => {
                 let mut received = stream.received.borrow_mut();
                 if received.reader == Reader::Handler && !trailers.is_empty() {
                     received.trailers = Some(trailers);
@@ -319,7 +264,7 @@ impl Receiver {
                 stream.wake();
                 Ok(())
             }
-            _ => self.refuse(id, Code::Protocol),
+            _ => self.stream_error(id, Code::Protocol),
         }
     }
 
@@ -328,52 +273,67 @@ impl Receiver {
         id: u32,
         (data, within): (&[u8], Option<&Bytes>),
         flow: u32,
-        ends: bool,
-    ) -> Result<(), Fault> {
+        half: Half,
+    ) -> Result<(), ConnectionError> {
         self.check_begun(id)?;
         self.mux.come(flow)?;
-        if data.is_empty() && !ends {
+        if data.is_empty() && half == Half::Open {
             self.floods.trifle()?;
         }
         let whole = usize::try_from(flow).unwrap_or(usize::MAX);
         let Some(stream) = self.mux.find(id) else {
             self.mux.read(None, whole);
-            return match self.mux.past(id) {
-                Past::GivenUp => Ok(()),
-                Past::Unknown if self.farewell.is_too_late(id) => Ok(()),
-                Past::Closed | Past::Unknown => {
-                    Err(Fault::closed("data comes on a stream that is over"))
-                }
+            return match self.mux.end_of(id) {
+                Some(End::GivenUp) => Ok(()),
+                None if self.farewell.is_too_late(id) => Ok(()),
+                Some(End::Closed) | None => Err(ConnectionError::closed(
+                    "data comes on a stream that is over",
+                )),
             };
         };
-        match accept(&stream, (data, within), flow, ends) {
+        let accepted = stream
+            .received
+            .borrow_mut()
+            .accept((data, within), flow, half);
+        match accepted {
             // Padding is read at once.
             Ok(Accepted::Kept) => self.mux.read(Some(&stream), whole - data.len()),
             // The client may send others, but no more of this.
             Ok(Accepted::Dropped) => self.mux.read(None, whole),
             Err(code) => {
                 self.mux.read(None, whole);
-                return self.refuse(id, code);
+                return self.stream_error(id, code);
             }
         }
         stream.received.borrow_mut().wake();
-        if ends {
+        if half == Half::Closed {
             stream.wake();
         }
         Ok(())
     }
 
-    fn reset_by_client(&mut self, id: u32) -> Result<(), Fault> {
+    fn reset_by_client(&mut self, id: u32) -> Result<(), ConnectionError> {
         self.check_begun(id)?;
         if self.mux.find(id).is_some() {
-            self.mux.close(id, false);
+            self.mux.close(id, End::Closed);
             self.floods.reset()
         } else {
             self.floods.trifle()
         }
     }
 
-    fn settings(&mut self, values: &[u8]) -> Result<(), Fault> {
+    /// A stream that is idle or over cannot be reset for it (RFC 9113 §5.1, §6.4).
+    fn wrong_size(&mut self, id: u32) -> Result<(), ConnectionError> {
+        if self.mux.find(id).is_some() {
+            return self.stream_error(id, Code::FrameSize);
+        }
+        let begun = self.check_begun(id);
+        begun
+            .map_err(|_idle| ConnectionError::size("a frame does not have the size of its kind"))?;
+        self.floods.trifle()
+    }
+
+    fn settings(&mut self, values: &[u8]) -> Result<(), ConnectionError> {
         self.floods.answered()?;
         for setting in settings::read(values) {
             match setting? {
@@ -390,10 +350,10 @@ impl Receiver {
         Ok(())
     }
 
-    fn window_update(&mut self, id: u32, by: u32) -> Result<(), Fault> {
+    fn window_update(&mut self, id: u32, by: u32) -> Result<(), ConnectionError> {
         self.floods.trifle()?;
         match (id, by) {
-            (0, 0) => Err(Fault::protocol("a window is opened by nothing")),
+            (0, 0) => Err(ConnectionError::protocol("a window is opened by nothing")),
             (0, by) => self.mux.open_window(by),
             (id, by) => {
                 self.check_begun(id)?;
@@ -401,10 +361,10 @@ impl Receiver {
                     return Ok(());
                 };
                 if by == 0 {
-                    return self.refuse(id, Code::Protocol);
+                    return self.stream_error(id, Code::Protocol);
                 }
                 let Ok(window) = stream.window.get().moved(by.into()) else {
-                    return self.refuse(id, Code::FlowControl);
+                    return self.stream_error(id, Code::FlowControl);
                 };
                 stream.window.set(window);
                 stream.wake();
@@ -412,42 +372,4 @@ impl Receiver {
             }
         }
     }
-}
-
-/// What became of data.
-enum Accepted {
-    Kept,
-    /// Nobody reads it.
-    Dropped,
-}
-
-/// Adds data to what has come of a request. Gives the code to refuse the stream with when it may not
-/// come.
-fn accept(
-    stream: &Stream,
-    (data, within): (&[u8], Option<&Bytes>),
-    flow: u32,
-    ends: bool,
-) -> Result<Accepted, Code> {
-    let mut received = stream.received.borrow_mut();
-    if received.is_ended {
-        return Err(Code::StreamClosed);
-    }
-    let credit = received.credit.come(flow);
-    credit.map_err(|_overflow| Code::FlowControl)?;
-    let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
-    // RFC 9113 §8.1.1: as long as was said.
-    if let Some(left) = received.left {
-        let left = left.checked_sub(length).ok_or(Code::Protocol)?;
-        if ends && left > 0 {
-            return Err(Code::Protocol);
-        }
-        received.left = Some(left);
-    }
-    received.is_ended = ends;
-    if received.reader == Reader::Nobody {
-        return Ok(Accepted::Dropped);
-    }
-    received.add(data, within);
-    Ok(Accepted::Kept)
 }

@@ -8,15 +8,14 @@ use std::task::{Context, Poll};
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use http::Method;
 
 use crate::domain::request::Request;
 use crate::server::body::{Pull, RequestBody};
 use crate::server::connection::{Handler, Shared};
 use crate::server::http2::Failed;
-use crate::server::http2::answer::Answering;
+use crate::server::http2::answer::{Answering, Wanted};
 use crate::server::http2::body::Upload;
-use crate::server::http2::frame::{Code, Fault, Frame, Kind};
+use crate::server::http2::frame::{Code, ConnectionError, Frame, Kind};
 use crate::server::http2::mux::Mux;
 use crate::server::http2::receive::{Opened, Receiver};
 use crate::server::http2::settings::{self, WINDOW_BYTES};
@@ -54,11 +53,13 @@ impl<S: Socket, H: Handler> Connection<'_, S, H> {
     }
 
     /// Gives up what has been coming or going for too long.
-    pub(in crate::server::http2) fn look_for_late(&self) -> Result<(), Fault> {
+    pub(in crate::server::http2) fn look_for_late(&self) -> Result<(), ConnectionError> {
         let limits = self.shared.limits();
         self.mux.give_up_untaken(limits.body_idle_timeout);
         if self.receiver.is_late(limits.header_timeout) {
-            return Err(Fault::too_much("a header block does not come to its end"));
+            return Err(ConnectionError::too_much(
+                "a header block does not come to its end",
+            ));
         }
         Ok(())
     }
@@ -163,12 +164,12 @@ pub(in crate::server::http2) fn answer<'a, H: Handler>(
 ) -> impl Future<Output = ()> + 'a {
     let guard = shared.begin_request();
     let Opened { stream, head } = opened;
-    let head_only = head.method == Method::HEAD;
+    let wanted = Wanted::by(&head.method);
     let body = body_of(&stream, mux, shared);
     let request = Request { head, body };
     async move {
         let _guard = guard;
-        let mut answered = pin!(respond(request, head_only, &stream, (mux, shared)));
+        let mut answered = pin!(respond(request, wanted, &stream, (mux, shared)));
         poll_fn(|context| {
             if stream.poll_gone(context).is_ready() {
                 return Poll::Ready(());
@@ -192,12 +193,12 @@ fn body_of<H>(stream: &Rc<Stream>, mux: &Rc<Mux>, shared: &Shared<H>) -> Request
 
 async fn respond<H: Handler>(
     request: Request<RequestBody>,
-    head_only: bool,
+    wanted: Wanted,
     stream: &Stream,
     (mux, shared): (&Mux, &Shared<H>),
 ) {
     let response = shared.handler().answer(request, shared.peer()).await;
-    let sent = match Answering::new(response, head_only) {
+    let sent = match Answering::new(response, wanted) {
         Ok(mut answering) => poll_fn(|context| answering.poll(mux, stream, context)).await,
         Err(error) => Err(error),
     };

@@ -1,7 +1,7 @@
 //! What both sides set for a connection (RFC 9113 §6.5). Pure.
 
 use crate::server::Limits;
-use crate::server::http2::frame::Fault;
+use crate::server::http2::frame::ConnectionError;
 
 /// Streams of one connection at once. Mini programs have ten requests under way at most.
 pub(in crate::server::http2) const MAX_STREAMS: usize = 128;
@@ -45,20 +45,22 @@ pub(in crate::server::http2) enum Setting {
 /// Reads the settings of a client, in their order. What nobody knows is ignored.
 pub(in crate::server::http2) fn read(
     payload: &[u8],
-) -> impl Iterator<Item = Result<Setting, Fault>> {
+) -> impl Iterator<Item = Result<Setting, ConnectionError>> {
     payload.chunks_exact(6).filter_map(|six| {
         let (name, value) = six.split_first_chunk()?;
         let value = u32::from_be_bytes(*value.first_chunk()?);
         match (u16::from_be_bytes(*name), value) {
             (HEADER_TABLE_SIZE, size) => Some(Ok(Setting::TableSize(size))),
             (INITIAL_WINDOW_SIZE, size @ ..=0x7fff_ffff) => Some(Ok(Setting::InitialWindow(size))),
-            (INITIAL_WINDOW_SIZE, _) => Some(Err(Fault::flow_control(
+            (INITIAL_WINDOW_SIZE, _) => Some(Err(ConnectionError::flow_control(
                 "a window is larger than any may be",
             ))),
-            (ENABLE_PUSH, 2..) => Some(Err(Fault::protocol("a setting is neither yes nor no"))),
-            (MAX_FRAME_SIZE, ..=16_383 | 16_777_216..) => {
-                Some(Err(Fault::protocol("a size of frames is none that may be")))
-            }
+            (ENABLE_PUSH, 2..) => Some(Err(ConnectionError::protocol(
+                "a setting is neither yes nor no",
+            ))),
+            (MAX_FRAME_SIZE, ..=16_383 | 16_777_216..) => Some(Err(ConnectionError::protocol(
+                "a size of frames is none that may be",
+            ))),
             _ => None,
         }
     })

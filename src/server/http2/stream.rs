@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use tokio::time::Instant;
 
+use crate::server::http2::frame::{Code, Half};
 use crate::server::http2::settings::WINDOW_BYTES;
 use crate::server::http2::window::{Credit, Window};
 
@@ -23,6 +24,8 @@ pub(in crate::server::http2) struct Stream {
     /// What the client takes of the answer.
     pub(in crate::server::http2) window: Cell<Window>,
     pub(in crate::server::http2) received: RefCell<Received>,
+    /// Whether the client waits with its body to be told to go ahead.
+    pub(in crate::server::http2) waits: Cell<bool>,
     /// Whether it was given up, by whichever side.
     gone: Cell<bool>,
     /// Since when a piece of the answer has been waiting for the client.
@@ -56,9 +59,45 @@ pub(in crate::server::http2) struct Received {
     waker: Option<Waker>,
 }
 
+/// What became of data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::server::http2) enum Accepted {
+    Kept,
+    /// Nobody reads it.
+    Dropped,
+}
+
 impl Received {
-    /// Adds data.
-    pub(in crate::server::http2) fn add(&mut self, data: &[u8], within: Option<&Bytes>) {
+    /// Adds data that has come. Gives the code to end the stream with when it may not come.
+    pub(in crate::server::http2) fn accept(
+        &mut self,
+        (data, within): (&[u8], Option<&Bytes>),
+        flow: u32,
+        half: Half,
+    ) -> Result<Accepted, Code> {
+        if self.is_ended {
+            return Err(Code::StreamClosed);
+        }
+        let credit = self.credit.come(flow);
+        credit.map_err(|_overflow| Code::FlowControl)?;
+        let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
+        // RFC 9113 §8.1.1: as long as was said.
+        if let Some(left) = self.left {
+            let left = left.checked_sub(length).ok_or(Code::Protocol)?;
+            if half == Half::Closed && left > 0 {
+                return Err(Code::Protocol);
+            }
+            self.left = Some(left);
+        }
+        self.is_ended = half == Half::Closed;
+        if self.reader == Reader::Nobody {
+            return Ok(Accepted::Dropped);
+        }
+        self.add(data, within);
+        Ok(Accepted::Kept)
+    }
+
+    fn add(&mut self, data: &[u8], within: Option<&Bytes>) {
         match within.filter(|_| data.len() >= KEPT_BYTES) {
             Some(memory) => {
                 self.end_small();
@@ -124,7 +163,7 @@ impl Stream {
     pub(in crate::server::http2) fn new(
         id: u32,
         window: Window,
-        is_ended: bool,
+        half: Half,
         left: Option<u64>,
     ) -> Self {
         Self {
@@ -134,12 +173,13 @@ impl Stream {
                 pieces: VecDeque::new(),
                 small: BytesMut::new(),
                 trailers: None,
-                is_ended,
+                is_ended: half == Half::Closed,
                 reader: Reader::Handler,
                 credit: Credit::new(WINDOW_BYTES),
                 left,
                 waker: None,
             }),
+            waits: Cell::new(false),
             gone: Cell::new(false),
             untaken_since: Cell::new(None),
             server: RefCell::new(None),

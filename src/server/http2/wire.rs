@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio_util::io::poll_read_buf;
 
 use crate::codec::SpareBuffers;
-use crate::server::http2::frame::{Fault, Frame, HEAD_BYTES, Head, Kind};
+use crate::server::http2::frame::{ConnectionError, Frame, HEAD_BYTES, Head, Kind, PREFACE};
 use crate::server::http2::out::Out;
 use crate::server::http2::stream::KEPT_BYTES;
 use crate::server::socket::Socket;
@@ -23,9 +23,6 @@ const SMALL_READ_BYTES: usize = 8 * 1024;
 
 /// What is read at once of large bodies, in bytes.
 const LARGE_READ_BYTES: usize = 64 * 1024;
-
-/// The begin of a connection, which was looked at before.
-const PREFACE_BYTES: usize = 24;
 
 /// A socket and what has come over it.
 #[derive(Debug)]
@@ -51,7 +48,8 @@ pub(in crate::server::http2) enum Read {
 impl<S> Wire<S> {
     pub(in crate::server::http2) fn new(mut socket: Watched<S>) -> Self {
         let mut buffer = socket.take_early();
-        buffer.advance(PREFACE_BYTES.min(buffer.len()));
+        // It was looked at before.
+        buffer.advance(PREFACE.len().min(buffer.len()));
         Self {
             socket,
             buffer,
@@ -79,8 +77,8 @@ impl<S> Wire<S> {
     /// Takes the frames that are whole and in the buffer.
     pub(in crate::server::http2) fn take_buffered(
         &mut self,
-        mut take: impl FnMut(Frame<'_>, Option<&Bytes>) -> Result<(), Fault>,
-    ) -> Result<(), Fault> {
+        mut take: impl FnMut(Frame<'_>, Option<&Bytes>) -> Result<(), ConnectionError>,
+    ) -> Result<(), ConnectionError> {
         while let Some(head) = Head::read(&self.buffer)? {
             let length = HEAD_BYTES + head.length;
             if self.buffer.len() < length {
@@ -106,7 +104,7 @@ impl<S: Socket> Wire<S> {
         &mut self,
         spare: &SpareBuffers,
         context: &mut Context<'_>,
-        take: impl FnMut(Frame<'_>, Option<&Bytes>) -> Result<(), Fault>,
+        take: impl FnMut(Frame<'_>, Option<&Bytes>) -> Result<(), ConnectionError>,
     ) -> Poll<Result<Read, super::Failed>> {
         if self.is_busy || !self.buffer.is_empty() {
             return self.poll_read_buffer(spare, context, take);
@@ -136,7 +134,7 @@ impl<S: Socket> Wire<S> {
         &mut self,
         spare: &SpareBuffers,
         context: &mut Context<'_>,
-        take: impl FnMut(Frame<'_>, Option<&Bytes>) -> Result<(), Fault>,
+        take: impl FnMut(Frame<'_>, Option<&Bytes>) -> Result<(), ConnectionError>,
     ) -> Poll<Result<Read, super::Failed>> {
         let wanted = if self.is_busy {
             LARGE_READ_BYTES

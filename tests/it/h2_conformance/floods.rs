@@ -50,6 +50,30 @@ async fn frames_that_bring_nothing_on_are_too_much_some_time() {
     is_too_much(&begun, &frame(CONTINUATION, 0, 1, &[])).await;
 }
 
+#[tokio::test]
+async fn windows_that_are_set_again_and_again_within_one_frame_are_too_much() {
+    // All streams are gone through for each.
+    let again = settings(&vec![(INITIAL_WINDOW_SIZE, 1); 2000]);
+    assert_eq!(
+        comes_of(&again).await,
+        Reaction::GoneAway(ENHANCE_YOUR_CALM)
+    );
+}
+
+#[tokio::test]
+async fn header_blocks_that_are_for_nobody_are_too_much_some_time() {
+    // The gate has given the stream up. Each block is decoded all the same.
+    let begun = [post(1, "/slow"), window_update(1, 0)].concat();
+    is_too_much(&begun, &frame(HEADERS, WHOLE, 1, &[0x82])).await;
+}
+
+#[tokio::test]
+async fn requests_beyond_as_many_as_may_run_at_once_are_too_many_some_time() {
+    let all: Vec<_> = (0..10_000).map(|nth| get(2 * nth + 1, "/slow")).collect();
+    let reaction = comes_of(&all.concat()).await;
+    assert_eq!(reaction, Reaction::GoneAway(ENHANCE_YOUR_CALM));
+}
+
 /// The requests of these streams, each with something that makes the gate give it up.
 fn made_to_reset(number: u32, with: impl Fn(u32) -> Vec<u8>) -> Vec<u8> {
     let streams = (0..number).map(|nth| 2 * nth + 1);
@@ -119,17 +143,37 @@ async fn a_head_that_is_a_little_too_large_is_refused_with_a_problem_document() 
     assert_eq!(world.app.count(), 0);
 }
 
+/// Takes so many bytes of answers. Gives the first stream that has ended within them.
+async fn take(frames: &mut Frames, mut bytes: u32) -> Option<u32> {
+    while bytes > 0 {
+        let data = frames.until(|frame| frame.kind == DATA).await;
+        if data.ends_stream() {
+            return Some(data.stream);
+        }
+        bytes -= u32::try_from(data.payload.len()).unwrap();
+    }
+    None
+}
+
 #[tokio::test]
-async fn a_small_answer_does_not_wait_for_the_end_of_a_large_one() {
+async fn a_small_answer_does_not_wait_for_the_end_of_large_ones() {
+    const WINDOW: u32 = 65_535;
     let world = open_to_all().await;
     let own = [(INITIAL_WINDOW_SIZE, (1 << 31) - 1)];
     let mut frames = Frames::open_with(world.address(), &own).await;
-    let large = [window_update(0, 1 << 30), get(1, "/bytes/1000000000")].concat();
-    frames.write(&large).await;
-    frames.until(|frame| frame.kind == DATA).await;
-    frames.write(&get(3, "/small")).await;
-    let ended = frames.until(Frame::ends_stream).await;
-    assert_eq!(ended.stream, 3, "the large one came first");
+    let large = [1, 3, 5, 7].map(|stream| get(stream, "/bytes/1000000000"));
+    frames.write(&large.concat()).await;
+    assert_eq!(take(&mut frames, WINDOW).await, None);
+    frames.write(&get(9, "/small")).await;
+    // The window is opened again when all has come that it admitted, so that everybody has time.
+    for _ in 0..1000 {
+        frames.write(&window_update(0, WINDOW)).await;
+        if let Some(ended) = take(&mut frames, WINDOW).await {
+            assert_eq!(ended, 9);
+            return;
+        }
+    }
+    panic!("the small one starves");
 }
 
 #[tokio::test]

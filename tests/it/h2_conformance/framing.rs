@@ -1,6 +1,6 @@
 //! §3.4 the preface, §4 frames.
 
-use crate::h2_conformance::Expect::{Either, Ended, Fine};
+use crate::h2_conformance::Expect::{Either, Ended, Fine, Reset};
 use crate::h2_conformance::{WRONG_SIZE, case, check};
 use crate::support::World;
 use crate::support::frames::{
@@ -117,12 +117,22 @@ async fn a_frame_of_a_fixed_size_has_that_size() {
         case(
             "6.3 PRIORITY of four bytes",
             [post(1, "/a"), frame(PRIORITY, 0, 1, &[0; 4])],
-            Either(1, wrong),
+            Reset(1, wrong),
         ),
+        // A stream that is idle cannot be reset (RFC 9113 §6.4).
         case(
             "6.3 PRIORITY of six bytes, with no stream open",
             [frame(PRIORITY, 0, 1, &[0; 6])],
-            Either(1, wrong),
+            Ended(wrong),
+        ),
+        case(
+            "6.3 PRIORITY of six bytes on a stream that is over",
+            [
+                post(1, "/a"),
+                frame(RST_STREAM, 0, 1, &[0, 0, 0, 8]),
+                frame(PRIORITY, 0, 1, &[0; 6]),
+            ],
+            Fine,
         ),
         case(
             "6.4 RST_STREAM of three bytes",

@@ -237,6 +237,61 @@ async fn a_refusal_in_the_middle_of_a_body_is_whole_and_no_error() {
     assert_eq!(world.app.count(), 0);
 }
 
+/// The begin of an upload whose client waits to be told to go ahead.
+fn waits(stream: u32, target: &str, flags: u8) -> Vec<u8> {
+    let block = request("POST", target, &[("expect", "100-continue")]);
+    frame(HEADERS, END_HEADERS | flags, stream, &block)
+}
+
+/// :status 100, by its name in the static table, and not indexed.
+const GO_AHEAD: &[u8] = b"\x08\x03100";
+
+#[tokio::test]
+async fn a_client_that_waits_with_its_body_is_told_to_go_ahead_once() {
+    let world = open_to_all().await;
+    let mut frames = Frames::open(world.address()).await;
+    for stream in [1, 3] {
+        frames.write(&waits(stream, "/upload", 0)).await;
+        let first = frames.until(|frame| frame.stream == stream).await;
+        assert_eq!((first.kind, first.flags), (HEADERS, END_HEADERS));
+        assert_eq!(first.payload, GO_AHEAD);
+        for byte in [b"a", b"b"] {
+            frames.write(&frame(DATA, 0, stream, byte)).await;
+        }
+        frames.write(&frame(DATA, END_STREAM, stream, b"c")).await;
+        let (head, body) = frames.answer(stream).await;
+        // :status 200, by its place in the static table.
+        assert_eq!(head[0], 0x80 + 8);
+        assert_eq!(body, b"POST /upload 3 bytes");
+        // The promise was the gate's.
+        assert_eq!(world.app.last().header("expect"), [""; 0]);
+    }
+}
+
+#[tokio::test]
+async fn a_client_whose_body_nobody_wants_is_not_told_to_go_ahead() {
+    let world = World::start().await;
+    let mut frames = Frames::open(world.address()).await;
+    frames.write(&waits(1, "/upload", 0)).await;
+    let (head, body) = frames.answer(1).await;
+    assert_ne!(head, GO_AHEAD);
+    let body = String::from_utf8(body).unwrap();
+    assert!(body.contains("session_required"), "{body}");
+    assert_eq!(frames.reaction(1).await, Reaction::Reset(NO_ERROR));
+    // Nor one that has no body, or does not wait for that of its request.
+    let world = open_to_all().await;
+    let mut frames = Frames::open(world.address()).await;
+    frames.write(&waits(1, "/a", END_STREAM)).await;
+    assert_ne!(frames.answer(1).await.0, GO_AHEAD);
+    let whole = [waits(3, "/a", 0), frame(DATA, END_STREAM, 3, b"a")].concat();
+    frames.write(&whole).await;
+    assert_ne!(frames.answer(3).await.0, GO_AHEAD);
+    let other = request("POST", "/a", &[("expect", "more")]);
+    frames.write(&frame(HEADERS, END_HEADERS, 5, &other)).await;
+    frames.write(&frame(DATA, END_STREAM, 5, b"a")).await;
+    assert_ne!(frames.answer(5).await.0, GO_AHEAD);
+}
+
 #[tokio::test]
 async fn a_client_does_not_connect_through_the_gate() {
     let connect = block(&[(":method", "CONNECT"), (":authority", "wrong.example:443")]);

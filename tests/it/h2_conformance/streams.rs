@@ -6,7 +6,7 @@ use crate::support::World;
 use crate::support::frames::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, MAX_CONCURRENT_STREAMS,
     NO_ERROR, PRIORITY, PROTOCOL_ERROR, PUSH_PROMISE, REFUSED_STREAM, RST_STREAM, Reaction, WHOLE,
-    WITH_PRIORITY, frame, get, post, request, window_update,
+    WITH_PRIORITY, block, frame, get, post, request, window_update,
 };
 
 /// Code 8: CANCEL.
@@ -130,6 +130,42 @@ async fn a_stream_that_is_over_takes_nothing_that_would_begin_it_again() {
     ])
     .await;
     assert!(world.app.seen().iter().all(|seen| seen.target != "/again"));
+}
+
+/// How many streams end after one before that one is late: more than are remembered of any kind.
+const MANY: u32 = 300;
+
+/// Something late on the first stream, which the gate has given up; `MANY` others ended since.
+fn late(what: &'static str, begin: Vec<u8>, since: impl Fn(u32) -> Vec<u8>, late: &[u8]) -> Case {
+    let others = (1..=MANY).flat_map(|nth| {
+        let stream = 2 * nth + 1;
+        [Step::Say(since(stream)), Step::Hear(stream)]
+    });
+    let mut steps = vec![Step::Say(begin)];
+    steps.extend(others);
+    steps.push(Step::Say(late.to_vec()));
+    Case {
+        what,
+        steps,
+        expect: Fine,
+    }
+}
+
+#[tokio::test]
+async fn what_comes_late_on_a_stream_that_the_gate_gave_up_ends_no_connection() {
+    let given_up = || [post(1, "/a"), window_update(1, 0)].concat();
+    let answered = |stream| get(stream, "/a");
+    // Answered before its body has come, which nobody wants.
+    let refused = |stream| post(stream, "/wx/session");
+    let data = frame(DATA, 0, 1, b"late");
+    let trailers = frame(HEADERS, WHOLE, 1, &block(&[("x-sum", "1")]));
+    check([
+        late("5.1 DATA after answers", given_up(), answered, &data),
+        late("5.1 HEADERS after answers", given_up(), answered, &trailers),
+        late("5.1 DATA after refusals", refused(1), refused, &data),
+        late("5.1 HEADERS after refusals", refused(1), refused, &trailers),
+    ])
+    .await;
 }
 
 #[tokio::test]

@@ -44,6 +44,7 @@ impl Seen {
 /// - `/slow`: never answers
 /// - `/large-head`: a head of 100 000 bytes · `/short`: fewer bytes than announced · `/two-lengths`: announces twice
 /// - `/trailers`: trailers, fit and unfit · `/only-trailers`: as gRPC refuses
+/// - `/trailers/N`: N bytes with a length, and then trailers
 /// - `/interim/N`: sends 103 so many times first
 /// - anything else: 200 with what it saw of the request as text
 #[derive(Clone)]
@@ -260,6 +261,15 @@ impl H2App {
             "/trailers" => {
                 let mut stream = begin(&mut respond, Response::new(()));
                 stream.send_data(text.into(), false).unwrap();
+                stream.send_trailers(trailers()).unwrap();
+            }
+            _ if path.starts_with("/trailers/") => {
+                let response = builder.header("content-length", number());
+                let mut stream = begin(&mut respond, response.body(()).unwrap());
+                if number() > 0 {
+                    let data = "x".repeat(number());
+                    stream.send_data(data.into(), false).unwrap();
+                }
                 stream.send_trailers(trailers()).unwrap();
             }
             _ if path.starts_with("/bytes/") => {

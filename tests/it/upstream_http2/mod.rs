@@ -206,6 +206,21 @@ async fn trailers_of_an_answer_come_without_what_may_not_stand_there() {
 }
 
 #[tokio::test]
+async fn trailers_come_also_behind_an_answer_that_says_how_long_it_is() {
+    let (world, _app) = start("").await;
+    let client = Client::connect(&world).await;
+    for length in [0, 1, 10_000] {
+        let answer = client.get(&format!("/trailers/{length}")).await;
+        assert_eq!(answer.headers()["content-length"], length.to_string());
+        let (text, trailers) = taken(answer).await;
+        assert_eq!(text, "x".repeat(length));
+        let mut names: Vec<_> = trailers.keys().map(http::HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["grpc-status", "x-app"], "{length}");
+    }
+}
+
+#[tokio::test]
 async fn that_a_client_takes_trailers_is_passed_on_and_so_is_an_answer_of_nothing_else() {
     let (world, app) = start("").await;
     let client = Client::connect(&world).await;
