@@ -1,6 +1,7 @@
 //! The listener for operators: is the process alive, is it ready, what has it counted, which version is
 //! it. Never serves a client of the gate.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,18 +43,31 @@ impl Readiness {
     }
 }
 
+/// Whether sessions can be looked up.
+pub type StoreIsUsable = Arc<dyn Fn() -> bool + Send + Sync>;
+
 /// What operators are told of.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Parts {
     readiness: Readiness,
+    store_is_usable: StoreIsUsable,
     scrape: Scrape,
 }
 
+impl fmt::Debug for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Parts(..)")
+    }
+}
+
 impl Parts {
-    /// Whether requests are taken, and what is counted.
-    pub fn new(readiness: &Readiness, scrape: Scrape) -> Self {
-        let readiness = readiness.clone();
-        Self { readiness, scrape }
+    /// Whether requests are taken and sessions can be looked up, and what is counted.
+    pub fn new(readiness: &Readiness, store_is_usable: StoreIsUsable, scrape: Scrape) -> Self {
+        Self {
+            readiness: readiness.clone(),
+            store_is_usable,
+            scrape,
+        }
     }
 }
 
@@ -92,8 +106,7 @@ impl Handler for Admin {
         }
         match request.uri().path() {
             "/healthz" => plain::text(StatusCode::OK, "ok\n"),
-            "/readyz" if self.parts.readiness.is_ready() => plain::text(StatusCode::OK, "ready\n"),
-            "/readyz" => plain::text(StatusCode::SERVICE_UNAVAILABLE, "not accepting\n"),
+            "/readyz" => self.ready(),
             "/metrics" => metrics(&self.parts.scrape),
             "/version" => plain::json(StatusCode::OK, &version()),
             _ => plain::text(
@@ -101,6 +114,21 @@ impl Handler for Admin {
                 "/healthz /readyz /metrics /version\n",
             ),
         }
+    }
+}
+
+impl Admin {
+    fn ready(&self) -> Response<PlainBody> {
+        if !self.parts.readiness.is_ready() {
+            return plain::text(StatusCode::SERVICE_UNAVAILABLE, "not accepting\n");
+        }
+        if !(self.parts.store_is_usable)() {
+            return plain::text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "sessions cannot be looked up\n",
+            );
+        }
+        plain::text(StatusCode::OK, "ready\n")
     }
 }
 

@@ -56,6 +56,10 @@ impl metrics::Gauges for Gauges {
         self.store.evicted()
     }
 
+    fn redis(&self) -> Option<(bool, usize)> {
+        self.store.redis()
+    }
+
     fn access_token_ages(&self) -> Vec<(AppId, Duration)> {
         self.keepers.ages()
     }

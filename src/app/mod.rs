@@ -15,11 +15,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -45,6 +46,7 @@ use crate::server::tls::{OpenError, Tls};
 use crate::server::worker::{self, Context};
 use crate::server::{Listen, Settings as ServerSettings};
 use crate::store::Store;
+use crate::store::redis::{self, RedisStore};
 use crate::telemetry::event;
 use crate::telemetry::log::Log;
 use crate::telemetry::metrics::{Listener, Metrics, Scrape};
@@ -54,6 +56,9 @@ use crate::wechat::client::{Client, SetupError};
 
 /// How often a part of the store is cleared of what has run out; the whole takes about a minute.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a start waits for the first connection to Redis.
+const WAIT_FOR_STORE: Duration = Duration::from_secs(2);
 
 /// How often draining looks whether the last connection has gone.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -159,14 +164,18 @@ pub fn start_on(
     let readiness = Readiness::default();
 
     let control = runtime()?;
-    let shared = share(
+    let (shared, attempted) = share(
         &config,
         workers,
         (wechat.clone(), metrics, routes),
         (keepers, &control, &surroundings.clock),
     );
     let scrape = scrape(&config, &shared, wechat, (&tls, &egress));
-    let admin = admin.map(|listener| (listener, admin::Parts::new(&readiness, scrape)));
+    let store = shared.store.clone();
+    let admin = admin.map(|listener| {
+        let usable = Arc::new(move || store.is_usable());
+        (listener, admin::Parts::new(&readiness, usable, scrape))
+    });
     let mut threads = vec![spawn_control(
         control,
         Arc::clone(&shared),
@@ -174,6 +183,11 @@ pub fn start_on(
         egress,
         halt.clone(),
     )?];
+
+    if let Some(attempted) = attempted {
+        // Nobody is refused for a store that is there. One that is not is no reason not to start.
+        let _waited = attempted.recv_timeout(WAIT_FOR_STORE);
+    }
 
     let (crew, seats) = Crew::new(workers);
     let drain = CancellationToken::new();
@@ -252,11 +266,12 @@ fn share(
     workers: usize,
     (wechat, metrics, routes): (Client, Metrics, RouteIds),
     (keepers, control, clock): (Keepers, &Runtime, &Clock),
-) -> Arc<Shared> {
-    let store = Store::in_memory(&config.store);
-    let control = Control::new(control.handle().clone());
+) -> (Arc<Shared>, Option<Receiver<()>>) {
+    let control = control.handle().clone();
+    let (store, attempted) = open_store(config, &control, (clock, &metrics));
+    let control = Control::new(control);
     let upstreams = config.upstreams.iter().cloned();
-    Arc::new(Shared {
+    let shared = Arc::new(Shared {
         settings: ArcSwap::from_pointee(config.gateway.clone()),
         inquiries: Inquiries::new(control.clone(), wechat.clone(), keepers, metrics.clone()),
         desk: Desk::new(control, wechat, store.clone(), clock.clone()),
@@ -270,7 +285,28 @@ fn share(
         upstreams: upstreams
             .map(|settings| upstream::Shared::new(settings, workers))
             .collect(),
-    })
+    });
+    (shared, attempted)
+}
+
+/// The store, and where is heard that it has been tried to connect to it.
+fn open_store(
+    config: &Config,
+    control: &Handle,
+    (clock, metrics): (&Clock, &Metrics),
+) -> (Store, Option<Receiver<()>>) {
+    let (Some(redis), Some(seal_keys)) = (&config.store.redis, &config.store.seal_keys) else {
+        return (Store::in_memory(&config.store), None);
+    };
+    let around = redis::Surroundings {
+        runtime: control.clone(),
+        clock: clock.clone(),
+        counts: metrics.redis(),
+    };
+    let (attempt, attempted) = sync_channel(1);
+    let settings = (redis.clone(), config.store.max_sessions);
+    let store = RedisStore::open(settings, seal_keys, around, attempt);
+    (Store::Redis(store), Some(attempted))
 }
 
 /// The client for WeChat, and where its calls and all requests are counted.

@@ -31,6 +31,7 @@ mod pem;
 mod planned;
 mod push;
 mod reader;
+mod redis;
 mod secret;
 mod server;
 mod session;

@@ -1,23 +1,59 @@
 //! `[store]`: where sessions are kept, and the key under which they leave the process.
 
 use crate::config::key::{Given, Key, Noted};
-use crate::config::secret;
+use crate::config::{redis, secret};
 use crate::domain::secret::{SealKey, SealKeys};
-use crate::store::Settings;
+use crate::store::{Settings, redis as store_redis};
 
 const SEAL_KEY: &str = "seal_key";
 const PREVIOUS_SEAL_KEY: &str = "previous_seal_key";
 
-/// Reads `[store]`. `None` when a key cannot be used.
+/// Where sessions are kept.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Memory,
+    Redis,
+}
+
+/// Reads `[store]`. `None` when something in it cannot be used.
 pub(super) fn read(table: &Key<'_>) -> Option<Settings> {
-    table.key("kind").choice((), &[("memory", ())]);
+    let kinds = [("memory", Kind::Memory), ("redis", Kind::Redis)];
+    let kind = table.key("kind").choice(Kind::Memory, &kinds);
     let default = Settings::default().max_sessions;
     let max_sessions = table.key("max_sessions").number(default, 1..=1_000_000_000);
     let seal_keys = read_seal_keys(table);
+    let redis = redis::read(&table.table("redis"));
+    let (seal_keys, redis) = match kind {
+        Kind::Memory => (seal_keys.ok()?, redis.ok().map(|_unused| None)?),
+        Kind::Redis => require(table, seal_keys, redis)?,
+    };
     Some(Settings {
         max_sessions,
-        seal_keys: seal_keys.ok()?,
+        seal_keys,
+        redis,
     })
+}
+
+/// Both must be there, and both are looked at before either is missed.
+fn require(
+    table: &Key<'_>,
+    seal_keys: Given<SealKeys>,
+    redis: Given<store_redis::Settings>,
+) -> Option<(Option<SealKeys>, Option<store_redis::Settings>)> {
+    if matches!(seal_keys, Ok(None)) {
+        table.key(SEAL_KEY).fault(format!(
+            "missing beside kind = \"redis\", expected exactly one of {}: what stands in Redis is \
+             sealed under it",
+            secret::forms_of(SEAL_KEY)
+        ));
+    }
+    if matches!(redis, Ok(None)) {
+        table.table("redis").key("url").fault(
+            "missing beside kind = \"redis\", expected where Redis is, such as \
+             \"redis://127.0.0.1:6379\"",
+        );
+    }
+    Some((Some(seal_keys.ok()??), Some(redis.ok()??)))
 }
 
 /// The keys that the gate seals under. Nothing has to use them.

@@ -62,6 +62,27 @@ impl Session {
         }
     }
 
+    /// A session that began before, as it was written down: when it was last used, and when it ends
+    /// if it was replaced.
+    pub fn restore(
+        digest: TokenDigest,
+        holder: Holder,
+        created: Timestamp,
+        (seen, cut): (Timestamp, Option<Timestamp>),
+    ) -> Self {
+        let session = Self::begin(digest, holder, created);
+        session.heard_of((seen, cut));
+        session
+    }
+
+    /// Takes over what somebody else knows of its use, and of its end.
+    pub fn heard_of(&self, (seen, cut): (Timestamp, Option<Timestamp>)) {
+        self.seen.fetch_max(seen.as_millis(), Ordering::Relaxed);
+        if let Some(cut) = cut {
+            self.cut.fetch_min(cut.as_millis(), Ordering::AcqRel);
+        }
+    }
+
     /// The hash of its token.
     pub fn digest(&self) -> &TokenDigest {
         &self.digest
@@ -81,6 +102,18 @@ impl Session {
     pub fn ends_at(&self, lifetimes: &Lifetimes) -> Timestamp {
         let cut = Timestamp::from_millis(self.cut.load(Ordering::Acquire));
         cut.min(self.created.plus(lifetimes.ttl))
+    }
+
+    /// What others may want to know: the last use, known to within a minute, and when it ends if it
+    /// was ended or replaced.
+    pub fn standing(&self) -> (Timestamp, Option<Timestamp>) {
+        let cut = Timestamp::from_millis(self.cut.load(Ordering::Acquire));
+        (self.seen(), (cut != Timestamp::NEVER).then_some(cut))
+    }
+
+    /// The last use, known to within a minute.
+    pub fn seen(&self) -> Timestamp {
+        Timestamp::from_millis(self.seen.load(Ordering::Relaxed))
     }
 
     /// Whether it was ended or replaced, as opposed to having run out.

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use crate::crypto::code::{CodeDigest, SealedAnswer};
 use crate::crypto::token;
 use crate::domain::clock::{Clock, Timestamp};
-use crate::domain::id::{AppId, OpenId, UnionId};
+use crate::domain::id::{AppId, OpenId, UnionId, UserKey};
 use crate::domain::identity::JustRedeemed;
 use crate::domain::limits;
 use crate::domain::secret::LoginCode;
@@ -26,7 +26,7 @@ use crate::gateway::budgets::{Attempt, Budget, Toll, Unpaid, UsedUp};
 use crate::gateway::control::{Busy, Control, NoOutcome};
 use crate::gateway::hook::{Hook, HookData};
 use crate::gateway::{App, Settings};
-use crate::store::{Login, Store};
+use crate::store::{Login, Store, Unusable};
 use crate::wechat::client::Client;
 use crate::wechat::error::RedeemError;
 use crate::wechat::reply::Redeemed;
@@ -57,6 +57,9 @@ pub enum LoginError {
     /// The app server refused, or could not be asked.
     #[error("the app server did not agree to the login")]
     Refused,
+    /// WeChat accepted, and the session could not be written down.
+    #[error("the session could not be written down")]
+    Store(#[from] Unusable),
 }
 
 /// What became of a code.
@@ -71,6 +74,9 @@ pub enum NoLogin {
     /// It has not come to its end.
     #[error(transparent)]
     NoOutcome(#[from] NoOutcome),
+    /// The session could not be written down: WeChat was not asked, and the code is not used up.
+    #[error(transparent)]
+    Store(#[from] Unusable),
 }
 
 impl From<Busy> for NoLogin {
@@ -196,6 +202,7 @@ impl Desk {
             };
             let (others, back) = match refused {
                 NotJoined::Busy(busy) => return Err(busy.into()),
+                NotJoined::Store(why) => return Err(why.into()),
                 NotJoined::Unpaid(Unpaid::UsedUp(used_up), _) => {
                     return Err(NoLogin::Limited(used_up));
                 }
@@ -227,6 +234,7 @@ impl Desk {
         if let Some(flight) = flights.get(&digest) {
             return Ok(Joined::Flight(flight.clone()));
         }
+        self.0.store.takes_logins().map_err(NotJoined::Store)?;
         let place = self.0.control.place().map_err(NotJoined::Busy)?;
         let attempt = match toll.pay(self.0.clock.now()) {
             Ok(attempt) => attempt,
@@ -280,6 +288,7 @@ enum Joined {
 /// Why there is nothing to join. Who may have to try again has the redemption back.
 enum NotJoined {
     Busy(Busy),
+    Store(Unusable),
     Unpaid(Unpaid, Box<Redemption>),
 }
 
@@ -375,9 +384,10 @@ impl Inner {
             }
             None => None,
         };
-        let token = token::issue();
+        let user = UserKey::new(&holder.app, &holder.openid);
+        let (token, digest) = token::issue_fitting(|digest| self.store.fits(digest, &user));
         let now = self.clock.now();
-        let session = Session::begin(token::digest(&token), holder.clone(), now);
+        let session = Session::begin(digest, holder.clone(), now);
         let login = Login {
             session: Arc::new(session),
             key: redeemed.session_key,
@@ -385,7 +395,8 @@ impl Inner {
             replaces: redemption.replaces,
             max_per_user: redemption.max_per_user,
         };
-        self.store.begin(login, now, &redemption.lifetimes);
+        let begun = self.store.begin(login, now, &redemption.lifetimes);
+        begun.await?;
         Ok(LoggedIn {
             token,
             holder,
@@ -428,6 +439,7 @@ impl Inner {
         let final_word = match error {
             LoginError::Redeem(error) => error.blames_code(),
             LoginError::Refused => true,
+            LoginError::Store(_) => false,
         };
         if final_word {
             let until = self.clock.now().plus(limits::LOGIN_CODE_LIFE);

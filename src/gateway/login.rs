@@ -111,6 +111,7 @@ impl Gateway {
                 app: app.id.clone(),
             },
             LoginError::Refused => Refusal::LoginRefused,
+            LoginError::Store(_) => Refusal::LoginNotKept,
         })?;
         visit.entry.logged_in(&logged_in.holder);
         Ok(self.login_answer(&settings, &logged_in))
@@ -195,6 +196,7 @@ impl From<NoLogin> for Refusal {
         match why {
             NoLogin::Limited(used_up) => used_up.into(),
             NoLogin::NoOutcome(why) => why.into(),
+            NoLogin::Store(_) => Refusal::NoLogins,
         }
     }
 }

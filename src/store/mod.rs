@@ -2,6 +2,7 @@
 //! about how long a session lives; `domain::session` does.
 
 pub mod memory;
+pub mod redis;
 pub mod streams;
 mod users;
 
@@ -14,6 +15,7 @@ use crate::domain::secret::{SealKeys, SessionKey};
 use crate::domain::session::{Lifetimes, Live, Session};
 use crate::domain::token::TokenDigest;
 use crate::store::memory::MemoryStore;
+use crate::store::redis::RedisStore;
 use crate::store::streams::Stream;
 
 /// `[store]`: where sessions are kept.
@@ -23,6 +25,8 @@ pub struct Settings {
     pub max_sessions: u64,
     /// What is sealed under when sessions leave the process.
     pub seal_keys: Option<SealKeys>,
+    /// `[store.redis]`, when sessions are kept there; it needs `seal_keys`.
+    pub redis: Option<redis::Settings>,
 }
 
 impl Default for Settings {
@@ -30,6 +34,7 @@ impl Default for Settings {
         Self {
             max_sessions: 1_000_000,
             seal_keys: None,
+            redis: None,
         }
     }
 }
@@ -49,11 +54,44 @@ pub struct Login {
     pub max_per_user: Option<usize>,
 }
 
+/// Why the store did not do as it was asked. All of it passes by itself, or when the operator does
+/// something; the client's doing is none of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    /// It cannot be reached, or does not answer in time.
+    #[error("the store is away")]
+    Away,
+    /// Too much is asked of it already.
+    #[error("too much is asked of the store already")]
+    Busy,
+    /// It refused, for a reason that the log has.
+    #[error("the store did not do as it was asked")]
+    Failed,
+    /// It can be read only.
+    #[error("the store writes nothing")]
+    NoWrites,
+}
+
+/// What is known of a token without waiting.
+#[derive(Debug)]
+pub enum Found {
+    /// Its session is live.
+    Live(Live),
+    /// It has no live session.
+    Unknown,
+    /// It has to be asked about: [`Store::first_sight`].
+    Unseen,
+    /// It would have to be asked about, and that cannot be.
+    Unusable(Unusable),
+}
+
 /// Keeps sessions.
 #[derive(Clone, Debug)]
 pub enum Store {
     /// In this process, for a gate that stands alone.
     Memory(MemoryStore),
+    /// In Redis, for several.
+    Redis(RedisStore),
 }
 
 impl Store {
@@ -62,44 +100,94 @@ impl Store {
         Self::Memory(MemoryStore::new(settings.max_sessions))
     }
 
-    /// The live session of this token, with its use noted.
-    pub fn find(
+    /// What is known of this token. A use of a live session is noted.
+    pub fn find(&self, digest: &TokenDigest, now: Timestamp, lifetimes: &Lifetimes) -> Found {
+        match self {
+            Self::Memory(memory) => match memory.find(digest, now, lifetimes) {
+                Some(live) => Found::Live(live),
+                None => Found::Unknown,
+            },
+            Self::Redis(redis) => redis.find(digest, now, lifetimes),
+        }
+    }
+
+    /// The live session of a token that is not known here, with its use noted.
+    pub async fn first_sight(
         &self,
         digest: &TokenDigest,
+        lifetimes: &Lifetimes,
+    ) -> Result<Option<Live>, Unusable> {
+        match self {
+            // Whatever there is, is known.
+            Self::Memory(_) => Ok(None),
+            Self::Redis(redis) => redis.first_sight(digest, lifetimes).await,
+        }
+    }
+
+    /// Whether a session could begin now, as far as is known: asked before a code is used up for it.
+    pub fn takes_logins(&self) -> Result<(), Unusable> {
+        match self {
+            Self::Memory(_) => Ok(()),
+            Self::Redis(redis) => redis.takes_logins(),
+        }
+    }
+
+    /// Whether a session of this user may have a token of this digest.
+    pub fn fits(&self, digest: &TokenDigest, user: &UserKey) -> bool {
+        match self {
+            Self::Memory(_) => true,
+            Self::Redis(_) => RedisStore::fits(digest, user),
+        }
+    }
+
+    /// Writes a login down. Until it is, nobody may have the token.
+    pub async fn begin(
+        &self,
+        login: Login,
         now: Timestamp,
         lifetimes: &Lifetimes,
-    ) -> Option<Live> {
+    ) -> Result<(), Unusable> {
         match self {
-            Self::Memory(memory) => memory.find(digest, now, lifetimes),
+            Self::Memory(memory) => {
+                memory.begin(login, now, lifetimes);
+                Ok(())
+            }
+            Self::Redis(redis) => redis.begin(login, now, lifetimes).await,
         }
     }
 
-    /// Writes a login down.
-    pub fn begin(&self, login: Login, now: Timestamp, lifetimes: &Lifetimes) {
+    /// Ends a session and the streams that hang on it. When that fails it has ended at this gate, and
+    /// will at the others.
+    pub async fn end(&self, session: &Arc<Session>) -> Result<(), Unusable> {
         match self {
-            Self::Memory(memory) => memory.begin(login, now, lifetimes),
+            Self::Memory(memory) => {
+                memory.end(session);
+                Ok(())
+            }
+            Self::Redis(redis) => redis.end(session).await,
         }
     }
 
-    /// Ends a session and the streams that hang on it.
-    pub fn end(&self, session: &Arc<Session>) {
+    /// Ends all sessions of a user, and forgets the user's keys. Gives how many were ended. When that
+    /// fails they have ended at this gate, and will at the others.
+    pub async fn end_all(&self, user: &UserKey) -> Result<usize, Unusable> {
         match self {
-            Self::Memory(memory) => memory.end(session),
-        }
-    }
-
-    /// Ends all sessions of a user, and forgets the user's keys. Gives how many were ended.
-    pub fn end_all(&self, user: &UserKey) -> usize {
-        match self {
-            Self::Memory(memory) => memory.end_all(user),
+            Self::Memory(memory) => Ok(memory.end_all(user)),
+            Self::Redis(redis) => redis.end_all(user).await,
         }
     }
 
     /// The user's session keys: the current one, then those replaced within the grace, newest
     /// first.
-    pub fn keys(&self, user: &UserKey, now: Timestamp, key_grace: Duration) -> Vec<SessionKey> {
+    pub async fn keys(
+        &self,
+        user: &UserKey,
+        now: Timestamp,
+        key_grace: Duration,
+    ) -> Result<Vec<SessionKey>, Unusable> {
         match self {
-            Self::Memory(memory) => memory.keys(user, now, key_grace),
+            Self::Memory(memory) => Ok(memory.keys(user, now, key_grace)),
+            Self::Redis(redis) => redis.keys(user, now, key_grace).await,
         }
     }
 
@@ -107,27 +195,50 @@ impl Store {
     pub fn open_stream(&self, live: &Live) -> Stream {
         match self {
             Self::Memory(memory) => memory.open_stream(live),
+            Self::Redis(redis) => redis.open_stream(live),
         }
     }
 
-    /// How many sessions of each mini program are kept, such among them as have run out a moment ago.
+    /// How many sessions of each mini program are kept here, such among them as have run out a moment
+    /// ago.
     pub fn census(&self) -> Vec<(AppId, u64)> {
         match self {
             Self::Memory(memory) => memory.census(),
+            Self::Redis(redis) => redis.census(),
         }
     }
 
-    /// How many sessions went before their time, for want of room.
+    /// How many sessions went before their time, for want of room. A copy of one is none.
     pub fn evicted(&self) -> u64 {
         match self {
             Self::Memory(memory) => memory.evicted(),
+            Self::Redis(_) => 0,
         }
     }
 
-    /// Forgets a part of what has run out. Called again and again, it goes round the whole store.
+    /// Forgets a part of what has run out. Called again and again on the control thread, it goes round
+    /// the whole store.
     pub fn sweep(&self, now: Timestamp, lifetimes: &Lifetimes) {
         match self {
             Self::Memory(memory) => memory.sweep(now, lifetimes),
+            Self::Redis(redis) => redis.sweep(now, lifetimes),
+        }
+    }
+
+    /// Whether anybody who is logged in can be served.
+    pub fn is_usable(&self) -> bool {
+        match self {
+            Self::Memory(_) => true,
+            Self::Redis(redis) => redis.is_usable(),
+        }
+    }
+
+    /// Whether there is a connection to Redis, and how many endings it has not confirmed. Nothing where
+    /// sessions are in memory.
+    pub fn redis(&self) -> Option<(bool, usize)> {
+        match self {
+            Self::Memory(_) => None,
+            Self::Redis(redis) => Some((redis.is_connected(), redis.unsent())),
         }
     }
 }

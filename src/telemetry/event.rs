@@ -60,6 +60,23 @@ pub const PUSH_NOT_TAKEN: &str = "app server did not take a push";
 pub const PUSH_LOST: &str = "push lost";
 /// The process stops, and pushes that WeChat was told of as taken still wait for the app server.
 pub const PUSHES_LEFT: &str = "pushes were still waiting for the app server after drain_timeout";
+/// There is no connection to Redis; says why. Sessions that are known go on for `store.redis.outage_grace`.
+pub const REDIS_AWAY: &str = "redis is away; known sessions go on for store.redis.outage_grace";
+/// There is a connection to Redis.
+pub const REDIS_CONNECTED: &str = "connected to redis";
+/// Redis came back without what it had, or is another one.
+pub const REDIS_EMPTIED: &str = "redis has lost what it had; all sessions have ended";
+/// There were more endings during an outage than are kept.
+pub const REDIS_ENDING_LOST: &str =
+    "a logout could not be told to redis and is not kept; the session may be live again";
+/// Redis did not do as it was asked; says why.
+pub const REDIS_FAILED: &str = "redis refused";
+/// What stands under a key is not what this gate, with its seal keys, wrote there.
+pub const REDIS_RECORD: &str = "a record in redis cannot be used; the session counts as unknown";
+/// Redis writes again.
+pub const REDIS_WRITES: &str = "redis takes writes";
+/// Redis can be read, and writes nothing: it is full, most likely.
+pub const REDIS_WRITES_NOTHING: &str = "redis takes no writes; nobody can log in";
 /// The process has stopped in order.
 pub const STOPPED: &str = "stopped";
 /// A client sends the session key, as old tutorials do: it should not have one.

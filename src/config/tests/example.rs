@@ -129,6 +129,8 @@ fn real_values(directory: &Path) -> Vec<(&'static str, String)> {
         ("seal_key = \"…\"", format!("seal_key = \"{SEAL_KEY}\"")),
         ("forward_to = \"\"", "forward_to = \"/push\"".to_owned()),
         ("/run/secrets/wxgate_egress_token", secret),
+        ("redis://127.0.0.1", "rediss://127.0.0.1".to_owned()),
+        ("/etc/wxgate/redis/ca.pem", app_cert.clone()),
         ("/etc/wxgate/ca.pem", pem),
         ("/etc/wxgate/tls/cert.pem", cert.clone()),
         ("/etc/wxgate/tls/key.pem", key),

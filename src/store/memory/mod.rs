@@ -4,7 +4,7 @@
 //! so one that a race left in the table after it was ended is still dead.
 
 mod census;
-mod table;
+pub(in crate::store) mod table;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

@@ -35,6 +35,10 @@ pub trait Gauges: Send + Sync {
     /// Sessions that went for want of room.
     fn sessions_evicted(&self) -> u64;
 
+    /// Whether there is a connection to Redis, and how many endings it has not confirmed. Nothing where
+    /// sessions are in memory.
+    fn redis(&self) -> Option<(bool, usize)>;
+
     /// How long ago the access tokens that are kept were asked for.
     fn access_token_ages(&self) -> Vec<(AppId, Duration)>;
 
@@ -73,6 +77,7 @@ impl Scrape {
         asked(&mut out, inner, &blocks);
         events(&mut out, inner, &blocks);
         self.sessions(&mut out, &blocks);
+        self.redis(&mut out);
         self.surroundings(&mut out);
         out.into_text()
     }
@@ -88,6 +93,28 @@ impl Scrape {
         out.family(&family::NOT_HTTP).sample(&[], not_http);
         let unknown: u64 = blocks.iter().map(|it| it.sessions_unknown.get()).sum();
         out.family(&family::SESSIONS_UNKNOWN).sample(&[], unknown);
+    }
+
+    fn redis(&self, out: &mut Exposition) {
+        let redis = self.gauges.redis();
+        let counts = redis.is_some().then(|| &self.metrics.0.redis);
+        let mut requests = out.family(&family::REDIS_REQUESTS);
+        for (operation, result, count) in counts.iter().flat_map(|counts| counts.all()) {
+            let labels = [("operation", operation.name()), ("result", result.name())];
+            requests.sample(&labels, count);
+        }
+        let mut emptied = out.family(&family::REDIS_EMPTIED);
+        if let Some(counts) = counts {
+            emptied.sample(&[], counts.times_emptied());
+        }
+        let mut connected = out.family(&family::REDIS_CONNECTED);
+        if let Some((is_connected, _)) = redis {
+            connected.sample(&[], u8::from(is_connected));
+        }
+        let mut unconfirmed = out.family(&family::REDIS_UNCONFIRMED_ENDINGS);
+        if let Some((_, endings)) = redis {
+            unconfirmed.sample(&[], endings);
+        }
     }
 
     fn surroundings(&self, out: &mut Exposition) {

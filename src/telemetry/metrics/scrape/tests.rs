@@ -12,6 +12,10 @@ impl Gauges for Nothing {
         Vec::new()
     }
 
+    fn redis(&self) -> Option<(bool, usize)> {
+        Some((true, 2))
+    }
+
     fn sessions_evicted(&self) -> u64 {
         0
     }
