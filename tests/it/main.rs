@@ -56,6 +56,7 @@ mod slow_apps;
 mod slow_clients;
 mod socket_tokens;
 mod spoofing;
+mod stores;
 mod streaming;
 mod support;
 mod tidy;

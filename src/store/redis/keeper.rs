@@ -118,7 +118,7 @@ impl Keeper {
         tokio::select! {
             error = &mut looking => inner.break_off(number, link::told(&error)),
             () = listening => inner.break_off(number, "the channel of endings was closed".to_owned()),
-            () = inner.broke.notified() => {}
+            () = inner.broken(number) => {}
         }
         std::mem::take(&mut *inner.lost.lock())
     }
@@ -167,6 +167,18 @@ impl Keeper {
 }
 
 impl Inner {
+    /// Waits until this connection is gone.
+    async fn broken(&self, number: u64) {
+        let is_gone = || {
+            let link = self.link.lock();
+            link.as_ref().is_none_or(|link| link.number != number)
+        };
+        // A notice may be about the one before.
+        while !is_gone() {
+            self.broke.notified().await;
+        }
+    }
+
     /// Notices when Redis is another than before, or has lost what it had. No session is left then that
     /// began before.
     async fn know_again(&self, redis: MultiplexedConnection) -> Result<(), RedisError> {

@@ -340,7 +340,7 @@ impl RedisStore {
     }
 
     pub(in crate::store) fn is_connected(&self) -> bool {
-        self.0.link.lock().is_some()
+        self.0.copies.away_since().is_none()
     }
 
     pub(in crate::store) fn unsent(&self) -> usize {
