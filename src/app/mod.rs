@@ -171,11 +171,7 @@ pub fn start_on(
         (keepers, &control, &surroundings.clock),
     );
     let scrape = scrape(&config, &shared, wechat, (&tls, &egress));
-    let store = shared.store.clone();
-    let admin = admin.map(|listener| {
-        let usable = Arc::new(move || store.is_usable());
-        (listener, admin::Parts::new(&readiness, usable, scrape))
-    });
+    let admin = admin.map(|listener| (listener, parts(&readiness, &shared, scrape)));
     let mut threads = vec![spawn_control(
         control,
         Arc::clone(&shared),
@@ -184,11 +180,7 @@ pub fn start_on(
         halt.clone(),
     )?];
 
-    if let Some(attempted) = attempted {
-        // Nobody is refused for a store that is there. One that is not is no reason not to start.
-        let _waited = attempted.recv_timeout(WAIT_FOR_STORE);
-    }
-
+    wait_for_store(attempted);
     let (crew, seats) = Crew::new(workers);
     let drain = CancellationToken::new();
     let context = context(&config.server, (crew.clone(), tls.clone()), drain.clone());
@@ -225,6 +217,18 @@ pub fn start_on(
         halt,
         threads,
     })
+}
+
+fn parts(readiness: &Readiness, shared: &Arc<Shared>, scrape: Scrape) -> admin::Parts {
+    let store = shared.store.clone();
+    admin::Parts::new(readiness, Arc::new(move || store.is_usable()), scrape)
+}
+
+/// Nobody is refused for a store that is there. One that is not is no reason not to start.
+fn wait_for_store(attempted: Option<Receiver<()>>) {
+    if let Some(attempted) = attempted {
+        let _waited = attempted.recv_timeout(WAIT_FOR_STORE);
+    }
 }
 
 fn address_of(listener: Option<&std::net::TcpListener>) -> Option<SocketAddr> {

@@ -41,9 +41,10 @@ pub(super) fn read(table: &Key<'_>) -> Given<Settings> {
 /// The url may hold a password: no message shows it.
 fn read_server(table: &Key<'_>) -> Given<Server> {
     let (url, ca) = (table.key("url"), table.key("ca_file"));
-    let authorities = match ca.is_present() {
-        true => Some(pem::read(&ca, Content::Certificates, AUTHORITIES).ok_or(Noted)?),
-        false => None,
+    let authorities = if ca.is_present() {
+        Some(pem::read(&ca, Content::Certificates, AUTHORITIES).ok_or(Noted)?)
+    } else {
+        None
     };
     if !url.is_present() {
         return Ok(None);

@@ -129,9 +129,11 @@ pub(in crate::gateway) fn of_login(outcome: &Result<LoginOutcome, NoLogin>) -> L
         Ok(Ok(_)) => LoginResult::Ok,
         Ok(Err(LoginError::Redeem(error))) => of_redeem(error),
         Ok(Err(LoginError::Refused)) => LoginResult::LoginRefused,
-        Ok(Err(LoginError::Store(_))) | Err(NoLogin::Store(_)) => LoginResult::Overloaded,
         Err(NoLogin::Limited(_)) => LoginResult::RateLimited,
-        Err(NoLogin::NoOutcome(NoOutcome::Busy(_))) => LoginResult::Overloaded,
+        Ok(Err(LoginError::Store(_)))
+        | Err(NoLogin::NoOutcome(NoOutcome::Busy(_)) | NoLogin::Store(_)) => {
+            LoginResult::Overloaded
+        }
         Err(NoLogin::NoOutcome(NoOutcome::Lost)) => LoginResult::Internal,
     }
 }

@@ -196,7 +196,7 @@ impl From<NoLogin> for Refusal {
         match why {
             NoLogin::Limited(used_up) => used_up.into(),
             NoLogin::NoOutcome(why) => why.into(),
-            NoLogin::Store(_) => Refusal::NoLogins,
+            NoLogin::Store(_) => Self::NoLogins,
         }
     }
 }

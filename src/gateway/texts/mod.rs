@@ -2,6 +2,7 @@
 //! what to do. Every case is named, so that a new refusal does not compile before it has both.
 
 mod login;
+mod store;
 
 use std::borrow::Cow;
 
@@ -154,25 +155,10 @@ pub(in crate::gateway) fn detail(refusal: &Refusal, language: Language) -> Cow<'
             "too much at once; try again shortly",
             "当前请求过多，请稍后重试",
         ),
-        Refusal::EndedHereOnly => fixed(
-            "the session has ended at this gate and will end at the others once they can be told; try \
-             again shortly to be sure",
-            "本网关已结束该会话，待存储恢复后其他网关也会结束；如需确认，请稍后重试",
-        ),
-        Refusal::StoreUnusable => fixed(
-            "the gate cannot reach its sessions at this moment; yours may well be live, so do not log \
-             in again, and retry shortly",
-            "网关暂时无法访问会话存储；会话很可能仍然有效，请勿重新登录，稍后重试即可",
-        ),
-        Refusal::LoginNotKept => fixed(
-            "WeChat took the code and the session could not be kept; call wx.login again shortly, the \
-             code is used up",
-            "微信已接受该 code，但会话未能保存；该 code 已用掉，请稍后重新调用 wx.login",
-        ),
-        Refusal::NoLogins => fixed(
-            "nobody can log in at this moment; try again shortly, the code has not been used",
-            "网关暂时无法登录；该 code 尚未使用，请稍后重试",
-        ),
+        Refusal::EndedHereOnly => store::ENDED_HERE_ONLY.told(language),
+        Refusal::LoginNotKept => store::LOGIN_NOT_KEPT.told(language),
+        Refusal::NoLogins => store::NO_LOGINS.told(language),
+        Refusal::StoreUnusable => store::UNUSABLE.told(language),
         Refusal::LoginRefused => fixed(
             "the app server did not agree to this login; the code is used up, so another attempt \
              needs a new one",

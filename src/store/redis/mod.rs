@@ -312,15 +312,17 @@ impl RedisStore {
 
     /// Asks about every session that has open streams: one that has ended ends them.
     fn ask_about_streams(&self, idle: Option<Duration>) {
-        let store = self.clone();
-        self.0.runtime.spawn(async move {
-            for session in store.0.copies.with_streams() {
-                // One after the other: it is in no hurry, and takes one place.
-                if let Ok(mut awaited) = store.ask_about(session.digest(), idle) {
-                    drop(awaited.wait_for(Option::is_some).await);
-                }
+        let asking = self.clone().ask_about_each(idle);
+        self.0.runtime.spawn(asking);
+    }
+
+    /// One after the other: it is in no hurry, and takes one place.
+    async fn ask_about_each(self, idle: Option<Duration>) {
+        for session in self.0.copies.with_streams() {
+            if let Ok(mut awaited) = self.ask_about(session.digest(), idle) {
+                drop(awaited.wait_for(Option::is_some).await);
             }
-        });
+        }
     }
 
     /// Whether a session could begin now, as far as is known.

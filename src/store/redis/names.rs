@@ -174,7 +174,7 @@ mod tests {
         for wrong in [
             "",
             "logins",
-            &text[1..],
+            text.get(1..).unwrap(),
             &format!("{text}A"),
             &text.replace('y', "+"),
         ] {

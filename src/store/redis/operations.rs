@@ -145,13 +145,11 @@ impl Inner {
             UserKey::new(&holder.app, &holder.openid)
         };
         let session = session.filter(|it| !self.unsent.has_ended(it, || user(it)));
-        match session {
-            Some(session) => Sight::Found(self.copies.take(session, asked)),
-            None => {
-                self.copies.ended(digest);
-                Sight::Unknown
-            }
-        }
+        let Some(session) = session else {
+            self.copies.ended(digest);
+            return Sight::Unknown;
+        };
+        Sight::Found(self.copies.take(session, asked))
     }
 
     /// Begins a session.

@@ -156,25 +156,22 @@ impl Records {
             }
         }
         keys.retain(|key| key.replaced.is_none_or(&may_be_tried));
-        keys.sort_by_key(|key| {
-            (
-                key.replaced.is_some(),
-                Reverse((key.redeemed, key.replaced)),
-            )
-        });
+        keys.sort_by_key(|key| Reverse((key.redeemed, key.place)));
         (keys.into_iter().map(|key| key.secret).collect(), broken)
     }
 
-    /// A field is "redeemed replaced sealed".
+    /// A field is "redeemed replaced place sealed".
     fn read_key(&self, name: &str, fingerprint: &[u8], field: &[u8]) -> Option<Key> {
-        let mut parts = field.splitn(3, |byte| *byte == b' ');
-        let (redeemed, replaced) = (whole(parts.next()?)?, whole(parts.next()?)?);
+        let mut parts = field.splitn(4, |byte| *byte == b' ');
+        let mut number = || whole(parts.next()?);
+        let (redeemed, replaced, place_of_login) = (number()?, number()?, number()?);
         let place = [name.as_bytes(), fingerprint];
         let text = self.sealer.open(key_place(&place), parts.next()?).ok()?;
         let bytes: [u8; 16] = text.as_slice().try_into().ok()?;
         Some(Key {
             secret: SessionKey::new(bytes),
             redeemed,
+            place: place_of_login,
             replaced: (replaced != 0).then_some(Timestamp::from_millis(replaced)),
         })
     }
@@ -183,6 +180,8 @@ impl Records {
 struct Key {
     secret: SessionKey,
     redeemed: u64,
+    /// Of the login that brought it, among the user's.
+    place: u64,
     replaced: Option<Timestamp>,
 }
 

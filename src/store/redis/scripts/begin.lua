@@ -85,29 +85,25 @@ end
 
 -- The user's keys, newest first by the moment at which they were redeemed: an answer that was long
 -- under way is not the newest key. The same key again is the same key, in use once more. A field is
--- "redeemed replaced sealed", and a replaced of 0 is the current one.
+-- "redeemed replaced place sealed", and a replaced of 0 is the current one.
 local keys = {}
 for at = 1, #known, 2 do
-  local when, replaced, sealed = known[at + 1]:match('^(%d+) (%d+) (.*)$')
+  local when, replaced, rank, sealed = known[at + 1]:match('^(%d+) (%d+) (%d+) (.*)$')
   if when and known[at] == fingerprint then
     redeemed = math.max(redeemed, tonumber(when))
   elseif when then
     keys[#keys + 1] = {
-      name = known[at], redeemed = tonumber(when), replaced = tonumber(replaced), sealed = sealed,
-      age = 1,
+      name = known[at], redeemed = tonumber(when), replaced = tonumber(replaced),
+      place = tonumber(rank), sealed = sealed,
     }
   end
 end
 keys[#keys + 1] = {
-  name = fingerprint, redeemed = redeemed, replaced = 0, sealed = sealed_key, age = 0,
+  name = fingerprint, redeemed = redeemed, replaced = 0, place = place, sealed = sealed_key,
 }
 table.sort(keys, function(one, other)
   if one.redeemed ~= other.redeemed then return one.redeemed > other.redeemed end
-  if one.age ~= other.age then return one.age < other.age end
-  if one.replaced ~= other.replaced then
-    return one.replaced == 0 or (other.replaced ~= 0 and one.replaced > other.replaced)
-  end
-  return one.name < other.name
+  return one.place > other.place
 end)
 redis.call('DEL', user_keys)
 for rank, key in ipairs(keys) do
@@ -117,8 +113,8 @@ for rank, key in ipairs(keys) do
     elseif key.replaced == 0 then
       key.replaced = now
     end
-    local field = whole(key.redeemed) .. ' ' .. whole(key.replaced) .. ' ' .. key.sealed
-    redis.call('HSET', user_keys, key.name, field)
+    local numbers = whole(key.redeemed) .. ' ' .. whole(key.replaced) .. ' ' .. whole(key.place)
+    redis.call('HSET', user_keys, key.name, numbers .. ' ' .. key.sealed)
   end
 end
 
