@@ -9,18 +9,19 @@ pub mod explain;
 mod gauges;
 mod greeting;
 mod sockets;
+mod store;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::runtime::{Handle, Runtime};
+use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -45,20 +46,12 @@ use crate::server::starvation::Starvation;
 use crate::server::tls::{OpenError, Tls};
 use crate::server::worker::{self, Context};
 use crate::server::{Listen, Settings as ServerSettings};
-use crate::store::Store;
-use crate::store::redis::{self, RedisStore};
 use crate::telemetry::event;
 use crate::telemetry::log::Log;
 use crate::telemetry::metrics::{Listener, Metrics, Scrape};
 use crate::upstream;
 use crate::wechat::access_token::Keepers;
 use crate::wechat::client::{Client, SetupError};
-
-/// How often a part of the store is cleared of what has run out; the whole takes about a minute.
-const SWEEP_EVERY: Duration = Duration::from_secs(1);
-
-/// How long a start waits for the first connection to Redis.
-const WAIT_FOR_STORE: Duration = Duration::from_secs(2);
 
 /// How often draining looks whether the last connection has gone.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -180,7 +173,7 @@ pub fn start_on(
         halt.clone(),
     )?];
 
-    wait_for_store(attempted);
+    store::wait(attempted);
     let (crew, seats) = Crew::new(workers);
     let drain = CancellationToken::new();
     let context = context(&config.server, (crew.clone(), tls.clone()), drain.clone());
@@ -224,13 +217,6 @@ fn parts(readiness: &Readiness, shared: &Arc<Shared>, scrape: Scrape) -> admin::
     admin::Parts::new(readiness, Arc::new(move || store.is_usable()), scrape)
 }
 
-/// Nobody is refused for a store that is there. One that is not is no reason not to start.
-fn wait_for_store(attempted: Option<Receiver<()>>) {
-    if let Some(attempted) = attempted {
-        let _waited = attempted.recv_timeout(WAIT_FOR_STORE);
-    }
-}
-
 fn address_of(listener: Option<&std::net::TcpListener>) -> Option<SocketAddr> {
     listener.and_then(|listener| listener.local_addr().ok())
 }
@@ -272,7 +258,7 @@ fn share(
     (keepers, control, clock): (Keepers, &Runtime, &Clock),
 ) -> (Arc<Shared>, Option<Receiver<()>>) {
     let control = control.handle().clone();
-    let (store, attempted) = open_store(config, &control, (clock, &metrics));
+    let (store, attempted) = store::open(config, &control, (clock, &metrics));
     let control = Control::new(control);
     let upstreams = config.upstreams.iter().cloned();
     let shared = Arc::new(Shared {
@@ -291,26 +277,6 @@ fn share(
             .collect(),
     });
     (shared, attempted)
-}
-
-/// The store, and where is heard that it has been tried to connect to it.
-fn open_store(
-    config: &Config,
-    control: &Handle,
-    (clock, metrics): (&Clock, &Metrics),
-) -> (Store, Option<Receiver<()>>) {
-    let (Some(redis), Some(seal_keys)) = (&config.store.redis, &config.store.seal_keys) else {
-        return (Store::in_memory(&config.store), None);
-    };
-    let around = redis::Surroundings {
-        runtime: control.clone(),
-        clock: clock.clone(),
-        counts: metrics.redis(),
-    };
-    let (attempt, attempted) = sync_channel(1);
-    let settings = (redis.clone(), config.store.max_sessions);
-    let store = RedisStore::open(settings, seal_keys, around, attempt);
-    (Store::Redis(store), Some(attempted))
 }
 
 /// The client for WeChat, and where its calls and all requests are counted.
@@ -354,7 +320,7 @@ fn spawn_control(
         .name("control".to_owned())
         .spawn(move || {
             control.block_on(async {
-                tokio::spawn(sweep(shared));
+                tokio::spawn(store::sweep(shared));
                 if let Some((listener, parts)) = admin {
                     tokio::spawn(admin::serve(listener, parts, halt.clone()));
                 }
@@ -367,16 +333,6 @@ fn spawn_control(
                 halt.cancelled().await;
             });
         })
-}
-
-/// Clears the store of what has run out, a part at a time.
-async fn sweep(shared: Arc<Shared>) {
-    let mut ticks = tokio::time::interval(SWEEP_EVERY);
-    loop {
-        ticks.tick().await;
-        let lifetimes = shared.settings.load().session.lifetimes;
-        shared.store.sweep(shared.clock.now(), &lifetimes);
-    }
 }
 
 fn spawn_worker(

@@ -166,8 +166,8 @@ fn wrong_types_say_what_they_are_and_what_is_expected() {
             "2: session.idle_ttl: is \"x\", expected a duration such as \"15s\", \"5m\" or \"7d\", or \"0\" for off",
         ),
         (
-            "[store]\nkind = \"redis\"",
-            "2: store.kind: is \"redis\", expected \"memory\", the only one in this version",
+            "[store]\nkind = \"disk\"",
+            "2: store.kind: is \"disk\", expected one of \"memory\", \"redis\"",
         ),
         (
             "[admin]\nlisten = true",

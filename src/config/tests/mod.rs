@@ -17,6 +17,7 @@ mod example;
 mod faults;
 mod overrides;
 mod push;
+mod redis;
 mod secrets;
 mod store;
 mod tables;

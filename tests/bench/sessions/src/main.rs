@@ -3,7 +3,9 @@
 
 use std::hint::black_box;
 use std::ops::Range;
+use std::pin::pin;
 use std::process::ExitCode;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use wxgate::domain::clock::Timestamp;
@@ -11,7 +13,7 @@ use wxgate::domain::id::{AppId, OpenId, UnionId};
 use wxgate::domain::secret::SessionKey;
 use wxgate::domain::session::{Holder, Lifetimes, Session};
 use wxgate::domain::token::TokenDigest;
-use wxgate::store::{Login, Settings, Store};
+use wxgate::store::{Found, Login, Settings, Store};
 
 const USAGE: &str = "\
 usage: bench-sessions fill SESSIONS [unionid]
@@ -111,7 +113,7 @@ fn look_up(store: &Store, sessions: u64, lookups: u64, thread: u64) -> std::io::
     let begun = on_cpu()?;
     for lookup in 0..lookups {
         let number = mix(lookup ^ (thread << 48)) % sessions;
-        if let Some(live) = store.find(&digest(number), NOW, &LIFETIMES) {
+        if let Found::Live(live) = store.find(&digest(number), NOW, &LIFETIMES) {
             black_box(live.holder().openid.header().clone());
             black_box(live.holder().app.header().clone());
         }
@@ -123,7 +125,10 @@ fn look_up(store: &Store, sessions: u64, lookups: u64, thread: u64) -> std::io::
 fn check(store: &Store, sessions: u64) -> Result<(), Failure> {
     let found = (0..sessions)
         .step_by(997)
-        .filter(|&number| store.find(&digest(number), NOW, &LIFETIMES).is_none())
+        .filter(|&number| {
+            let found = store.find(&digest(number), NOW, &LIFETIMES);
+            !matches!(found, Found::Live(_))
+        })
         .count();
     match found {
         0 => Ok(()),
@@ -158,7 +163,10 @@ impl People {
                 replaces: None,
                 max_per_user: Some(10),
             };
-            store.begin(login, NOW, &LIFETIMES);
+            let begun = pin!(store.begin(login, NOW, &LIFETIMES));
+            // In memory nothing is waited for.
+            let begun = begun.poll(&mut Context::from_waker(Waker::noop()));
+            assert!(begun.is_ready(), "a login waits");
         }
         Ok(())
     }
