@@ -4,6 +4,8 @@
 mod contract;
 mod faults;
 mod gates;
+mod model;
+mod reached;
 mod sealed;
 
 use std::time::Duration;
