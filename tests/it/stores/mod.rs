@@ -1,12 +1,14 @@
 //! Where sessions are kept: the same promises for every kind of store, and what a store that can go
 //! away adds to them.
 
+mod cluster;
 mod contract;
 mod faults;
 mod gates;
 mod model;
 mod reached;
 mod sealed;
+mod sentinels;
 
 use std::time::Duration;
 
