@@ -29,7 +29,8 @@
 //! that they are unknown. Nothing begins, and logins learn that before WeChat is asked.
 //!
 //! Redis that fails over to a replica may forget what it confirmed a moment ago: it replicates without
-//! waiting. So a session that ended within that moment may be back.
+//! waiting. So the endings of the last minute are told once more to whatever Redis a gate is connected to
+//! next. One of a gate that has gone meanwhile is lost, and its session is back.
 
 mod copies;
 mod flights;
@@ -258,7 +259,7 @@ impl RedisStore {
         self.0.runtime.spawn(async move {
             // Without a place it is left to the keeper, who comes round every second.
             let done = match &permit {
-                Ok(_place) => store.0.tell(&ending).await,
+                Ok(_place) => store.0.tell_now(&ending).await,
                 Err(_full) => Err(Unusable::Busy),
             };
             if done.is_err() {
