@@ -15,6 +15,8 @@
 //! are drawn until theirs has it as the first byte of its digest. That takes some 256 draws, a tenth
 //! of a millisecond of a login, and leaves 248 random bits.
 //!
+//! - `c:<hash of a login code>`: which gate asks WeChat about the code, then the answer for a repeat of it.
+//!
 //! # Endings
 //!
 //! A script that ends sessions tells so on a channel that every gate listens to. What was told while a
@@ -32,6 +34,7 @@
 //! waiting. So the endings of the last minute are told once more to whatever Redis a gate is connected to
 //! next. One of a gate that has gone meanwhile is lost, and its session is back.
 
+mod codes;
 mod copies;
 mod flights;
 mod keeper;
@@ -55,6 +58,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, oneshot};
 
+use crate::crypto::code::{CodeDigest, SealedAnswer};
 use crate::crypto::seal::Sealer;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::id::{AppId, UserKey};
@@ -70,7 +74,7 @@ use crate::store::redis::record::Records;
 use crate::store::redis::scripts::Scripts;
 use crate::store::redis::unsent::{Ending, Unsent};
 use crate::store::streams::Stream;
-use crate::store::{Found, Login, Unusable};
+use crate::store::{Claim, Found, Lease, Login, Unusable};
 use crate::telemetry::metrics::{RedisCounts, RedisOperation, RedisResult};
 
 /// Questions about tokens and keys that may be under way at once. At a thousand, whoever asks waits in
@@ -225,6 +229,20 @@ impl RedisStore {
     /// Whether a session may have this digest as that of its token, if it is of this user.
     pub(in crate::store) fn fits(digest: &TokenDigest, user: &UserKey) -> bool {
         Tag::of_session(digest) == Tag::of_user(user)
+    }
+
+    /// Must be called on the control thread.
+    pub(in crate::store) async fn claim(&self, code: &CodeDigest) -> Result<Claim, Unusable> {
+        self.0.claim(code).await
+    }
+
+    /// Must be called on the control thread.
+    pub(in crate::store) async fn settle(
+        &self,
+        lease: Lease,
+        answer: Option<(&SealedAnswer, Duration)>,
+    ) {
+        self.0.settle(lease, answer).await;
     }
 
     pub(in crate::store) async fn begin(
