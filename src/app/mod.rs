@@ -253,7 +253,7 @@ fn share(
     (wechat, metrics, routes): (Client, Metrics, RouteIds),
     (keepers, control, clock): (Keepers, &Runtime, &Clock),
 ) -> Arc<Shared> {
-    let store = Store::in_memory(config.store);
+    let store = Store::in_memory(&config.store);
     let control = Control::new(control.handle().clone());
     let upstreams = config.upstreams.iter().cloned();
     Arc::new(Shared {

@@ -198,7 +198,7 @@ fn read(root: &Key<'_>) -> Option<Config> {
             errors,
             field_names,
         },
-        store,
+        store: store?,
         admin,
         egress,
         log: log?,

@@ -18,7 +18,7 @@ const PLANNED: &[&str] = &[
 ];
 
 /// Keys of every app, app server and store, by their last part.
-const PLANNED_ANYWHERE: &[&str] = &["previous_seal_key", "seal_key", "snapshot_file"];
+const PLANNED_ANYWHERE: &[&str] = &["snapshot_file"];
 
 /// Whether a later version has this key.
 pub(super) fn is_planned(path: &str) -> bool {
@@ -40,7 +40,7 @@ mod tests {
     fn a_key_of_a_later_version_is_told_from_a_misspelt_one() {
         for planned in [
             "cors.allowed_origins",
-            "store.seal_key",
+            "store.redis.url",
             "store.snapshot_file",
         ] {
             assert!(is_planned(planned), "{planned}");

@@ -8,10 +8,12 @@ pub mod code;
 mod json;
 pub mod push;
 pub mod random;
+pub mod seal;
 pub mod session_key;
 pub mod signature;
 pub mod token;
 pub mod user_data;
+mod xaes;
 
 #[cfg(test)]
 mod tests;

@@ -10,23 +10,26 @@ use std::time::Duration;
 
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{AppId, UserKey};
-use crate::domain::secret::SessionKey;
+use crate::domain::secret::{SealKeys, SessionKey};
 use crate::domain::session::{Lifetimes, Live, Session};
 use crate::domain::token::TokenDigest;
 use crate::store::memory::MemoryStore;
 use crate::store::streams::Stream;
 
 /// `[store]`: where sessions are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// Sessions at once; beyond, the least recently used goes.
     pub max_sessions: u64,
+    /// What is sealed under when sessions leave the process.
+    pub seal_keys: Option<SealKeys>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
             max_sessions: 1_000_000,
+            seal_keys: None,
         }
     }
 }
@@ -55,8 +58,8 @@ pub enum Store {
 
 impl Store {
     /// An empty store in this process.
-    pub fn in_memory(settings: Settings) -> Self {
-        Self::Memory(MemoryStore::new(settings))
+    pub fn in_memory(settings: &Settings) -> Self {
+        Self::Memory(MemoryStore::new(settings.max_sessions))
     }
 
     /// The live session of this token, with its use noted.

@@ -18,6 +18,7 @@ mod faults;
 mod overrides;
 mod push;
 mod secrets;
+mod store;
 mod tables;
 mod tls;
 mod upstream_tls;
@@ -97,7 +98,8 @@ fn the_shortest_file_gets_all_defaults() {
     assert_eq!(config.upstreams.len(), 1);
     assert_eq!(config.upstreams[0].idle_timeout, Duration::from_secs(4));
     assert_eq!(config.wechat, crate::wechat::Settings::default());
-    assert_eq!(config.store, crate::store::Settings::default());
+    assert_eq!(config.store.max_sessions, 1_000_000);
+    assert!(config.store.seal_keys.is_none());
     let admin: SocketAddr = "127.0.0.1:4189".parse().unwrap();
     assert_eq!(config.admin.listen, Some(admin));
     let gateway = &config.gateway;

@@ -15,10 +15,10 @@ use crate::domain::id::{AppId, UserKey};
 use crate::domain::secret::SessionKey;
 use crate::domain::session::{Lifetimes, Live, Session};
 use crate::domain::token::TokenDigest;
+use crate::store::Login;
 use crate::store::memory::table::Table;
 use crate::store::streams::{Stream, Streams};
 use crate::store::users::{Displaced, Users};
-use crate::store::{Login, Settings};
 
 /// Sessions in this process. A cheap handle.
 #[derive(Clone, Debug)]
@@ -32,11 +32,11 @@ pub struct MemoryStore {
 }
 
 impl MemoryStore {
-    /// An empty store.
-    pub fn new(settings: Settings) -> Self {
+    /// An empty store. Beyond so many sessions the least recently used goes.
+    pub fn new(max_sessions: u64) -> Self {
         Self {
             table: Arc::new(Table::new()),
-            max_sessions: usize::try_from(settings.max_sessions).unwrap_or(usize::MAX),
+            max_sessions: usize::try_from(max_sessions).unwrap_or(usize::MAX),
             users: Arc::new(Users::new()),
             streams: Streams::default(),
             next_sweep: Arc::default(),

@@ -10,8 +10,8 @@ use crate::domain::limits;
 use crate::domain::secret::SessionKey;
 use crate::domain::session::{Holder, Lifetimes, Session};
 use crate::domain::token::TokenDigest;
+use crate::store::Login;
 use crate::store::memory::MemoryStore;
-use crate::store::{Login, Settings};
 
 const MAX_SESSIONS: u64 = 12;
 const USERS: u64 = 6;
@@ -76,9 +76,7 @@ impl Kept {
 impl World {
     fn new(seed: u64) -> Self {
         Self {
-            store: MemoryStore::new(Settings {
-                max_sessions: MAX_SESSIONS,
-            }),
+            store: MemoryStore::new(MAX_SESSIONS),
             random: seed,
             now: Timestamp::from_millis(1_700_000_000_000),
             kept: Vec::new(),
@@ -309,7 +307,7 @@ fn the_store_does_what_a_simple_model_does() {
 #[test]
 fn logins_and_endings_that_race_leave_nothing_behind() {
     for max_sessions in [8, 1_000_000] {
-        let store = MemoryStore::new(Settings { max_sessions });
+        let store = MemoryStore::new(max_sessions);
         std::thread::scope(|scope| {
             for thread in 0..4 {
                 let store = &store;

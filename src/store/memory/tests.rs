@@ -8,9 +8,9 @@ use crate::domain::id::{AppId, OpenId, UserKey};
 use crate::domain::secret::SessionKey;
 use crate::domain::session::{Holder, Lifetimes, Session};
 use crate::domain::token::TokenDigest;
+use crate::store::Login;
 use crate::store::memory::MemoryStore;
 use crate::store::memory::table::Table;
-use crate::store::{Login, Settings};
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 const LIFETIMES: Lifetimes = Lifetimes {
@@ -28,7 +28,7 @@ struct World {
 
 impl World {
     fn new(max_sessions: u64) -> Self {
-        let store = MemoryStore::new(Settings { max_sessions });
+        let store = MemoryStore::new(max_sessions);
         Self {
             store,
             now: NOW,

@@ -100,8 +100,9 @@ fn full(sessions: &str, logins: &str) -> Result<(), Failure> {
 
 /// A store with room for exactly so many sessions.
 fn store_for(sessions: u64) -> Store {
-    Store::in_memory(Settings {
+    Store::in_memory(&Settings {
         max_sessions: sessions,
+        ..Settings::default()
     })
 }
 
