@@ -385,7 +385,9 @@ impl Inner {
             replaces: redemption.replaces,
             max_per_user: redemption.max_per_user,
         };
-        self.store.begin(login, now, &redemption.lifetimes);
+        let displaced = self.store.begin(login, now, &redemption.lifetimes);
+        // Nobody asked for these endings, so nobody is told when one is not safe: the store is.
+        let _ended = displaced.landed().await;
         Ok(LoggedIn {
             token,
             holder,

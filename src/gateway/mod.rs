@@ -222,10 +222,10 @@ impl Gateway {
         let whole = match endpoint {
             Endpoint::Decrypt => return self.decrypt(visit, request, presented).await,
             Endpoint::Login => self.login(visit, request, presented).await,
-            Endpoint::Logout => self.logout(visit, &request, presented),
+            Endpoint::Logout => self.logout(visit, &request, presented).await,
             Endpoint::Phone => return self.phone(visit, request, presented).await,
             Endpoint::Push => self.push(visit, request, presented).await,
-            Endpoint::Session => self.session(visit, &request, presented),
+            Endpoint::Session => self.session(visit, &request, presented).await,
         };
         whole.map(|answer| answer.map(AnswerBody::whole).into())
     }

@@ -42,6 +42,7 @@ pub(in crate::gateway) enum Refusal {
     BodyBroken(BodyFault),
     BodyTooLarge(u64),
     DecryptFailed,
+    EndedHereOnly,
     HeadersTooLarge,
     Internal,
     Login {
@@ -99,6 +100,7 @@ impl Refusal {
             Self::BadRequest(_) | Self::BodyBroken(_) | Self::Unclean(_) => problems::BAD_REQUEST,
             Self::BodyTooLarge(_) => problems::BODY_TOO_LARGE,
             Self::DecryptFailed => problems::DECRYPT_FAILED,
+            Self::EndedHereOnly => problems::ENDED_HERE_ONLY,
             Self::HeadersTooLarge => problems::HEADERS_TOO_LARGE,
             Self::Internal => problems::INTERNAL,
             Self::Login { error, .. } => login_kind(error),

@@ -1,6 +1,7 @@
 //! Where sessions are kept: looked up by the hash of their token, ended by user. Decides nothing
 //! about how long a session lives; `domain::session` does.
 
+pub mod ending;
 pub mod memory;
 pub mod streams;
 mod users;
@@ -13,6 +14,7 @@ use crate::domain::id::{AppId, UserKey};
 use crate::domain::secret::{SealKeys, SessionKey};
 use crate::domain::session::{Lifetimes, Live, Session};
 use crate::domain::token::TokenDigest;
+use crate::store::ending::Ending;
 use crate::store::memory::MemoryStore;
 use crate::store::streams::Stream;
 
@@ -74,22 +76,22 @@ impl Store {
         }
     }
 
-    /// Writes a login down.
-    pub fn begin(&self, login: Login, now: Timestamp, lifetimes: &Lifetimes) {
+    /// Writes a login down. Gives what comes of the endings of the sessions that it displaced.
+    pub fn begin(&self, login: Login, now: Timestamp, lifetimes: &Lifetimes) -> Ending {
         match self {
             Self::Memory(memory) => memory.begin(login, now, lifetimes),
         }
     }
 
     /// Ends a session and the streams that hang on it.
-    pub fn end(&self, session: &Arc<Session>) {
+    pub fn end(&self, session: &Arc<Session>) -> Ending {
         match self {
             Self::Memory(memory) => memory.end(session),
         }
     }
 
     /// Ends all sessions of a user, and forgets the user's keys. Gives how many were ended.
-    pub fn end_all(&self, user: &UserKey) -> usize {
+    pub fn end_all(&self, user: &UserKey) -> (usize, Ending) {
         match self {
             Self::Memory(memory) => memory.end_all(user),
         }

@@ -16,6 +16,7 @@ use crate::domain::secret::SessionKey;
 use crate::domain::session::{Lifetimes, Live, Session};
 use crate::domain::token::TokenDigest;
 use crate::store::Login;
+use crate::store::ending::Ending;
 use crate::store::memory::table::Table;
 use crate::store::streams::{Stream, Streams};
 use crate::store::users::{Displaced, Users};
@@ -54,17 +55,23 @@ impl MemoryStore {
         match Live::of(session, now, lifetimes) {
             Ok(live) => Some(live),
             Err(dead) => {
-                self.end(&dead);
+                self.forget(&dead);
                 None
             }
         }
     }
 
-    pub(in crate::store) fn begin(&self, login: Login, now: Timestamp, lifetimes: &Lifetimes) {
+    pub(in crate::store) fn begin(
+        &self,
+        login: Login,
+        now: Timestamp,
+        lifetimes: &Lifetimes,
+    ) -> Ending {
         let session = Arc::clone(&login.session);
         // The index first: an ending that comes in between finds the session there and ends it.
         let displaced = self.users.add(login, now, lifetimes);
         self.enter(&session, displaced);
+        Ending::done()
     }
 
     /// Puts a session into the table that the index has already, and lets go of what it displaced.
@@ -82,21 +89,21 @@ impl MemoryStore {
         }
         self.table.make_room(self.max_sessions, session, |oldest| {
             self.evicted.fetch_add(1, Ordering::Relaxed);
-            self.end(oldest);
+            self.forget(oldest);
         });
     }
 
-    pub(in crate::store) fn end(&self, session: &Arc<Session>) {
-        self.users.remove(session);
-        self.drop_ended(session);
+    pub(in crate::store) fn end(&self, session: &Arc<Session>) -> Ending {
+        self.forget(session);
+        Ending::done()
     }
 
-    pub(in crate::store) fn end_all(&self, user: &UserKey) -> usize {
+    pub(in crate::store) fn end_all(&self, user: &UserKey) -> (usize, Ending) {
         let ended = self.users.remove_user(user);
         for session in &ended {
             self.drop_ended(session);
         }
-        ended.len()
+        (ended.len(), Ending::done())
     }
 
     pub(in crate::store) fn keys(
@@ -125,6 +132,12 @@ impl MemoryStore {
 
     pub(in crate::store) fn evicted(&self) -> u64 {
         self.evicted.load(Ordering::Relaxed)
+    }
+
+    /// Lets go of a session that nobody ended: it has run out, or there is no room.
+    fn forget(&self, session: &Arc<Session>) {
+        self.users.remove(session);
+        self.drop_ended(session);
     }
 
     /// Ends a session that the index has let go of.

@@ -158,7 +158,7 @@ impl People {
                 replaces: None,
                 max_per_user: Some(10),
             };
-            store.begin(login, NOW, &LIFETIMES);
+            drop(store.begin(login, NOW, &LIFETIMES));
         }
         Ok(())
     }
