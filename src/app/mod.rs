@@ -44,7 +44,7 @@ use crate::server::starvation::Starvation;
 use crate::server::tls::{OpenError, Tls};
 use crate::server::worker::{self, Context};
 use crate::server::{Listen, Settings as ServerSettings};
-use crate::store::Store;
+use crate::store::{self, Store};
 use crate::telemetry::event;
 use crate::telemetry::log::Log;
 use crate::telemetry::metrics::{Listener, Metrics, Scrape};
@@ -83,6 +83,9 @@ pub enum StartError {
     /// An address of `server.listen`.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// `store.snapshot_file`.
+    #[error("cannot use store.snapshot_file")]
+    Store(#[from] store::snapshot::OpenError),
     /// `[server.tls]`: its files have changed since they were checked.
     #[error("cannot use [server.tls]")]
     Tls(#[from] OpenError),
@@ -109,7 +112,7 @@ pub struct Running {
     readiness: Readiness,
     tls: Option<Tls>,
     crew: Crew,
-    deferred_pushes: DeferredSlots,
+    shared: Arc<Shared>,
     /// The workers that accept connections.
     accepting: TaskTracker,
     /// Cancelled: accept no more connections.
@@ -164,7 +167,7 @@ pub fn start_on(
         workers,
         (wechat.clone(), metrics, routes),
         (keepers, &control, &surroundings.clock),
-    );
+    )?;
     let scrape = scrape(&config, &shared, wechat, (&tls, &egress));
     let admin = admin.map(|listener| (listener, admin::Parts::new(&readiness, scrape)));
     let mut threads = vec![spawn_control(
@@ -205,7 +208,7 @@ pub fn start_on(
         readiness,
         tls,
         crew,
-        deferred_pushes: shared.deferred_pushes.clone(),
+        shared,
         accepting,
         drain,
         halt,
@@ -252,11 +255,12 @@ fn share(
     workers: usize,
     (wechat, metrics, routes): (Client, Metrics, RouteIds),
     (keepers, control, clock): (Keepers, &Runtime, &Clock),
-) -> Arc<Shared> {
-    let store = Store::in_memory(&config.store);
+) -> Result<Arc<Shared>, StartError> {
+    let lifetimes = &config.gateway.session.lifetimes;
+    let store = Store::open(&config.store, clock.now(), lifetimes)?;
     let control = Control::new(control.handle().clone());
     let upstreams = config.upstreams.iter().cloned();
-    Arc::new(Shared {
+    Ok(Arc::new(Shared {
         settings: ArcSwap::from_pointee(config.gateway.clone()),
         inquiries: Inquiries::new(control.clone(), wechat.clone(), keepers, metrics.clone()),
         desk: Desk::new(control, wechat, store.clone(), clock.clone()),
@@ -270,7 +274,7 @@ fn share(
         upstreams: upstreams
             .map(|settings| upstream::Shared::new(settings, workers))
             .collect(),
-    })
+    }))
 }
 
 /// The client for WeChat, and where its calls and all requests are counted.
@@ -314,6 +318,7 @@ fn spawn_control(
         .name("control".to_owned())
         .spawn(move || {
             control.block_on(async {
+                tokio::spawn(keep_saved(Arc::clone(&shared)));
                 tokio::spawn(sweep(shared));
                 if let Some((listener, parts)) = admin {
                     tokio::spawn(admin::serve(listener, parts, halt.clone()));
@@ -327,6 +332,13 @@ fn spawn_control(
                 halt.cancelled().await;
             });
         })
+}
+
+/// Has sessions outlive the process, where that is wanted.
+async fn keep_saved(shared: Arc<Shared>) {
+    let (store, clock) = (shared.store.clone(), shared.clock.clone());
+    let lifetimes = move || shared.settings.load().session.lifetimes;
+    store.keep_saved(clock, lifetimes).await;
 }
 
 /// Clears the store of what has run out, a part at a time.
@@ -393,7 +405,7 @@ impl Running {
         if left > 0 {
             tracing::warn!(message = event::DRAIN_INCOMPLETE, connections = left);
         }
-        let pushes = self.deferred_pushes.taken();
+        let pushes = self.shared.deferred_pushes.taken();
         if pushes > 0 {
             tracing::error!(message = event::PUSHES_LEFT, pushes);
         }
@@ -402,6 +414,9 @@ impl Running {
             // A thread that panicked has nothing left to be waited for.
             drop(thread.join());
         }
+        // Nobody uses the store any more: this is what the next process finds.
+        let lifetimes = self.shared.settings.load().session.lifetimes;
+        self.shared.store.close(self.shared.clock.now(), &lifetimes);
         self.remove_sockets();
         tracing::info!(message = event::STOPPED);
     }
@@ -423,7 +438,7 @@ impl Running {
         drop(accepted);
         // WeChat will not repeat a push that it was told was taken. A connection may still bring one,
         // so the connections are looked at first.
-        while (self.crew.connections() > 0 || self.deferred_pushes.taken() > 0)
+        while (self.crew.connections() > 0 || self.shared.deferred_pushes.taken() > 0)
             && Instant::now() < deadline
         {
             tokio::time::sleep(LOOK_EVERY).await;

@@ -3,19 +3,21 @@
 
 pub mod ending;
 pub mod memory;
+pub mod snapshot;
 pub mod streams;
 mod users;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::clock::Timestamp;
+use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::id::{AppId, UserKey};
 use crate::domain::secret::{SealKeys, SessionKey};
 use crate::domain::session::{Lifetimes, Live, Session};
 use crate::domain::token::TokenDigest;
 use crate::store::ending::Ending;
 use crate::store::memory::MemoryStore;
+use crate::store::snapshot::{Figures, OpenError, SnapshotFile, Snapshots};
 use crate::store::streams::Stream;
 
 /// `[store]`: where sessions are kept.
@@ -25,6 +27,8 @@ pub struct Settings {
     pub max_sessions: u64,
     /// What is sealed under when sessions leave the process.
     pub seal_keys: Option<SealKeys>,
+    /// Where sessions outlive the process, if they do.
+    pub snapshot: Option<SnapshotFile>,
 }
 
 impl Default for Settings {
@@ -32,6 +36,7 @@ impl Default for Settings {
         Self {
             max_sessions: 1_000_000,
             seal_keys: None,
+            snapshot: None,
         }
     }
 }
@@ -62,6 +67,61 @@ impl Store {
     /// An empty store in this process.
     pub fn in_memory(settings: &Settings) -> Self {
         Self::Memory(MemoryStore::new(settings.max_sessions))
+    }
+
+    /// A store in this process, with the sessions that outlived the last one. Reads files, and takes
+    /// them for this process.
+    pub fn open(
+        settings: &Settings,
+        now: Timestamp,
+        lifetimes: &Lifetimes,
+    ) -> Result<Self, OpenError> {
+        let Some(file) = &settings.snapshot else {
+            return Ok(Self::in_memory(settings));
+        };
+        let memory = Snapshots::open(file, settings.max_sessions, (now, lifetimes))?;
+        Ok(Self::Memory(memory))
+    }
+
+    /// Writes down what has changed, again and again, where sessions outlive the process. `lifetimes`
+    /// are asked for every time.
+    pub async fn keep_saved(self, clock: Clock, lifetimes: impl Fn() -> Lifetimes) {
+        if self.snapshots().is_none() {
+            return;
+        }
+        loop {
+            tokio::time::sleep(snapshot::EVERY).await;
+            let (store, now, lifetimes) = (self.clone(), clock.now(), lifetimes());
+            let saved = tokio::task::spawn_blocking(move || store.save(now, &lifetimes));
+            // One that panicked is tried again.
+            drop(saved.await);
+        }
+    }
+
+    fn save(&self, now: Timestamp, lifetimes: &Lifetimes) {
+        match self {
+            Self::Memory(memory) => memory.save(now, lifetimes),
+        }
+    }
+
+    /// Writes down what has changed for the last time. For when nobody uses the store any more. Takes
+    /// as long as the disk needs.
+    pub fn close(&self, now: Timestamp, lifetimes: &Lifetimes) {
+        self.save(now, lifetimes);
+        if let Some(snapshots) = self.snapshots() {
+            snapshots.close();
+        }
+    }
+
+    fn snapshots(&self) -> Option<&Snapshots> {
+        match self {
+            Self::Memory(memory) => memory.snapshots(),
+        }
+    }
+
+    /// What is counted of snapshots, where there are any.
+    pub fn snapshot_figures(&self) -> Option<Figures> {
+        self.snapshots().map(Snapshots::figures)
     }
 
     /// The live session of this token, with its use noted.

@@ -90,6 +90,16 @@ impl Table {
     /// Adds a session. No other has its token.
     pub(in crate::store) fn add(&self, session: Arc<Session>) {
         session.set_stamp(self.stamps.fetch_add(1, Ordering::Relaxed) + 1);
+        self.insert(session);
+    }
+
+    /// Adds a session that another process has used. No other has its token.
+    pub(in crate::store) fn restore(&self, session: Arc<Session>) {
+        self.stamps.fetch_max(session.stamp(), Ordering::Relaxed);
+        self.insert(session);
+    }
+
+    fn insert(&self, session: Arc<Session>) {
         let digest = *session.digest();
         let Some(shard) = self.shard(&digest) else {
             return;

@@ -17,7 +17,7 @@ pub use exposition::CONTENT_TYPE;
 pub use label::{
     DecryptResult, Failure, KeyAge, KeyCheck, LoginResult, Method, Outcome, PushResult, Said,
 };
-pub use scrape::{Gauges, Listener, Scrape};
+pub use scrape::{Gauges, Listener, Scrape, Snapshots};
 pub use worker::{RouteId, UpstreamId, Worker};
 
 use std::sync::Arc;

@@ -27,6 +27,17 @@ pub enum Listener {
     Server,
 }
 
+/// What is known of the snapshots of sessions.
+#[derive(Clone, Copy, Debug)]
+pub struct Snapshots {
+    /// When the last one was written.
+    pub last: Option<Timestamp>,
+    /// How many could not be written.
+    pub failed: u64,
+    /// Endings of sessions that could not be written down.
+    pub endings_not_saved: u64,
+}
+
 /// What is not counted but looked up: whoever knows it tells.
 pub trait Gauges: Send + Sync {
     /// The sessions that are kept, by mini program.
@@ -34,6 +45,9 @@ pub trait Gauges: Send + Sync {
 
     /// Sessions that went for want of room.
     fn sessions_evicted(&self) -> u64;
+
+    /// What is known of snapshots, where there are any.
+    fn snapshots(&self) -> Option<Snapshots>;
 
     /// How long ago the access tokens that are kept were asked for.
     fn access_token_ages(&self) -> Vec<(AppId, Duration)>;
@@ -73,6 +87,7 @@ impl Scrape {
         asked(&mut out, inner, &blocks);
         events(&mut out, inner, &blocks);
         self.sessions(&mut out, &blocks);
+        self.snapshots(&mut out);
         self.surroundings(&mut out);
         out.into_text()
     }
@@ -88,6 +103,22 @@ impl Scrape {
         out.family(&family::NOT_HTTP).sample(&[], not_http);
         let unknown: u64 = blocks.iter().map(|it| it.sessions_unknown.get()).sum();
         out.family(&family::SESSIONS_UNKNOWN).sample(&[], unknown);
+    }
+
+    fn snapshots(&self, out: &mut Exposition) {
+        let snapshots = self.gauges.snapshots();
+        let mut last = out.family(&family::SNAPSHOT_LAST);
+        if let Some(written) = snapshots.and_then(|snapshots| snapshots.last) {
+            last.sample(&[], written.as_secs());
+        }
+        let mut failures = out.family(&family::SNAPSHOT_FAILURES);
+        if let Some(snapshots) = snapshots {
+            failures.sample(&[], snapshots.failed);
+        }
+        let mut not_saved = out.family(&family::ENDINGS_NOT_SAVED);
+        if let Some(snapshots) = snapshots {
+            not_saved.sample(&[], snapshots.endings_not_saved);
+        }
     }
 
     fn surroundings(&self, out: &mut Exposition) {
