@@ -54,6 +54,7 @@ mod sessions;
 mod sizes;
 mod slow_apps;
 mod slow_clients;
+mod snapshots;
 mod socket_tokens;
 mod spoofing;
 mod streaming;

@@ -79,11 +79,7 @@ impl MemoryStore {
         for session in &user.sessions {
             self.table.restore(Arc::clone(session));
         }
-        let newest = user.sessions.last().map(Arc::clone);
         self.users.restore(user);
-        if let Some(newest) = newest {
-            self.make_room(&newest);
-        }
     }
 
     pub(in crate::store) fn find(
@@ -156,7 +152,8 @@ impl MemoryStore {
         self.make_room(session);
     }
 
-    fn make_room(&self, newest: &Session) {
+    /// Lets go of the least recently used where there are too many.
+    pub(in crate::store) fn make_room(&self, newest: &Session) {
         self.table.make_room(self.max_sessions, newest, |oldest| {
             self.evicted.fetch_add(1, Ordering::Relaxed);
             self.forget(oldest);

@@ -373,6 +373,7 @@ fn load(
         return Err(refused(path)(Refused::Apart));
     }
     let ends = said.by_digest();
+    let mut newest: Option<Arc<Session>> = None;
     let take = |mut user: User| {
         user.sessions.retain(|session| {
             if let Some(at) = ends.get(session.digest()) {
@@ -380,9 +381,17 @@ fn load(
             }
             session.is_live(now, lifetimes)
         });
+        let sessions = user.sessions.iter().chain(&newest);
+        newest = sessions
+            .max_by_key(|session| session.stamp())
+            .map(Arc::clone);
         store.restore(user);
     };
     file::read(&mut file, (sealer, identity), take).map_err(refused(path))?;
+    // There may be less room than there was.
+    if let Some(newest) = newest {
+        store.make_room(&newest);
+    }
     Ok(Found {
         identity,
         entries: said.entries,

@@ -1,12 +1,10 @@
 //! A disk that is slow or full: who is told what, and when.
 
-use std::io::Write;
 use std::pin::pin;
 use std::sync::mpsc::Receiver;
 use std::task::Poll;
 
 use super::*;
-use crate::store::snapshot::disk::Writing;
 
 /// A disk that may be full, and whose syncs may have to wait to be let go.
 #[derive(Clone, Debug, Default)]
