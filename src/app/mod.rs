@@ -161,13 +161,15 @@ pub fn start_on(
     let unfinished = halt.clone().drop_guard();
     let readiness = Readiness::default();
 
+    // Before there is a runtime, which could not be let go of here if this fails.
+    let store = open_store(&config, &surroundings.clock)?;
     let control = runtime()?;
     let shared = share(
         &config,
-        workers,
+        (workers, store),
         (wechat.clone(), metrics, routes),
         (keepers, &control, &surroundings.clock),
-    )?;
+    );
     let scrape = scrape(&config, &shared, wechat, (&tls, &egress));
     let admin = admin.map(|listener| (listener, admin::Parts::new(&readiness, scrape)));
     let mut threads = vec![spawn_control(
@@ -252,15 +254,13 @@ fn runtime() -> io::Result<Runtime> {
 
 fn share(
     config: &Config,
-    workers: usize,
+    (workers, store): (usize, Store),
     (wechat, metrics, routes): (Client, Metrics, RouteIds),
     (keepers, control, clock): (Keepers, &Runtime, &Clock),
-) -> Result<Arc<Shared>, StartError> {
-    let lifetimes = &config.gateway.session.lifetimes;
-    let store = Store::open(&config.store, clock.now(), lifetimes)?;
+) -> Arc<Shared> {
     let control = Control::new(control.handle().clone());
     let upstreams = config.upstreams.iter().cloned();
-    Ok(Arc::new(Shared {
+    Arc::new(Shared {
         settings: ArcSwap::from_pointee(config.gateway.clone()),
         inquiries: Inquiries::new(control.clone(), wechat.clone(), keepers, metrics.clone()),
         desk: Desk::new(control, wechat, store.clone(), clock.clone()),
@@ -274,7 +274,13 @@ fn share(
         upstreams: upstreams
             .map(|settings| upstream::Shared::new(settings, workers))
             .collect(),
-    }))
+    })
+}
+
+/// The store, with the sessions that outlived the last process.
+fn open_store(config: &Config, clock: &Clock) -> Result<Store, store::snapshot::OpenError> {
+    let lifetimes = &config.gateway.session.lifetimes;
+    Store::open(&config.store, clock.now(), lifetimes)
 }
 
 /// The client for WeChat, and where its calls and all requests are counted.

@@ -6,9 +6,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use tempfile::TempDir;
+use wxgate::sim::wechat::Wanted;
 
-use crate::support::Setup;
 use crate::support::process::{Gate, Program};
+use crate::support::{APPID, Setup, appid, person};
 
 const KEY: &str = "JVPZFZKcXCuF3YeNFV+mm5cMLMYuhhwwyUFx3Gd/R0Q=";
 const OTHER_KEY: &str = "MJZ33XnZSqFc2CVzkqLKYnQXHPEJzW8mLWe8hSeSWCM=";
@@ -105,9 +106,12 @@ async fn the_session_key_outlives_the_process_as_well() {
     gate.program.signal("TERM").await;
     assert_eq!(gate.program.ended().await, 0);
     gate.start_again().await;
-    let data = gate.user_data("alice");
+    let wanted = Wanted::default();
+    let data = gate
+        .wechat
+        .user_data(&appid(APPID), &person("alice"), wanted);
     let request = gate.request("POST", "/wx/decrypt").bearer(&token);
-    let answer = request.json(&data).send().await;
+    let answer = request.json(&data.to_json()).send().await;
     assert_eq!(answer.status, 200, "{answer:?}");
 }
 
@@ -169,7 +173,10 @@ async fn a_second_gate_does_not_start_on_the_file_of_a_first() {
     let gate = folder.start().await;
     let (code, said) = Program::run(&["run", "-c", &gate.file()]).await;
     assert_eq!(code, 1, "{said}");
-    assert!(said.contains("another gate uses store.snapshot_file"), "{said}");
+    assert!(
+        said.contains("another gate uses store.snapshot_file"),
+        "{said}"
+    );
     let token = gate.login("alice").await;
     assert_eq!(status(&gate, &token).await, 200);
 }
@@ -183,7 +190,10 @@ async fn check_tells_of_a_snapshot_file_without_a_key() {
     fs::write(gate.file(), configuration.replace(&key, "")).unwrap();
     let (code, said) = Program::run(&["check", "-c", &gate.file()]).await;
     assert_eq!(code, 78, "{said}");
-    assert!(said.contains("store.seal_key: missing beside snapshot_file"), "{said}");
+    assert!(
+        said.contains("store.seal_key: missing beside snapshot_file"),
+        "{said}"
+    );
 }
 
 #[tokio::test]

@@ -68,7 +68,8 @@ fn a_snapshot_file_without_a_seal_key_is_a_fault_that_says_how_to_make_one() {
 
 #[test]
 fn a_snapshot_file_where_none_can_be_is_a_fault() {
-    let lines = |path: &str| format!("[store]\nsnapshot_file = \"{path}\"\nseal_key = \"{SEAL_KEY}\"\n");
+    let lines =
+        |path: &str| format!("[store]\nsnapshot_file = \"{path}\"\nseal_key = \"{SEAL_KEY}\"\n");
     check(
         &lines("/"),
         "2: store.snapshot_file: is a directory, expected the path of a file",
@@ -86,8 +87,18 @@ fn a_snapshot_file_is_beside_the_configuration_and_sealed_under_its_key() {
     let file = directory.path().join("wxgate.toml");
     let lines = format!("[store]\nsnapshot_file = \"sessions\"\nseal_key = \"{SEAL_KEY}\"\n");
     fs::write(&file, format!("{SHORTEST}{lines}")).unwrap();
-    let snapshot = load(&file, env(&[])).unwrap().config.store.snapshot.unwrap();
+    let snapshot = load(&file, env(&[]))
+        .unwrap()
+        .config
+        .store
+        .snapshot
+        .unwrap();
     assert_eq!(snapshot.path, directory.path().join("sessions"));
     assert_eq!(snapshot.keys.current.expose().len(), 32);
-    assert!(shortest_with("[store]\nsnapshot_file = \"\"\n").store.snapshot.is_none());
+    assert!(
+        shortest_with("[store]\nsnapshot_file = \"\"\n")
+            .store
+            .snapshot
+            .is_none()
+    );
 }

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write as _};
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -100,6 +101,8 @@ pub(super) struct Endings {
     file: Option<Box<dyn Writing>>,
     /// Entries that the file has.
     saved: usize,
+    /// Who waits for entries that the file does not have yet.
+    waiting: Vec<oneshot::Sender<Ended>>,
     failing: bool,
     /// Counts endings whose askers were told that they are not safe.
     not_saved: Arc<AtomicU64>,
@@ -121,6 +124,7 @@ impl Endings {
             entries,
             file: None,
             saved: 0,
+            waiting: Vec::new(),
             failing: false,
             not_saved: Arc::default(),
         }
@@ -133,50 +137,53 @@ impl Endings {
 
     /// Follows orders until it is told to stop, or nobody is left to give any.
     pub(super) fn run(mut self, orders: &Receiver<Order>) {
-        let mut told = Vec::new();
         while let Ok(first) = orders.recv() {
-            let mut goes_on = true;
-            let batch = std::iter::once(first).chain(orders.try_iter().take(MAX_BATCH));
-            for order in batch {
-                match order {
-                    Order::Stop => goes_on = false,
-                    Order::End(entries, who) => self.note(entries, who, &mut told),
-                    Order::Mark(answer) => drop(answer.send(self.entries.len())),
-                    Order::Restart {
-                        identity,
-                        mark,
-                        done,
-                    } => drop(done.send(self.restart(identity, mark))),
-                }
-            }
-            if !told.is_empty() {
-                let ended = self.save();
-                if ended == Ended::HereOnly {
-                    let count = u64::try_from(told.len()).unwrap_or_default();
-                    self.not_saved.fetch_add(count, Ordering::Relaxed);
-                }
-                tell(told.drain(..), ended);
-            }
-            if !goes_on {
+            let mut batch = std::iter::once(first).chain(orders.try_iter().take(MAX_BATCH));
+            let stopped = batch.try_for_each(|order| self.follow(order));
+            self.save_and_tell();
+            if stopped.is_break() {
                 return;
             }
         }
     }
 
-    /// Keeps entries until they are saved, if there is room for them, and then tells.
-    fn note(
-        &mut self,
-        entries: Vec<Entry>,
-        who: oneshot::Sender<Ended>,
-        told: &mut Vec<oneshot::Sender<Ended>>,
-    ) {
-        if self.entries.len() + entries.len() > MAX_ENTRIES {
-            self.not_saved.fetch_add(1, Ordering::Relaxed);
-            tell([who], Ended::HereOnly);
-        } else {
-            self.entries.extend(entries);
-            told.push(who);
+    fn follow(&mut self, order: Order) -> ControlFlow<()> {
+        match order {
+            Order::End(entries, who) => {
+                if self.entries.len() + entries.len() <= MAX_ENTRIES {
+                    self.entries.extend(entries);
+                    self.waiting.push(who);
+                } else {
+                    self.tell(who, Ended::HereOnly);
+                }
+            }
+            Order::Mark(answer) => drop(answer.send(self.entries.len())),
+            Order::Restart {
+                identity,
+                mark,
+                done,
+            } => drop(done.send(self.restart(identity, mark))),
+            Order::Stop => return ControlFlow::Break(()),
         }
+        ControlFlow::Continue(())
+    }
+
+    fn save_and_tell(&mut self) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let ended = self.save();
+        for who in std::mem::take(&mut self.waiting) {
+            self.tell(who, ended);
+        }
+    }
+
+    fn tell(&self, who: oneshot::Sender<Ended>, ended: Ended) {
+        if ended == Ended::HereOnly {
+            self.not_saved.fetch_add(1, Ordering::Relaxed);
+        }
+        // Nobody may be waiting any more.
+        let _gone = who.send(ended);
     }
 
     /// Has the disk keep every entry.
@@ -256,13 +263,6 @@ fn sealed(sealer: &Sealer, identity: Identity, (first, entries): (usize, &[Entry
         all.extend(frame::seal(sealer, ENTRY, place, &entry.to_bytes()));
     }
     all
-}
-
-fn tell(who: impl IntoIterator<Item = oneshot::Sender<Ended>>, ended: Ended) {
-    for who in who {
-        // Nobody may be waiting any more.
-        let _gone = who.send(ended);
-    }
 }
 
 /// What a file of endings says.

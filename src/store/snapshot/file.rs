@@ -68,7 +68,7 @@ struct Pieces<'a> {
 impl Pieces<'_> {
     fn put(&mut self, user: &User) -> io::Result<()> {
         for part in record::parts(user) {
-            record::put(&mut self.text, part);
+            record::put(&mut self.text, &part);
             if self.text.len() >= PIECE_BYTES {
                 self.flush()?;
             }

@@ -35,7 +35,7 @@ pub(super) fn parts(user: &User) -> impl Iterator<Item = Part<'_>> {
 }
 
 /// Appends a record.
-pub(super) fn put(out: &mut Vec<u8>, part: Part<'_>) {
+pub(super) fn put(out: &mut Vec<u8>, part: &Part<'_>) {
     put_text(out, part.holder.app.as_str());
     put_text(out, part.holder.openid.as_str());
     out.push(u8::try_from(part.keys.len()).unwrap_or_default());
