@@ -45,8 +45,13 @@ fn read_snapshot_file(table: &Key<'_>, keys: &Given<SealKeys>) -> Given<Snapshot
     } else {
         None
     };
-    if let Some(fault) = fault {
-        key.fault(fault);
+    match (fault, std::fs::metadata(directory)) {
+        (Some(fault), _) => key.fault(fault),
+        (None, Ok(metadata)) if secret::others_may_write(&metadata) => key.warn(
+            "is in a directory that others may write to, who could take the file's place or keep the \
+             gate from starting; expected one of the gate's own",
+        ),
+        (None, _) => {}
     }
     if matches!(keys, Ok(None)) {
         table.key(SEAL_KEY).fault(format!(

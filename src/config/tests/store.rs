@@ -81,6 +81,22 @@ fn a_snapshot_file_where_none_can_be_is_a_fault() {
     );
 }
 
+#[cfg(unix)]
+#[test]
+fn a_snapshot_file_where_others_may_write_is_a_warning() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("sessions");
+    let path = path.display();
+    let lines = format!("[store]\nsnapshot_file = \"{path}\"\nseal_key = \"{SEAL_KEY}\"\n");
+    assert!(warnings(&lines).is_empty());
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o770)).unwrap();
+    let warnings = warnings(&lines);
+    assert_eq!(warnings.len(), 1);
+    let expected = "wxgate.toml:2: store.snapshot_file: is in a directory that others may write to";
+    assert!(warnings[0].starts_with(expected), "{warnings:?}");
+}
+
 #[test]
 fn a_snapshot_file_is_beside_the_configuration_and_sealed_under_its_key() {
     let directory = tempfile::tempdir().unwrap();

@@ -193,7 +193,8 @@ impl Snapshots {
             path: path.to_path_buf(),
             sealer,
             identity: Mutex::new(identity),
-            changed: AtomicBool::new(false),
+            // What was read is written once more: under the current key, and without what has run out.
+            changed: AtomicBool::new(identity.generation > 0),
             orders,
             thread: Mutex::new(Some(thread.map_err(OpenError::Thread)?)),
             last: AtomicU64::new(0),
