@@ -220,6 +220,56 @@ async fn a_first_life_leaves_nothing_odd_wherever_it_is_cut_short() {
     }
 }
 
+/// A disk on which something happens before a file takes another's name.
+#[derive(Clone, Default)]
+struct Meanwhile(Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>);
+
+impl std::fmt::Debug for Meanwhile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Meanwhile(..)")
+    }
+}
+
+impl Disk for Meanwhile {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn Writing>> {
+        Quick.create(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let act = self.0.lock().take();
+        if let Some(act) = act {
+            act();
+        }
+        Quick.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        Quick.remove(path)
+    }
+
+    fn sync_directory(&self, of: &Path) -> io::Result<()> {
+        Quick.sync_directory(of)
+    }
+}
+
+#[tokio::test]
+async fn an_ending_after_the_sessions_were_copied_is_among_those_since_the_snapshot() {
+    let place = Place::new();
+    let disk = Meanwhile::default();
+    let life = place.on(Arc::new(disk.clone()));
+    life.login("a", 1);
+    life.login("b", 2);
+    let session = life.session(1).unwrap();
+    let (store, ending) = (life.store.clone(), Arc::new(Mutex::new(None)));
+    let noted = Arc::clone(&ending);
+    *disk.0.lock() = Some(Box::new(move || *noted.lock() = Some(store.end(&session))));
+    assert!(life.save());
+    let ending = ending.lock().take().unwrap();
+    assert_eq!(ending.landed().await, Ended::Everywhere);
+    drop(life);
+    assert_eq!(place.found([1, 2]), [2].into());
+}
+
 #[tokio::test]
 async fn sessions_that_are_ended_while_snapshots_are_written_do_not_come_back() {
     const SESSIONS: u64 = 2000;
