@@ -182,6 +182,30 @@ async fn a_second_gate_does_not_start_on_the_file_of_a_first() {
 }
 
 #[tokio::test]
+async fn a_logout_that_the_disk_does_not_take_holds_and_says_so() {
+    let folder = Folder::new();
+    // As on a full disk: no file may have anything in it.
+    let lines = "trap '' XFSZ; ulimit -f 0; exec \"$@\"";
+    let setup = folder.setup(&format!("seal_key = \"{KEY}\""));
+    let start = |file: &str| Program::spawn(&mut Program::by_shell(lines, &["run", "-c", file]));
+    let gate = Gate::start_as(setup, start).await;
+    gate.program
+        .line("endings of sessions cannot be saved")
+        .await;
+    for (method, target) in [("POST", "/wx/logout"), ("DELETE", "/wx/session?all=true")] {
+        let token = gate.login("alice").await;
+        let answer = gate.request(method, target).bearer(&token).send().await;
+        answer.is_refused(503, "ended_here_only", "none");
+        assert_eq!(status(&gate, &token).await, 401);
+    }
+    let text = gate.ask_admin("/metrics").await.text();
+    assert!(
+        text.contains("wxgate_endings_not_saved_total 2\n"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
 async fn check_tells_of_a_snapshot_file_without_a_key() {
     let folder = Folder::new();
     let gate = folder.start().await;
