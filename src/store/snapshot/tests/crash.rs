@@ -220,9 +220,11 @@ async fn a_first_life_leaves_nothing_odd_wherever_it_is_cut_short() {
     }
 }
 
+type Act = Box<dyn FnOnce() + Send>;
+
 /// A disk on which something happens before a file takes another's name.
 #[derive(Clone, Default)]
-struct Meanwhile(Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>);
+struct Meanwhile(Arc<Mutex<Option<Act>>>);
 
 impl std::fmt::Debug for Meanwhile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
