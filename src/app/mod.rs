@@ -84,7 +84,7 @@ pub enum StartError {
     #[error(transparent)]
     Bind(#[from] BindError),
     /// `store.snapshot_file`.
-    #[error("cannot use store.snapshot_file")]
+    #[error(transparent)]
     Store(#[from] store::snapshot::OpenError),
     /// `[server.tls]`: its files have changed since they were checked.
     #[error("cannot use [server.tls]")]

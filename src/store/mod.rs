@@ -107,9 +107,8 @@ impl Store {
     /// Writes down what has changed for the last time. For when nobody uses the store any more. Takes
     /// as long as the disk needs.
     pub fn close(&self, now: Timestamp, lifetimes: &Lifetimes) {
-        self.save(now, lifetimes);
-        if let Some(snapshots) = self.snapshots() {
-            snapshots.close();
+        match self {
+            Self::Memory(memory) => memory.close(now, lifetimes),
         }
     }
 

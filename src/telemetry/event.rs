@@ -102,3 +102,5 @@ pub const SNAPSHOT_REFUSED: &str =
     "store.snapshot_file is refused and kept aside; the gate starts without sessions";
 /// The sessions were written to the snapshot file.
 pub const SNAPSHOT_WRITTEN: &str = "sessions saved to store.snapshot_file";
+/// The process stops; the next one finds these.
+pub const SNAPSHOT_LEFT: &str = "sessions left in store.snapshot_file for the next start";

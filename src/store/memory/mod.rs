@@ -74,6 +74,13 @@ impl MemoryStore {
         }
     }
 
+    /// Writes down what has changed for the last time.
+    pub(in crate::store) fn close(&self, now: Timestamp, lifetimes: &Lifetimes) {
+        if let Some(snapshots) = &self.snapshots {
+            snapshots.close(&self.users, (now, lifetimes));
+        }
+    }
+
     /// Adds sessions of a user that were written down.
     pub(in crate::store) fn restore(&self, user: User) {
         for session in &user.sessions {

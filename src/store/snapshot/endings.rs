@@ -37,7 +37,7 @@ const ENTRY_BYTES: usize = TEXT_BYTES + OVERHEAD_BYTES;
 const MAX_ENTRIES: usize = 1024 * 1024;
 
 /// Orders that wait for the thread. Beyond, endings are not safe: the disk is stuck.
-pub(super) const MAX_ORDERS: usize = 16 * 1024;
+pub(super) const MAX_ORDERS: usize = 4096;
 
 /// Orders of one write and sync.
 const MAX_BATCH: usize = 4096;

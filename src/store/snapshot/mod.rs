@@ -83,7 +83,7 @@ pub struct SnapshotFile {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// What is refused cannot be kept aside.
-    #[error("{} is refused and cannot be renamed", .0.display())]
+    #[error("{}, of store.snapshot_file, is refused and cannot be renamed", .0.display())]
     Aside(PathBuf, #[source] io::Error),
     /// Another process has it.
     #[error(
@@ -226,16 +226,17 @@ impl Snapshots {
         ending
     }
 
-    /// Writes a snapshot if something has changed. Takes as long as the disk needs.
+    /// Writes a snapshot if something has changed, and gives the number of sessions in it. Takes as long
+    /// as the disk needs.
     pub(in crate::store) fn write_changes(
         &self,
         users: &Users,
         (now, lifetimes): (Timestamp, &Lifetimes),
-    ) {
+    ) -> Option<u64> {
         let mut identity = self.identity.lock();
         // Before the sessions are copied: what changes from here on is for the next one.
         if !self.changed.swap(false, Ordering::AcqRel) {
-            return;
+            return None;
         }
         // A number is used once, whatever comes of it.
         *identity = identity.next();
@@ -245,12 +246,14 @@ impl Snapshots {
                 self.last.store(now.as_millis(), Ordering::Relaxed);
                 let millis = began.elapsed().as_millis();
                 tracing::debug!(message = event::SNAPSHOT_WRITTEN, sessions, millis);
+                Some(sessions)
             }
             Err(error) => {
                 self.changed.store(true, Ordering::Release);
                 self.failed.fetch_add(1, Ordering::Relaxed);
                 let file = self.path.display();
                 tracing::error!(message = event::SNAPSHOT_FAILED, %error, %file);
+                None
             }
         }
     }
@@ -286,8 +289,16 @@ impl Snapshots {
         answered.recv().map_err(|_gone| io::Error::other(gone))
     }
 
-    /// Ends the thread, and gives the files up. Endings from here on are not safe.
-    pub(in crate::store) fn close(&self) {
+    /// Writes what has changed for the last time, ends the thread, and gives the files up. Endings from
+    /// here on are not safe.
+    pub(in crate::store) fn close(&self, users: &Users, now: (Timestamp, &Lifetimes)) {
+        if let Some(sessions) = self.write_changes(users, now) {
+            tracing::info!(message = event::SNAPSHOT_LEFT, sessions);
+        }
+        self.give_up();
+    }
+
+    fn give_up(&self) {
         // It may be gone already.
         drop(self.orders.send(Order::Stop));
         if let Some(thread) = self.thread.lock().take() {

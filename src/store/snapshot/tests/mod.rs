@@ -163,7 +163,7 @@ struct Life<'a> {
 impl Drop for Life<'_> {
     fn drop(&mut self) {
         // The next one in the same process waits for the lock.
-        self.snapshots().close();
+        self.snapshots().give_up();
     }
 }
 
@@ -316,7 +316,7 @@ fn where_there_is_less_room_than_before_the_least_used_are_left_out() {
     let lives = |number| store.find(&digest(number), NOW, &LIFETIMES).is_some();
     let left: Vec<_> = (0..10).filter(|&number| lives(number)).collect();
     assert_eq!(left, [3, 9]);
-    store.snapshots().unwrap().close();
+    store.snapshots().unwrap().give_up();
 }
 
 #[test]

@@ -158,6 +158,6 @@ async fn a_gate_that_is_stopping_says_of_an_ending_that_it_is_not_safe() {
     let place = Place::new();
     place.prepare(&[("a", 1)]);
     let life = place.open();
-    life.snapshots().close();
+    life.snapshots().give_up();
     assert_eq!(life.end(1).landed().await, Ended::HereOnly);
 }
