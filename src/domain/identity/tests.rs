@@ -5,6 +5,8 @@ use std::time::Duration;
 use http::HeaderMap;
 use http::header::{HOST, UPGRADE};
 
+use http::Version;
+
 use super::*;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{AppId, OpenId, UnionId};
