@@ -5,8 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, Method, StatusCode};
+use http::HeaderMap;
 use http_body::{Body, Frame};
 use tokio::time::Instant;
 
@@ -14,6 +13,7 @@ use crate::codec::hpack::{write_field, write_status};
 use crate::domain::hop;
 use crate::domain::names;
 use crate::domain::response::Response;
+use crate::server::answer::{Left, Length, Wanted, WrongLength};
 use crate::server::connection::BoxError;
 use crate::server::http1::date;
 use crate::server::http2::mux::Mux;
@@ -32,51 +32,8 @@ pub(in crate::server::http2) enum Unanswered {
     /// It has a status that no last answer has.
     #[error("the answer is none to a request")]
     Status,
-    /// The body was longer or shorter than it said.
-    #[error("the answer is not as long as announced")]
-    WrongLength,
-}
-
-/// What is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::server::http2) enum Wanted {
-    Whole,
-    /// The head alone.
-    Head,
-}
-
-impl Wanted {
-    pub(in crate::server::http2) fn by(method: &Method) -> Self {
-        if method == Method::HEAD {
-            Self::Head
-        } else {
-            Self::Whole
-        }
-    }
-}
-
-/// How long the body of an answer is, as the gate itself says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Length {
-    Exactly(u64),
-    /// No body; the length of the one that is not sent, where that is known and may be said.
-    Nothing(Option<u64>),
-    Unknown,
-}
-
-impl Length {
-    /// RFC 9110 §6.4.1.
-    fn of<B: Body>(response: &Response<B>, wanted: Wanted) -> Self {
-        let exact = response.body.size_hint().exact();
-        if wanted == Wanted::Head || response.status == StatusCode::NOT_MODIFIED {
-            let said = response.says(&CONTENT_LENGTH);
-            return Self::Nothing(exact.filter(|&length| !said && length > 0));
-        }
-        if response.status == StatusCode::NO_CONTENT {
-            return Self::Nothing(None);
-        }
-        exact.map_or(Self::Unknown, Self::Exactly)
-    }
+    #[error(transparent)]
+    WrongLength(#[from] WrongLength),
 }
 
 /// What is to be sent next.
@@ -90,6 +47,8 @@ enum Next {
         rest: Bytes,
         is_last: bool,
     },
+    /// That this was all.
+    End,
     Trailers(HeaderMap),
     Nothing,
 }
@@ -99,8 +58,7 @@ enum Next {
 pub(in crate::server::http2) struct Answering<B> {
     response: Response<B>,
     length: Length,
-    /// Bytes that are still to come of a body of known length.
-    left: u64,
+    left: Left,
     /// Bytes that the client has to take before it has taken something.
     bit: usize,
     next: Next,
@@ -118,14 +76,10 @@ where
             return Err(Unanswered::Status);
         }
         let length = Length::of(&response, wanted);
-        let left = match length {
-            Length::Exactly(length) => length,
-            Length::Nothing(_) | Length::Unknown => 0,
-        };
         Ok(Self {
             response,
             length,
-            left,
+            left: length.left(),
             bit: 0,
             next: Next::Head,
         })
@@ -152,6 +106,11 @@ where
                     self.frame(frame.map_err(|error| Unanswered::Body(error.into()))?)?;
                 }
                 Next::Data { .. } => ready!(self.poll_data(mux, stream, context)),
+                Next::End => {
+                    ready!(mux.poll_room(context));
+                    mux.send(stream, Bytes::new(), true);
+                    self.next = Next::Nothing;
+                }
                 Next::Trailers(trailers) => {
                     ready!(mux.poll_room(context));
                     let trailers = std::mem::take(trailers);
@@ -181,51 +140,39 @@ where
 
     /// What the body has.
     fn frame(&mut self, frame: Option<Frame<Bytes>>) -> Result<(), Unanswered> {
-        let ended = Next::Data {
-            rest: Bytes::new(),
-            is_last: true,
-        };
         let data = match frame.map(Frame::into_data) {
             Some(Ok(data)) => data,
             Some(Err(frame)) => {
                 let trailers = frame.into_trailers().unwrap_or_default();
-                let none = trailers.is_empty();
-                self.next = if none {
-                    ended
+                self.next = if trailers.is_empty() {
+                    Next::End
                 } else {
                     Next::Trailers(trailers)
                 };
-                return self.check_whole();
+                return Ok(self.left.end()?);
             }
             None => {
-                self.next = ended;
-                return self.check_whole();
+                self.next = Next::End;
+                return Ok(self.left.end()?);
             }
         };
         // Also when as much has come as was announced: trailers may follow.
         let is_last = self.response.body.is_end_stream();
-        if let Length::Exactly(_) = self.length {
-            let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
-            let left = self.left.checked_sub(length);
-            self.left = left.ok_or(Unanswered::WrongLength)?;
-        }
+        self.left.take(data.len())?;
         if is_last {
-            self.check_whole()?;
+            self.left.end()?;
         }
-        if !data.is_empty() || is_last {
-            self.bit = data.len().min(BIT_BYTES);
-            self.next = Next::Data {
-                rest: data,
-                is_last,
-            };
+        if data.is_empty() {
+            if is_last {
+                self.next = Next::End;
+            }
+            return Ok(());
         }
-        Ok(())
-    }
-
-    fn check_whole(&self) -> Result<(), Unanswered> {
-        if self.left > 0 {
-            return Err(Unanswered::WrongLength);
-        }
+        self.bit = data.len().min(BIT_BYTES);
+        self.next = Next::Data {
+            rest: data,
+            is_last,
+        };
         Ok(())
     }
 
@@ -234,13 +181,6 @@ where
         let Next::Data { rest, is_last } = &mut self.next else {
             return Poll::Ready(());
         };
-        if rest.is_empty() {
-            // Only to say that this was all.
-            ready!(mux.poll_room(context));
-            mux.send(stream, Bytes::new(), true);
-            self.next = Next::Nothing;
-            return Poll::Ready(());
-        }
         let Poll::Ready(length) = mux.poll_window(stream, rest.len(), context) else {
             if stream.untaken_since.get().is_none() {
                 stream.untaken_since.set(Some(Instant::now()));
@@ -282,7 +222,7 @@ fn write_head<B>(out: &mut Vec<u8>, response: &Response<B>, length: Length) {
     let mut dated = false;
     for field in response.passed.iter() {
         let is_length = field.is(names::CONTENT_LENGTH);
-        let is_said_here = is_length && !matches!(length, Length::Nothing(_));
+        let is_said_here = is_length && !length.keeps_said();
         if !is_said_here && !hop::is_hop_by_hop(field) {
             dated |= field.is(names::DATE);
             write_field(out, field.name(), field.value());
