@@ -136,10 +136,11 @@ impl Inner {
             fields.add("count", dropped.into());
             let event = event::LOG_LINES_DROPPED;
             let line = self.line("warn", "wxgate::telemetry", event, &fields);
-            self.count_lost(writeln!(sink, "{line}").map_err(|_| dropped));
+            self.count_lost(writeln!(sink, "{line}").map_err(|_nowhere_to_say| dropped));
         }
         if events + records > 0 || dropped > 0 {
-            self.count_lost(sink.flush().map_err(|_| 0));
+            // What a buffer behind the sink still holds goes out with the next lines.
+            let _later = sink.flush();
         }
         records
     }
@@ -150,7 +151,7 @@ impl Inner {
         // No more than wait now: what is logged meanwhile has its turn next.
         for _ in 0..self.events.len() {
             let Some(line) = self.events.pop() else { break };
-            self.count_lost(writeln!(sink, "{line}").map_err(|_| 1));
+            self.count_lost(writeln!(sink, "{line}").map_err(|_nowhere_to_say| 1));
             count += 1;
         }
         count
@@ -318,7 +319,7 @@ mod tests {
             user: UserField::Off,
         };
         let log = Inner::new(&settings, Style::Json, Clock::System);
-        let mut lines = LineWriter::new(Style::Json, settings.user.clone());
+        let mut lines = LineWriter::new(Style::Json, settings.user);
         let mut disk = Disk::default();
         let say = |text: &str| log.events.push(text.to_owned());
 
