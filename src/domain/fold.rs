@@ -11,6 +11,11 @@ const fn fold(byte: u8) -> u8 {
     }
 }
 
+/// Whether servers fold both names onto one.
+pub fn is_alike(one: &[u8], other: &[u8]) -> bool {
+    one.len() == other.len() && one.iter().zip(other).all(|(&a, &b)| fold(a) == fold(b))
+}
+
 /// First bytes of names as servers fold them, a bit for each: most names of a request are told to be
 /// in no set by their first letter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -238,6 +238,36 @@ async fn upload_by_http2(
     answer.await.unwrap().status()
 }
 
+/// CGI and WSGI make `HTTP_CONTENT_LENGTH` of it, and some servers listen to that.
+#[tokio::test]
+async fn nothing_that_a_server_may_take_for_a_length_or_coding_gets_by() {
+    let world = Setup::with(RULES).start().await;
+    for name in [
+        "Content_Length",
+        "content_length",
+        "CONTENT.LENGTH",
+        "Transfer_Encoding",
+        "transfer!encoding",
+    ] {
+        let request = world.post("/public/a").header(name, "5").body("hello");
+        let answer = request.send().await;
+        assert_eq!(
+            (answer.status, answer.problem()),
+            (400, "bad_request".to_owned()),
+            "{name}"
+        );
+
+        let request = http::Request::post("http://gate.example/public/a");
+        let request = request.header(name, "5").body(()).unwrap();
+        let status = upload_by_http2(world.address(), request, HeaderMap::new()).await;
+        assert_eq!(status, 400, "{name}");
+    }
+    assert_eq!(world.app.count(), 0);
+    // What only resembles it is nobody's length.
+    let request = world.get("/public/a").header("Content-Lengths", "5");
+    assert_eq!(request.send().await.status, 200);
+}
+
 #[tokio::test]
 async fn http2_brings_no_identity_either() {
     let world = Setup::with(RULES).start().await;
