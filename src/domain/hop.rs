@@ -8,10 +8,12 @@ use http::header::{CONNECTION, HeaderMap, HeaderName};
 use crate::domain::fields::HeaderFields;
 use crate::domain::names::{self, Name, Tags};
 
-/// Always of one connection, listed or not.
-const HOP_BY_HOP: [Name<'static>; 8] = [
+/// Always of one connection, listed or not. `Proxy` is no header of HTTP at all, but CGI makes of it the
+/// variable that tells programs which proxy to use (CVE-2016-5385, "httpoxy").
+const HOP_BY_HOP: [Name<'static>; 9] = [
     names::CONNECTION,
     names::KEEP_ALIVE,
+    Name::fixed("proxy"),
     Name::fixed("proxy-authenticate"),
     Name::fixed("proxy-authorization"),
     Name::fixed("proxy-connection"),

@@ -283,6 +283,9 @@ impl Receiver {
         let whole = usize::try_from(flow).unwrap_or(usize::MAX);
         let Some(stream) = self.mux.find(id) else {
             self.mux.read(None, whole);
+            if data.is_empty() && half == Half::Closed {
+                self.floods.trifle()?;
+            }
             return match self.mux.end_of(id) {
                 Some(End::GivenUp) => Ok(()),
                 None if self.farewell.is_too_late(id) => Ok(()),
