@@ -254,7 +254,8 @@ impl HeaderFields {
         *self = fields.build();
     }
 
-    /// Writes them down as they came. What stood together is copied together.
+    /// Writes them down as they came, but for those that `written_apart` says the caller writes itself.
+    /// Neighbours are copied together.
     pub fn write(&self, out: &mut Vec<u8>, mut written_apart: impl FnMut(HeaderField<'_>) -> bool) {
         let mut run = Span { from: 0, to: 0 };
         for place in &self.places {

@@ -15,7 +15,7 @@ use crate::wechat::error::{ApiError, CallError, Malformed};
 use crate::wechat::token_error::TokenError;
 use crate::wechat::{reply, report};
 
-/// Where tokens are.
+/// The path of the call.
 pub(super) const STABLE_TOKEN: &str = "/cgi-bin/stable_token";
 
 /// Longest life that is believed; WeChat's own is 7200 s.

@@ -425,9 +425,8 @@ fn listed(fields: &HeaderFields) -> Result<Vec<HeaderName>, Unclean> {
     if !fields.has(names::CONNECTION) {
         return Ok(Vec::new());
     }
-    let connections = fields.all(names::CONNECTION).map(|field| field.value());
-    let unusual = connections.filter(|connection| !hop::is_usual(connection));
-    let listed = unusual.flat_map(hop::listed_in);
+    let values = fields.all(names::CONNECTION).map(|field| field.value());
+    let listed = values.flat_map(hop::listed_in);
     let listed: Vec<_> = listed.take(MAX_CONNECTION_OPTIONS + 1).collect();
     if listed.len() > MAX_CONNECTION_OPTIONS {
         return Err(Unclean::Connection);

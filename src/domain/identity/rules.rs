@@ -119,7 +119,7 @@ impl IdentityRules {
             names,
             env,
             token_places,
-            suspects: protected.firsts().and(forwarded::firsts()),
+            suspects: protected.firsts().or(forwarded::firsts()),
             protected,
             trusted,
         }
