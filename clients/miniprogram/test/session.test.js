@@ -1,0 +1,364 @@
+// Sessions: when the client logs in, when it does not, and how calls end that cannot succeed.
+'use strict'
+
+const assert = require('node:assert')
+const http = require('node:http')
+const { once } = require('node:events')
+const { after, before, describe, test } = require('node:test')
+
+const { refusal, start } = require('./world.js')
+
+const UNKNOWN = 'wxg_' + 'a'.repeat(43)
+
+describe('a session', () => {
+  let world
+  before(async () => { world = await start() })
+  after(() => world.end())
+
+  test('begins with the first request, and the app server learns who it is', async () => {
+    const phone = world.phone('alice')
+    const res = await phone.gate.request({ url: '/me?x=1', method: 'POST', data: { a: 1 }, header: { 'X-Mine': 'yes' } })
+    assert.strictEqual(res.statusCode, 200)
+    assert.match(res.data.openid, /^o/)
+    const seen = world.app.seen.at(-1)
+    assert.deepStrictEqual([seen.url, seen.headers['x-mine'], seen.body], ['/me?x=1', 'yes', '{"a":1}'])
+    assert.strictEqual(seen.headers.authorization, undefined)
+    assert.match(phone.token(), /^wxg_.{43}$/)
+  })
+
+  test('is taken from storage at the next start', async () => {
+    const phone = world.phone('bob')
+    await phone.gate.login()
+    await phone.launch().request({ url: '/me' })
+    assert.strictEqual(phone.calls.login, 1)
+  })
+
+  test('works with storage that is full', async () => {
+    const phone = world.phone('bob')
+    phone.storageIsFull = true
+    await phone.gate.request({ url: '/me' })
+    await phone.gate.request({ url: '/me' })
+    assert.strictEqual(phone.calls.login, 1)
+  })
+
+  test('is one, however many calls begin without any', async () => {
+    const phone = world.phone('carol')
+    await Promise.all(Array.from({ length: 50 }, () => phone.gate.request({ url: '/me' })))
+    assert.strictEqual(phone.calls.login, 1)
+  })
+
+  for (const headerCase of ['android', 'ios', 'lower']) {
+    test(`that ended makes one login for 50 parallel calls (${headerCase})`, async () => {
+      const phone = world.phone('dave', { headerCase })
+      await phone.gate.login()
+      await world.kick(phone)
+      const before = await world.logins()
+      const all = await Promise.all(Array.from({ length: 50 }, () => phone.gate.request({ url: '/me' })))
+      assert(all.every((res) => res.statusCode === 200 && res.data.openid))
+      assert.strictEqual(await world.logins(), before + 1)
+      assert.strictEqual(phone.calls.login, 2)
+    })
+  }
+
+  test('that the gate does not know is replaced without a word', async () => {
+    const phone = world.phone('erin')
+    phone.storage.set('wxgate:' + world.base, UNKNOWN)
+    const res = await phone.launch().request({ url: '/me' })
+    assert.strictEqual(res.statusCode, 200)
+    assert.notStrictEqual(phone.token(), UNKNOWN)
+  })
+
+  test('that another part of the mini program replaced in storage is taken from there', async () => {
+    const phone = world.phone('erin')
+    await phone.gate.login()
+    await world.kick(phone)
+    const main = phone.gate
+    await phone.launch().request({ url: '/me' })
+    await main.request({ url: '/me' })
+    assert.strictEqual(phone.calls.login, 2)
+  })
+
+  test('is not ended by a phone that is offline', async () => {
+    const phone = world.phone('frank')
+    await phone.gate.login()
+    const token = phone.token()
+    phone.offline = true
+    for (const error of await Promise.all([
+      phone.gate.request({ url: '/me' }), phone.gate.login(), phone.gate.logout(), phone.gate.logout({ all: true }),
+      phone.gate.prepareData(), phone.gate.connectSocket({ url: '/chat' }), phone.gate.downloadFile({ url: '/file' }),
+      phone.gate.phone({ code: 'a' }),
+    ].map(refusal))) {
+      assert(error instanceof phone.GateError)
+      assert.deepStrictEqual([error.reason, error.code, error.status], ['offline', 'network', 0])
+      assert.match(error.detail, /fail|INTERNET/)
+    }
+    assert.strictEqual(phone.token(), token)
+    phone.offline = false
+    await phone.gate.request({ url: '/me' })
+    assert.strictEqual(phone.calls.login, 2)
+  })
+
+  test('is not ended by an answer that is late or not waited for', async () => {
+    const phone = world.phone('frank')
+    await phone.gate.login()
+    const late = await refusal(phone.gate.request({ url: '/hang', timeout: 50 }))
+    assert.deepStrictEqual([late.reason, late.code], ['offline', 'timeout'])
+    const onTask = (task) => setTimeout(() => task.abort(), 50)
+    const aborted = await refusal(phone.gate.request({ url: '/hang', onTask }))
+    assert.deepStrictEqual([aborted.reason, aborted.code], ['offline', 'aborted'])
+    assert.strictEqual(phone.calls.login, 1)
+  })
+
+  test('ends by logout, at the gate and in storage', async () => {
+    const phone = world.phone('grace')
+    await phone.gate.login()
+    const authorization = 'Bearer ' + phone.token()
+    await phone.gate.logout()
+    assert.strictEqual(phone.token(), undefined)
+    const answer = await fetch(world.base + '/wx/session', { headers: { authorization } })
+    assert.strictEqual(answer.status, 401)
+    await phone.gate.logout()
+    await phone.gate.request({ url: '/me' })
+    assert.strictEqual(phone.calls.login, 2)
+  })
+
+  test('that had ended already is logged out without a login', async () => {
+    const phone = world.phone('grace')
+    await phone.gate.login()
+    await world.kick(phone)
+    await phone.gate.logout()
+    assert.deepStrictEqual([phone.calls.login, phone.token()], [1, undefined])
+  })
+
+  test('is not begun again by a call that the logout overtook', async () => {
+    const phone = world.phone('heidi')
+    await phone.gate.login()
+    const calls = Array.from({ length: 20 }, () => phone.gate.request({ url: '/me' }).catch((error) => error))
+    await phone.gate.logout()
+    const ends = await Promise.all(calls)
+    assert(ends.every((end) => end.statusCode === 200 || end.code === 'logged_out'), ends)
+    assert.deepStrictEqual([phone.calls.login, phone.token()], [1, undefined])
+  })
+
+  test('of another phone ends by logout of all', async () => {
+    const [one, two] = [world.phone('ivan'), world.phone('ivan')]
+    await one.gate.login()
+    await two.gate.login()
+    await one.gate.logout({ all: true })
+    await two.gate.request({ url: '/me' })
+    assert.strictEqual(two.calls.login, 2)
+    // Somebody whose own session has ended must log in to do so.
+    await world.kick(two)
+    await two.gate.logout({ all: true })
+    assert.deepStrictEqual([two.calls.login, two.token()], [3, undefined])
+  })
+
+  test('is replaced by a login, and calls on their way go on', async () => {
+    const phone = world.phone('judy')
+    await phone.gate.login()
+    const old = phone.token()
+    const [answer] = await Promise.all([phone.gate.login(), ...Array.from({ length: 20 }, () => phone.gate.request({ url: '/me' }))])
+    assert.strictEqual(answer.token, phone.token())
+    assert.notStrictEqual(answer.token, old)
+    assert.strictEqual(phone.calls.login, 2)
+  })
+
+  test('says what the app server answers, whatever the status', async () => {
+    const phone = world.phone('kate')
+    for (const status of [400, 401, 403, 404, 422, 429, 500, 503]) {
+      const res = await phone.gate.request({ url: '/status?is=' + status })
+      assert.deepStrictEqual([res.statusCode, res.data], [status, { error: 'mine' }])
+    }
+    const empty = await phone.gate.request({ url: '/empty401' })
+    assert.strictEqual(empty.statusCode, 401)
+    assert.deepStrictEqual([phone.calls.login, phone.time.pauses.length], [1, 0])
+  })
+
+  test('is renewed when the refusal came as text, as bytes, in chunks or not at all', async () => {
+    const phone = world.phone('kate')
+    await phone.gate.login()
+    for (const options of [{ dataType: 'text' }, { responseType: 'arraybuffer' }, { enableChunked: true }, { method: 'HEAD' }]) {
+      await world.kick(phone)
+      const res = await phone.gate.request(Object.assign({ url: '/me' }, options))
+      assert.strictEqual(res.statusCode, 200, JSON.stringify(options))
+    }
+    assert.strictEqual(phone.calls.login, 5)
+  })
+
+  test('tells callbacks what it tells promises', async () => {
+    const phone = world.phone('liam')
+    const told = []
+    const callbacks = { success: (res) => told.push(res.statusCode), fail: (error) => told.push(error.reason), complete: () => told.push('over') }
+    await phone.gate.request(Object.assign({ url: '/me' }, callbacks))
+    phone.offline = true
+    await refusal(phone.gate.request(Object.assign({ url: '/me' }, callbacks)))
+    await new Promise((resolve) => setTimeout(resolve, 10))
+    assert.deepStrictEqual(told, [200, 'over', 'offline', 'over'])
+  })
+
+  test('goes to no other host', async () => {
+    const phone = world.phone('mia')
+    await phone.gate.login()
+    const port = world.base.split(':')[2]
+    for (const url of ['https://evil.example/', '@evil.example/', '.evil.example/', world.base + '.evil.example/', world.base + '@evil.example', `http://127.0.0.1:${port}0/me`, '', undefined]) {
+      const asked = phone.asked.length
+      const error = await refusal(phone.gate.request({ url }))
+      assert.strictEqual(error.code, 'foreign_url', url)
+      assert.strictEqual((await refusal(phone.gate.connectSocket({ url }))).code, 'foreign_url', url)
+      assert.strictEqual(phone.asked.length, asked)
+    }
+    assert.strictEqual((await phone.gate.request({ url: world.base + '/me' })).statusCode, 200)
+  })
+
+  test('outlives no restart of the gate, which nobody notices', async () => {
+    const phone = world.phone('nina')
+    await phone.gate.login()
+    await world.restart()
+    assert.strictEqual((await phone.gate.request({ url: '/me' })).statusCode, 200)
+    assert.strictEqual(phone.calls.login, 2)
+  })
+})
+
+describe('a gate that is in trouble', () => {
+  let world
+  before(async () => { world = await start('login.retry_window = "0"\nlimits.logins_per_app = "40/1m"') })
+  after(() => world.end())
+
+  test('is asked once more after the time that it names, and a little more', async () => {
+    const phone = world.phone('alice')
+    // Twice: the gate itself asks WeChat once more.
+    await world.misbehave(2, { errcode: -1 })
+    await phone.gate.request({ url: '/me' })
+    assert.strictEqual(phone.calls.login, 2)
+    assert.strictEqual(phone.time.pauses.length, 1)
+    assert(phone.time.pauses[0] >= 2000 && phone.time.pauses[0] <= 3000, phone.time.pauses)
+  })
+
+  test('is given up after that, and asked no more until its time is over', async () => {
+    const phone = world.phone('bob')
+    await world.misbehave(4, { errcode: -1 })
+    const error = await refusal(phone.gate.request({ url: '/me' }))
+    assert.deepStrictEqual([error.code, error.status, error.reason, error.retryAfter], ['wechat_unavailable', 503, 'retry', 2])
+    assert.match(error.requestId, /.{8}/)
+    const logins = phone.calls.login
+    assert.strictEqual((await refusal(phone.gate.request({ url: '/me' }))).code, 'wechat_unavailable')
+    assert.strictEqual(phone.calls.login, logins)
+    await world.behave()
+    phone.time.ahead += 2000
+    assert.strictEqual((await phone.gate.request({ url: '/me' })).statusCode, 200)
+  })
+
+  test('that names a long time is not waited for', async () => {
+    const phone = world.phone('carol')
+    await world.misbehave(1, { errcode: 45011 })
+    const calls = Array.from({ length: 50 }, () => refusal(phone.gate.request({ url: '/me' })))
+    for (const error of await Promise.all(calls)) {
+      assert.deepStrictEqual([error.code, error.status, error.reason, error.retryAfter], ['rate_limited', 429, 'retry', 60])
+    }
+    assert.deepStrictEqual([phone.calls.login, phone.time.pauses.length], [1, 0])
+  })
+
+  test('that WeChat refuses tells the phone that nothing can be done', async () => {
+    const phone = world.phone('dave')
+    await world.misbehave(1, { errcode: 40226 })
+    const error = await refusal(phone.gate.login())
+    assert.deepStrictEqual([error.code, error.reason], ['user_blocked', 'refused'])
+  })
+
+  test('that limits logins says when to come back', async () => {
+    const phone = world.phone('erin')
+    let error
+    for (let at = 0; at < 41 && !error; at += 1) error = await phone.gate.login().then(() => undefined, (refused) => refused)
+    assert.deepStrictEqual([error.code, error.status, error.reason], ['rate_limited', 429, 'retry'])
+    assert(error.retryAfter >= 1)
+  })
+})
+
+describe('a gate whose app server is gone', () => {
+  let world
+  before(async () => {
+    world = await start()
+    world.app.server.close()
+    world.app.server.closeAllConnections()
+  })
+  after(() => world.end())
+
+  test('is asked once more, and then it is the caller who decides', async () => {
+    const phone = world.phone('alice')
+    const error = await refusal(phone.gate.request({ url: '/orders', method: 'POST', data: {} }))
+    assert.deepStrictEqual([error.code, error.status, error.reason], ['upstream_unreachable', 502, 'retry'])
+    assert.strictEqual(phone.time.pauses.length, 1)
+    assert.strictEqual(phone.calls.login, 1)
+  })
+})
+
+describe('an app server that may have seen the request', () => {
+  let world
+  before(async () => { world = await start('upstream.response_timeout = "200ms"') })
+  after(() => world.end())
+
+  test('does not see a POST twice, but a GET', async () => {
+    const phone = world.phone('alice')
+    for (const [method, times] of [['POST', 1], ['GET', 2]]) {
+      const seen = world.app.seen.length
+      const error = await refusal(phone.gate.request({ url: '/hang', method }))
+      assert.deepStrictEqual([error.code, error.reason], ['upstream_timeout', 'retry'])
+      assert.strictEqual(world.app.seen.length - seen, times, method)
+    }
+  })
+})
+
+// No real gate does so; a client must survive one all the same.
+describe('a gate that always says relogin', () => {
+  let gate
+  let world
+  const asked = { logins: 0, others: 0 }
+  before(async () => {
+    world = await start()
+    gate = http.createServer((request, response) => {
+      const login = request.url === '/wx/login'
+      asked[login ? 'logins' : 'others'] += 1
+      request.resume()
+      response.writeHead(login ? 200 : 401, { 'Content-Type': login ? 'application/json' : 'application/problem+json' })
+      response.end(JSON.stringify(login
+        ? { token: 'wxg_' + String(asked.logins).padStart(43, '0'), token_type: 'Bearer', expires_in: 60, appid: 'wx0' }
+        : { type: 'urn:wxgate:problem:session_expired', title: '', status: 401, code: 'session_expired', detail: 'no', action: 'relogin', request_id: 'r1' }))
+    }).listen(0, '127.0.0.1')
+    await once(gate, 'listening')
+  })
+  after(async () => {
+    gate.closeAllConnections()
+    gate.close()
+    await world.end()
+  })
+
+  const calls = {
+    request: (client) => client.request({ url: '/me' }),
+    uploadFile: (client) => client.uploadFile({ url: '/upload', filePath: __filename, name: 'file' }),
+    downloadFile: (client) => client.downloadFile({ url: '/file' }),
+    connectSocket: (client) => client.connectSocket({ url: '/chat' }),
+    prepareData: (client) => client.prepareData(),
+    decrypt: (client) => client.decrypt({ encryptedData: 'a', iv: 'b' }),
+    phone: (client) => client.phone({ code: 'a' }),
+  }
+  for (const [name, call] of Object.entries(calls)) {
+    test(`has one login for each call of ${name}`, async () => {
+      const baseUrl = `http://127.0.0.1:${gate.address().port}`
+      for (const kept of ['', UNKNOWN]) {
+        const phone = world.phone('alice')
+        phone.storage.set('wxgate:' + baseUrl, kept)
+        if (kept) phone.calls.login = 1 // so that wx.checkSession knows of one
+        const client = phone.launch({ baseUrl })
+        for (let times = 0; times < 3; times += 1) {
+          asked.logins = 0
+          asked.others = 0
+          const error = await call(client).then(() => null, (refused) => refused)
+          // It asks nothing once it has logged in.
+          if (error || name !== 'prepareData') assert(error && error.reason === 'relogin', `${error}`)
+          assert.strictEqual(asked.logins, 1)
+          assert(asked.others <= 3, `${asked.others} requests`)
+        }
+      }
+    })
+  }
+})
