@@ -7,7 +7,7 @@ const { after, before, describe, test } = require('node:test')
 const { asTaro, asUni } = require('./wx.js')
 const { refusal, start } = require('./world.js')
 
-const PLACES = ['authorization', 'header:X-Session', 'query:session token', 'websocket-protocol']
+const PLACES = ['authorization', 'header:X-Session', 'query:session', 'websocket-protocol']
 
 for (const place of PLACES) {
   describe(`a socket with its token in ${place}`, () => {

@@ -21,6 +21,17 @@ const WXGATE = process.env.WXGATE
 /** Longest wait for a program to start. */
 const START_MS = 20000
 
+/** Longest run of a file of tests; a good one takes a few seconds. */
+const RUN_MS = 60000
+
+// However a file of tests ends, its programs do.
+const children = new Set()
+process.on('exit', () => children.forEach((child) => child.kill('SIGKILL')))
+setTimeout(() => {
+  console.error(`not over after ${RUN_MS} ms`)
+  process.exit(1)
+}, RUN_MS).unref()
+
 // ---- Programs ----
 
 async function freePort() {
@@ -34,6 +45,8 @@ async function freePort() {
 
 function run(args) {
   const child = spawn(WXGATE, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+  children.add(child)
+  child.on('exit', () => children.delete(child))
   child.stdout.setEncoding('utf8')
   const gone = once(child, 'exit')
   return { child, end() { child.kill('SIGKILL'); return gone } }
