@@ -8,6 +8,16 @@ const { after, before, describe, test } = require('node:test')
 
 const { refusal, start } = require('./world.js')
 
+/** Has requests to a path wait until what is returned is called. */
+function stick(phone, path) {
+  let release
+  phone.stuck[path] = new Promise((resolve) => { release = resolve })
+  return () => {
+    delete phone.stuck[path]
+    release()
+  }
+}
+
 const UNKNOWN = 'wxg_' + 'a'.repeat(43)
 
 describe('a session', () => {
@@ -39,6 +49,19 @@ describe('a session', () => {
     await phone.gate.request({ url: '/me' })
     await phone.gate.request({ url: '/me' })
     assert.strictEqual(phone.calls.login, 1)
+  })
+
+  test('that is new is not given up for the refusal of the old one', async () => {
+    const phone = world.phone('bob')
+    await phone.gate.login()
+    await world.kick(phone)
+    phone.storageIsFull = true
+    const radio = stick(phone, '/late')
+    const late = phone.gate.request({ url: '/late' })
+    await phone.gate.request({ url: '/me' })
+    radio()
+    assert.strictEqual((await late).statusCode, 200)
+    assert.strictEqual(phone.calls.login, 2)
   })
 
   test('is one, however many calls begin without any', async () => {
@@ -133,11 +156,26 @@ describe('a session', () => {
   test('is not begun again by a call that the logout overtook', async () => {
     const phone = world.phone('heidi')
     await phone.gate.login()
-    const calls = Array.from({ length: 20 }, () => phone.gate.request({ url: '/me' }).catch((error) => error))
+    const radio = stick(phone, '/me')
+    const late = refusal(phone.gate.request({ url: '/me' }))
     await phone.gate.logout()
-    const ends = await Promise.all(calls)
-    assert(ends.every((end) => end.statusCode === 200 || end.code === 'logged_out'), ends)
+    radio()
+    assert.deepStrictEqual([(await late).code, (await late).reason], ['logged_out', 'refused'])
     assert.deepStrictEqual([phone.calls.login, phone.token()], [1, undefined])
+  })
+
+  test('is waited for by calls that begin while another one ends', async () => {
+    const phone = world.phone('heidi')
+    await phone.gate.login()
+    const radio = stick(phone, '/wx/logout')
+    const ended = phone.gate.logout()
+    const calls = [phone.gate.request({ url: '/me' }), phone.gate.login()]
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    assert(!phone.asked.includes('GET /me'))
+    radio()
+    await Promise.all([ended, ...calls])
+    assert.strictEqual(phone.calls.login, 2)
+    assert(phone.token())
   })
 
   test('of another phone ends by logout of all', async () => {
@@ -159,6 +197,8 @@ describe('a session', () => {
     const old = phone.token()
     const [answer] = await Promise.all([phone.gate.login(), ...Array.from({ length: 20 }, () => phone.gate.request({ url: '/me' }))])
     assert.strictEqual(answer.token, phone.token())
+    const left = await fetch(world.base + '/wx/session', { headers: { authorization: 'Bearer ' + old } })
+    assert((await left.json()).expires_in <= 60)
     assert.notStrictEqual(answer.token, old)
     assert.strictEqual(phone.calls.login, 2)
   })
@@ -249,7 +289,7 @@ describe('a gate that is in trouble', () => {
   })
 
   test('that names a long time is not waited for', async () => {
-    const phone = world.phone('carol')
+    const phone = world.phone('carol', { headerCase: 'ios' })
     await world.misbehave(1, { errcode: 45011 })
     const calls = Array.from({ length: 50 }, () => refusal(phone.gate.request({ url: '/me' })))
     for (const error of await Promise.all(calls)) {
@@ -304,6 +344,46 @@ describe('an app server that may have seen the request', () => {
       const error = await refusal(phone.gate.request({ url: '/hang', method }))
       assert.deepStrictEqual([error.code, error.reason], ['upstream_timeout', 'retry'])
       assert.strictEqual(world.app.seen.length - seen, times, method)
+    }
+  })
+})
+
+// Over HTTP/2, and from other gates, names of headers are in lower case; and this gate has one time for all.
+describe('a gate that is busy', () => {
+  let gate
+  let world
+  before(async () => {
+    world = await start()
+    const problem = { type: 'urn:wxgate:problem:overloaded', title: '', status: 503, code: 'overloaded', detail: '', action: 'retry', request_id: 'r1' }
+    gate = http.createServer((request, response) => {
+      request.resume()
+      response.writeHead(503, { 'Content-Type': 'application/problem+json', 'Retry-After': '4' })
+      response.end(JSON.stringify(problem))
+    }).listen(0, '127.0.0.1')
+    await once(gate, 'listening')
+  })
+  after(async () => {
+    gate.closeAllConnections()
+    gate.close()
+    await world.end()
+  })
+
+  test('is waited for as long as it says, although wx keeps headers of uploads apart', async () => {
+    const baseUrl = `http://127.0.0.1:${gate.address().port}`
+    for (const headerCase of ['android', 'ios', 'lower']) {
+      const phone = world.phone('alice', { headerCase })
+      phone.storage.set('wxgate:' + baseUrl, UNKNOWN)
+      const client = phone.launch({ baseUrl, quietSeconds: Infinity })
+      for (const call of [
+        () => client.request({ url: '/me' }),
+        () => client.downloadFile({ url: '/file' }),
+        () => client.uploadFile({ url: '/upload', filePath: __filename, name: 'file' }),
+      ]) {
+        phone.time.pauses.length = 0
+        assert.strictEqual((await refusal(call())).retryAfter, 4)
+        assert(phone.time.pauses[0] >= 4000 && phone.time.pauses[0] <= 5000, `${phone.time.pauses}`)
+        assert.strictEqual(phone.time.pauses.length, 1)
+      }
     }
   })
 })

@@ -38,6 +38,8 @@ function makeWx({ code, headerCase = 'android', envVersion = 'develop' }) {
     /** Whether the session_key of the last login is still good. */
     keyIsGood: true,
     storageIsFull: false,
+    /** Requests to these paths wait for the promise before they go out: a bad radio. */
+    stuck: {},
     /** How often each API was called. */
     calls: {},
     /** What was asked over HTTP, in order: `GET /path`. */
@@ -91,10 +93,7 @@ function makeWx({ code, headerCase = 'android', envVersion = 'develop' }) {
   // `done` is called with the answer or with why there is none.
   const exchange = (url, { method, header, body, timeout, onHeader }, done) => {
     const task = { abort: () => task.request && task.request.destroy(new Error('abort')) }
-    turn((free) => {
-      const settle = (...result) => { free(); done(...result) }
-      if (phone.offline) return setTimeout(settle, 0, 'net::ERR_INTERNET_DISCONNECTED')
-      const target = new URL(url)
+    const go = (target, settle) => {
       phone.asked.push(method + ' ' + target.pathname)
       // WeChat sets the Referer itself.
       const headers = Object.assign({}, header, { Referer: 'https://servicewechat.com/wx0123456789abcdef/devtools/page-frame.html' })
@@ -110,7 +109,14 @@ function makeWx({ code, headerCase = 'android', envVersion = 'develop' }) {
         response.on('end', () => settle(null, { statusCode: response.statusCode, header: spell(response.rawHeaders), body: Buffer.concat(chunks) }))
       })
       request.end(body)
-      return undefined
+    }
+    turn((free) => {
+      const settle = (...result) => { free(); done(...result) }
+      if (phone.offline) return setTimeout(settle, 0, 'net::ERR_INTERNET_DISCONNECTED')
+      const target = new URL(url)
+      const stuck = phone.stuck[target.pathname]
+      if (stuck) return stuck.then(() => go(target, settle))
+      return go(target, settle)
     })
     return task
   }
