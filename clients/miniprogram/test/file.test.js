@@ -18,6 +18,9 @@ const TOO_NEW = [
   'SpreadAssignment', 'PropertyDeclaration', 'ClassDeclaration', 'BigIntLiteral', 'PrivateIdentifier', 'ImportKeyword', 'ExportKeyword',
 ]
 
+/** Of the library, what came after ES2017 and is easily used by mistake. */
+const NEW_METHODS = ['finally', 'flat', 'flatMap', 'at', 'replaceAll', 'matchAll', 'fromEntries', 'allSettled', 'findLast', 'trimStart', 'trimEnd']
+
 /** The client in a context that has only what is given. */
 function load(globals) {
   const module = { exports: {} }
@@ -59,12 +62,13 @@ describe('the file', () => {
     }
     const source = ts.createSourceFile('index.js', CLIENT, ts.ScriptTarget.Latest, true)
     const found = []
+    const tooNew = (node) => TOO_NEW.includes(ts.SyntaxKind[node.kind]) ||
+      (ts.isCatchClause(node) && !node.variableDeclaration) ||
+      (ts.isPropertyAccessExpression(node) && NEW_METHODS.includes(node.name.text))
     const look = (node) => {
-      const kind = ts.SyntaxKind[node.kind]
-      const unbound = ts.isCatchClause(node) && !node.variableDeclaration
-      if (TOO_NEW.includes(kind) || unbound || /\.(finally|flat|flatMap|at|replaceAll|matchAll)\($/.test(node.parent && ts.isCallExpression(node.parent) && node.parent.expression === node ? node.getText() + '(' : '')) {
+      if (tooNew(node)) {
         const { line } = source.getLineAndCharacterOfPosition(node.getStart())
-        found.push(`${kind} in line ${line + 1}`)
+        found.push(`${node.getText()} in line ${line + 1}`)
       }
       ts.forEachChild(node, look)
     }

@@ -4,7 +4,7 @@
 const assert = require('node:assert')
 const { after, before, describe, test } = require('node:test')
 
-const { asTaro, asUni } = require('./wx.js')
+const { LatePromise, asTaro, asUni } = require('./wx.js')
 const { refusal, start } = require('./world.js')
 
 const PLACES = ['authorization', 'header:X-Session', 'query:session', 'websocket-protocol']
@@ -77,6 +77,19 @@ describe('a socket', () => {
     assert.strictEqual((await closed).code, 1006)
     await phone.gate.connectSocket({ url: '/chat' })
     assert.strictEqual(phone.calls.login, 2)
+  })
+
+  test('hears what is said at once although promises are late, as on old iOS', async () => {
+    const phone = world.phone('alice', { globals: { Promise: LatePromise } })
+    await phone.gate.login()
+    await world.kick(phone)
+    const heard = await new Promise((resolve, reject) => {
+      phone.gate.connectSocket({ url: '/chat', onMessage: resolve }).catch(reject)
+    })
+    assert.match(heard.data, /^hello/)
+    await world.kick(phone)
+    await Promise.all(Array.from({ length: 50 }, () => phone.gate.request({ url: '/me' })))
+    assert.strictEqual(phone.calls.login, 3)
   })
 
   test('takes a whole address, of the gate only', async () => {

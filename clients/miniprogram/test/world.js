@@ -124,12 +124,12 @@ function makeApp() {
  * The client as a copied file: in a context that has nothing but `wx` and what JavaScript and mini
  * programs have. Time is the test's: pauses end at once and are written down, and the clock can be set.
  */
-function loadClient(platform, time) {
+function loadClient(platform, time, more) {
   class TestDate extends Date {
     static now() { return Date.now() + time.ahead }
   }
   const module = { exports: {} }
-  const context = vm.createContext({
+  const context = vm.createContext(Object.assign({
     wx: platform,
     module,
     exports: module.exports,
@@ -139,7 +139,7 @@ function loadClient(platform, time) {
       time.ahead += ms
       return setTimeout(work, 0)
     },
-  })
+  }, more))
   vm.runInContext(CLIENT, context, { filename: 'wxgate.js' })
   return module.exports
 }
@@ -193,14 +193,14 @@ secret = "a-secret"
     behave: () => order('misbehave', undefined, 'DELETE'),
 
     /** A phone of a user with the mini program on it. */
-    phone(user, { adapt = (wx) => wx, headerCase, envVersion, ...options } = {}) {
+    phone(user, { adapt = (wx) => wx, globals, headerCase, envVersion, ...options } = {}) {
       const code = async () => (await order('code', { appid: APPID, user })).code
       const phone = makeWx({ code, headerCase, envVersion })
       phones.push(phone)
       phone.time = { ahead: 0, pauses: [] }
       /** The mini program is started (again). */
       phone.launch = (more) => {
-        const client = loadClient(phone.wx, phone.time)
+        const client = loadClient(phone.wx, phone.time, globals)
         phone.GateError = client.GateError
         phone.gate = client.createClient({ baseUrl: base, wx: adapt(phone.wx), ...options, ...more })
         return phone.gate

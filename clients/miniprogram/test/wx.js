@@ -331,4 +331,23 @@ function asTaro(wx) {
   return taro
 }
 
-module.exports = { makeWx, asUni, asTaro }
+/** A promise as old iOS has it: made of setTimeout, so that it comes after what happens meanwhile. */
+class LatePromise extends Promise {
+  static get [Symbol.species]() { return Promise }
+
+  then(fulfilled, rejected) {
+    return new LatePromise((resolve, reject) => {
+      const later = (handler, otherwise) => (value) => setTimeout(() => {
+        if (typeof handler !== 'function') return otherwise(value)
+        try {
+          return resolve(handler(value))
+        } catch (error) {
+          return reject(error)
+        }
+      }, 1)
+      super.then(later(fulfilled, resolve), later(rejected, reject))
+    })
+  }
+}
+
+module.exports = { makeWx, asUni, asTaro, LatePromise }
