@@ -183,7 +183,7 @@ impl Settings {
             return Err(Refusal::UriTooLong(limits.max_uri_bytes));
         }
         let fields = &request.fields;
-        let bytes = target + fields.bytes();
+        let bytes = request.method.as_str().len() + target + fields.bytes();
         if bytes > limits.max_header_bytes || fields.len() > limits.max_headers {
             return Err(Refusal::HeadersTooLarge);
         }

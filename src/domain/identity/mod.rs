@@ -7,6 +7,7 @@
 //!
 //! Knows nothing of routes or of where sessions are kept.
 
+mod host;
 mod originate;
 mod overrides;
 mod query;
@@ -23,8 +24,7 @@ pub use trailers::CleanBody;
 
 use std::sync::Arc;
 
-use http::uri::Authority;
-use http::{HeaderName, HeaderValue, Method, Uri, Version};
+use http::{HeaderName, HeaderValue, Method, Uri};
 use http_body::Body;
 
 use crate::domain::field::FieldName;
@@ -32,7 +32,7 @@ use crate::domain::fields::{HeaderField, HeaderFields};
 use crate::domain::forwarded::{Origin, X_REQUEST_ID};
 use crate::domain::hop;
 use crate::domain::id::{AppId, OpenId, UnionId};
-use crate::domain::names;
+use crate::domain::names::{self, Name};
 use crate::domain::peer::Peer;
 use crate::domain::request::{Request, RequestHead};
 use crate::domain::session::{Holder, Live};
@@ -47,6 +47,10 @@ static TRACEPARENT_FIELD: FieldName = FieldName::fixed(TRACEPARENT, "traceparent
 
 /// Names that `Connection` may list. Each is looked for among all header fields.
 const MAX_CONNECTION_OPTIONS: usize = 32;
+
+/// What says where a body ends. In another spelling, as `Content_Length`, nobody here listens to it; an
+/// app server may.
+const FRAMING: [Name<'static>; 2] = [names::CONTENT_LENGTH, names::TRANSFER_ENCODING];
 
 /// The value of the source header: a mini program.
 const SOURCE: &[u8] = b"wx_client";
@@ -63,6 +67,11 @@ pub enum Unclean {
     /// More connection options than any client has.
     #[error("the Connection header lists more than {MAX_CONNECTION_OPTIONS} names")]
     Connection,
+    /// A field that some servers take for one of those that say where the body ends.
+    #[error(
+        "a header is spelled so that some servers take it for Content-Length or Transfer-Encoding"
+    )]
+    Framing,
     /// None, two, or one that differs from the target's.
     #[error("the request needs exactly one Host that names its target")]
     Host,
@@ -135,7 +144,10 @@ impl<B> Clean<B> {
         peer: &Arc<Peer>,
     ) -> Result<(Self, Presented), Unclean> {
         let Request { mut head, body } = request;
-        settle_host(&mut head)?;
+        host::settle(&mut head)?;
+        if FRAMING.iter().any(|name| head.fields.mimics(*name)) {
+            return Err(Unclean::Framing);
+        }
         let mut websocket = WebSocketRequest::find(&head)?.map(Box::new);
         let token = tokens::take(&mut head, websocket.as_deref_mut(), rules.token_places())?;
         // Before the headers of the connection go: a client whose `Connection` line a proxy passes on
@@ -413,70 +425,13 @@ fn listed(fields: &HeaderFields) -> Result<Vec<HeaderName>, Unclean> {
     if !fields.has(names::CONNECTION) {
         return Ok(Vec::new());
     }
-    let connections = fields.all(names::CONNECTION).map(|field| field.value());
-    let unusual = connections.filter(|connection| !hop::is_usual(connection));
-    let listed = unusual.flat_map(hop::listed_in);
+    let values = fields.all(names::CONNECTION).map(|field| field.value());
+    let listed = values.flat_map(hop::listed_in);
     let listed: Vec<_> = listed.take(MAX_CONNECTION_OPTIONS + 1).collect();
     if listed.len() > MAX_CONNECTION_OPTIONS {
         return Err(Unclean::Connection);
     }
     Ok(listed)
-}
-
-/// Makes sure that the request names its host once, and leaves the name in `Host` alone: RFC 9112
-/// §3.2.2 has the target's authority win; here the two may not differ.
-fn settle_host(head: &mut RequestHead) -> Result<(), Unclean> {
-    let target = head.uri.path_and_query();
-    let has_path = target.is_some_and(|target| target.as_str().starts_with('/'));
-    if !has_path || head.method == Method::CONNECT {
-        return Err(Unclean::Target);
-    }
-    let host = head.fields.get(names::HOST);
-    if host.is_some() && head.fields.only(names::HOST).is_none() {
-        return Err(Unclean::Host);
-    }
-    match (host.map(|host| host.value()), head.uri.authority()) {
-        (Some(host), None) if is_authority(host) => {}
-        (Some(host), Some(authority)) if same_host(host, authority) => {}
-        // HTTP/1.1 needs the header whatever its target says (RFC 9112 §3.2).
-        (None, Some(_)) if head.version == Version::HTTP_11 => return Err(Unclean::Host),
-        (None, Some(authority)) if is_authority(authority.as_str().as_bytes()) => {
-            let host = HeaderValue::try_from(authority.as_str());
-            let host = host.map_err(|_odd| Unclean::Host)?;
-            head.fields.append("Host", &host);
-        }
-        // HTTP/1.0 has no need of a host (RFC 9112 §3.2).
-        (None, None) if head.version < Version::HTTP_11 => {}
-        _ => return Err(Unclean::Host),
-    }
-    Ok(())
-}
-
-/// `host[:port]`: a name, an IPv4 address, or an IPv6 address in brackets. Narrower than RFC 3986
-/// §3.2.2, which knows names of characters that no host has and that some server misreads.
-fn is_authority(host: &[u8]) -> bool {
-    let inside = |byte: &u8| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.');
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-    let end_of_name = match host {
-        [b'[', rest @ ..] => match rest.iter().position(|byte| !inside(byte)) {
-            Some(length @ 1..) if rest.get(length) == Some(&b']') => length + 2,
-            _ => return false,
-        },
-        _ => host
-            .iter()
-            .position(|byte| !plain(byte))
-            .unwrap_or(host.len()),
-    };
-    match host.get(end_of_name..) {
-        _ if end_of_name == 0 => false,
-        Some([]) => true,
-        Some([b':', port @ ..]) => port.len() <= 5 && port.iter().all(u8::is_ascii_digit),
-        _ => false,
-    }
-}
-
-fn same_host(host: &[u8], authority: &Authority) -> bool {
-    is_authority(host) && host.eq_ignore_ascii_case(authority.as_str().as_bytes())
 }
 
 #[cfg(test)]

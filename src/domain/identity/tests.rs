@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use http::HeaderMap;
 use http::header::{HOST, UPGRADE};
+use http::{HeaderMap, Version};
 
 use super::*;
 use crate::domain::clock::Timestamp;
