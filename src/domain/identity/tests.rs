@@ -48,6 +48,8 @@ pub(super) fn rules(places: &[TokenPlace]) -> Arc<IdentityRules> {
         appid: FieldName::parse("X-WX-APPID").unwrap(),
         source: FieldName::parse("X-WX-SOURCE").unwrap(),
         env: FieldName::parse("X-WX-ENV").unwrap(),
+        assertion: FieldName::parse("X-WX-Assertion").unwrap(),
+        proof: FieldName::parse("X-WX-Proof").unwrap(),
     };
     let prefixes = vec!["x-wx-".to_owned()];
     let trusted = TrustedProxies::default();
@@ -77,12 +79,10 @@ pub(super) fn peer() -> Arc<Peer> {
 /// A name that both have would be there twice.
 fn sent(clean: Clean<()>, presented: Presented, session: Option<Live>) -> HeaderMap {
     let id = RequestId::told(&HeaderValue::from_static("id")).unwrap();
-    let outbound = clean.identify(session, presented.into_origin(), id);
+    let outbound = clean.identify(session, presented.into_origin(), id, Timestamp::EPOCH);
     let parts = outbound.into_parts();
     let mut headers = parts.head.fields.to_map();
-    let host = headers.get(HOST).cloned();
-    let host = host.as_ref().map(HeaderValue::as_bytes);
-    parts.own.for_each(host, |name, value| {
+    parts.own.for_each(&parts.head, |name, value| {
         headers.append(name.name(), HeaderValue::from_bytes(value).unwrap());
     });
     headers
