@@ -5,6 +5,7 @@ use http::HeaderMap;
 use super::tests::{live, peer, rules};
 use super::*;
 use crate::domain::id::OpenId;
+use crate::domain::session::Holder;
 use crate::domain::trace::RequestId;
 
 fn holder() -> Holder {

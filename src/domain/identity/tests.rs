@@ -10,7 +10,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::id::{AppId, OpenId, UnionId};
 use crate::domain::peer::TrustedProxies;
 use crate::domain::peer::{Address, Scheme};
-use crate::domain::session::{Lifetimes, Session};
+use crate::domain::session::{Holder, Lifetimes, Session};
 use crate::domain::token::TokenDigest;
 use crate::domain::trace::RequestId;
 

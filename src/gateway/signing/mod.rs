@@ -148,3 +148,6 @@ impl Sign for Proofs {
         Some(Bytes::from(parts.concat()))
     }
 }
+
+#[cfg(test)]
+mod tests;
