@@ -114,10 +114,12 @@ fn read_names(
             Err(wrong) => key.fault(wrong),
             Ok(name) => {
                 refuse_same(&found, key, &name);
-                refuse_token_place(token_places, key, &name);
                 found.push((key, name));
             }
         }
+    }
+    for (key, name) in found.iter().skip(SIGNED_FROM) {
+        refuse_token_place(token_places, key, name);
     }
     let names: Vec<_> = found.into_iter().map(|(_, name)| name).collect();
     let [openid, unionid, appid, source, env, assertion, proof] = names.try_into().ok()?;
@@ -132,7 +134,10 @@ fn read_names(
     })
 }
 
-/// What a client shows its token in can be nothing that only the gate may write.
+/// Where what is signed begins among all names.
+const SIGNED_FROM: usize = 5;
+
+/// What a client shows its token in is no place for a signature of the gate's.
 fn refuse_token_place(places: &[TokenPlace], key: &Key<'_>, name: &FieldName) {
     let folded = Folded::new(name.spelling());
     let is_it = |place: &TokenPlace| matches!(place, TokenPlace::Header(header) if folded.is(header.as_str().as_bytes()));
