@@ -24,7 +24,7 @@ pub(super) struct Assertion {
     pub(super) text: Bytes,
 }
 
-/// All that is kept. A session has two places that it may be at.
+/// All that is kept. A session has four places that it may be at.
 pub(super) struct Kept(Box<[ArcSwapOption<Assertion>]>);
 
 impl Default for Kept {
@@ -53,7 +53,7 @@ impl Kept {
             })
     }
 
-    /// Keeps it in the place of what was signed of the same session, or else of the older of two.
+    /// Keeps it in the place of what was signed of the same session, or else of the oldest.
     pub(super) fn put(&self, assertion: Assertion) {
         let age = |place: &&ArcSwapOption<Assertion>| {
             let kept = place.load();
@@ -68,11 +68,13 @@ impl Kept {
         }
     }
 
-    /// By the first bits of the digest: it is a SHA-256 of what the gate drew, so nobody can choose it.
-    fn places(&self, session: &TokenDigest) -> [Option<&ArcSwapOption<Assertion>>; 2] {
-        let [first, second, ..] = *session.as_bytes();
-        let place = usize::from(u16::from_be_bytes([first, second])) % PLACES;
-        [self.0.get(place), self.0.get(place ^ 1)]
+    /// Two pairs, by bits of the digest: it is a SHA-256 of what the gate drew, so nobody can choose
+    /// them. That two pairs are full is seldom also when a third of all places is taken.
+    fn places(&self, session: &TokenDigest) -> [Option<&ArcSwapOption<Assertion>>; 4] {
+        let [a, b, c, d, ..] = *session.as_bytes();
+        let [one, other] =
+            [[a, b], [c, d]].map(|bits| usize::from(u16::from_be_bytes(bits)) % PLACES);
+        [one, one ^ 1, other, other ^ 1].map(|place| self.0.get(place))
     }
 }
 
@@ -91,7 +93,7 @@ mod tests {
 
     fn session(place: u8, number: u8) -> TokenDigest {
         let mut bytes = [number; 32];
-        bytes[..2].copy_from_slice(&[0, place]);
+        bytes[..4].copy_from_slice(&[0, place, 1, place]);
         TokenDigest::new(bytes)
     }
 
@@ -149,7 +151,11 @@ mod tests {
         let left: Vec<_> = (0..100)
             .filter(|number| is_found(&kept, session(0, *number), later(100)))
             .collect();
-        assert_eq!(left, [98, 99], "two places, and the latest in them");
+        assert_eq!(
+            left,
+            [96, 97, 98, 99],
+            "four places, and the latest in them"
+        );
     }
 
     #[test]

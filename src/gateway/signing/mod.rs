@@ -134,7 +134,7 @@ impl Sign for Proofs {
         let mut seconds = itoa::Buffer::new();
         let seconds = seconds.format(statement.now.as_secs());
         // None of these can hold a line feed: they are tokens of HTTP or printable ASCII.
-        let signature = self.0.sign([
+        let signature = self.0.sign(&[
             Self::VERSION.as_bytes(),
             seconds.as_bytes(),
             statement.request_id.as_bytes(),
@@ -144,8 +144,8 @@ impl Sign for Proofs {
             user.openid.map_or("", |openid| openid.as_str()).as_bytes(),
             user.unionid.map_or("", |id| id.as_str()).as_bytes(),
         ]);
-        let parts = [Self::VERSION, ";t=", seconds, ";s=", &signature];
-        Some(Bytes::from(parts.concat()))
+        let parts = [Self::VERSION, ";t=", seconds, ";s="].map(str::as_bytes);
+        Some(Bytes::from([&parts.concat()[..], &signature].concat()))
     }
 }
 
