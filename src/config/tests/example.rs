@@ -95,25 +95,8 @@ fn the_example_shows_every_key_and_no_other() {
     assert!(unknown.is_empty(), "not known: {unknown:?}");
 }
 
-#[test]
-fn what_the_example_shows_as_a_comment_works_when_uncommented() {
-    let directory = tempfile::tempdir().unwrap();
-    let file = |name: &str, content: &str| {
-        let path = directory.path().join(name);
-        fs::write(&path, content).unwrap();
-        path.display().to_string()
-    };
-    let secret = file("secret", PLANTED);
-    let aes_key = file("aes_key", AES_KEY);
-    let proof_key = file("proof_key", PROOF_KEY);
-    let pem = file("ca.pem", "-----BEGIN CERTIFICATE-----");
-    let (cert, key) = tls::pair(|_params| {});
-    let (cert, key) = (file("cert.pem", &cert), file("key.pem", &key));
-    let (app_cert, app_key) = upstream_tls::pair();
-    let (app_cert, app_key) = (
-        file("app-cert.pem", &app_cert),
-        file("app-key.pem", &app_key),
-    );
+/// The example with all that it shows as a comment, and once more for every other form of a secret.
+fn uncommented_in_every_form() -> Vec<String> {
     let is_code = |number: usize| EXAMPLE.lines().nth(number).and_then(uncommented).is_some();
     let rules = |number: usize| {
         let line = line(number);
@@ -138,6 +121,29 @@ fn what_the_example_shows_as_a_comment_works_when_uncommented() {
             text
         }
     }));
+    texts
+}
+
+#[test]
+fn what_the_example_shows_as_a_comment_works_when_uncommented() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, content: &str| {
+        let path = directory.path().join(name);
+        fs::write(&path, content).unwrap();
+        path.display().to_string()
+    };
+    let secret = file("secret", PLANTED);
+    let aes_key = file("aes_key", AES_KEY);
+    let proof_key = file("proof_key", PROOF_KEY);
+    let pem = file("ca.pem", "-----BEGIN CERTIFICATE-----");
+    let (cert, key) = tls::pair(|_params| {});
+    let (cert, key) = (file("cert.pem", &cert), file("key.pem", &key));
+    let (app_cert, app_key) = upstream_tls::pair();
+    let (app_cert, app_key) = (
+        file("app-cert.pem", &app_cert),
+        file("app-key.pem", &app_key),
+    );
+    let texts = uncommented_in_every_form();
     assert_eq!(texts.len(), 21);
     for text in texts {
         let text = text

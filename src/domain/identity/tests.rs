@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{HOST, UPGRADE};
 use http::{HeaderMap, Version};
 
@@ -320,4 +321,46 @@ fn only_a_whole_websocket_handshake_is_one() {
     assert_eq!(strip(&with_body).unwrap_err(), BadHandshake::Body.into());
     let h2c = [("connection", "upgrade"), ("upgrade", "h2c")];
     assert!(strip(&h2c).unwrap().0.websocket().is_none());
+}
+
+/// Signs everything with the same words, or nothing.
+#[derive(Debug)]
+struct Fixed(Option<&'static str>);
+
+impl Sign for Fixed {
+    fn sign(&self, statement: &Statement<'_>) -> Option<Bytes> {
+        assert_eq!(statement.target, "/me");
+        assert_eq!(statement.user.openid.unwrap().as_str(), "oReal");
+        self.0.map(Bytes::from)
+    }
+}
+
+/// What the app server gets of a request with these forged signatures.
+fn sent_signed(signed: Option<&'static str>, session: Option<Live>) -> HeaderMap {
+    let signers = Signers {
+        assertion: Some(Arc::new(Fixed(signed))),
+        proof: Some(Arc::new(Fixed(signed))),
+    };
+    let rules = IdentityRules::clone(&rules(&[])).signed_by(signers);
+    let forged = [("x_wx_assertion", "forged"), ("x-wx-proof", "forged")];
+    let stripped = Clean::strip(request(&forged), &Arc::new(rules), &peer());
+    let (clean, presented) = stripped.unwrap();
+    assert_eq!(presented.stripped(), 2);
+    sent(clean, presented, session)
+}
+
+#[test]
+fn only_who_is_known_is_signed_and_what_cannot_be_signed_is_not_made_up() {
+    let known = sent_signed(Some("signed"), Some(live()));
+    for name in ["x-wx-assertion", "x-wx-proof"] {
+        let values: Vec<_> = known.get_all(name).iter().collect();
+        assert_eq!(values, ["signed"], "{name}");
+    }
+    for headers in [
+        sent_signed(Some("signed"), None),
+        sent_signed(None, Some(live())),
+    ] {
+        assert!(!headers.contains_key("x-wx-assertion") && !headers.contains_key("x-wx-proof"));
+        assert!(!format!("{headers:?}").contains("forged"), "{headers:?}");
+    }
 }

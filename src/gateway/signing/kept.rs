@@ -131,7 +131,7 @@ mod tests {
         assert!(is_found(
             &kept,
             one,
-            NOW.plus(FRESH - Duration::from_millis(1))
+            NOW.plus(Duration::from_millis(29_999))
         ));
         assert!(!is_found(&kept, one, NOW.plus(FRESH)));
         assert!(!is_found(

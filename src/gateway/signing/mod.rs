@@ -21,6 +21,7 @@ use serde::Serialize;
 
 use crate::crypto::proof::ProofKey;
 use crate::crypto::token;
+use crate::domain::id::{OpenId, UnionId};
 use crate::domain::identity::{Sign, Statement};
 use crate::domain::token::TokenDigest;
 use crate::gateway::signing::kept::{Assertion, Kept};
@@ -71,9 +72,9 @@ impl Assertions {
         let claims = Claims {
             iss: &self.issuer,
             aud: self.audience.as_deref(),
-            sub: user.openid.map(|openid| openid.as_str()),
+            sub: user.openid.map(OpenId::as_str),
             appid: user.app.as_str(),
-            unionid: user.unionid.map(|unionid| unionid.as_str()),
+            unionid: user.unionid.map(UnionId::as_str),
             sid: user.session.map(session_id),
             iat: statement.now.as_secs(),
             exp: statement.now.plus(self.ttl).as_secs(),
@@ -141,8 +142,8 @@ impl Sign for Proofs {
             statement.method.as_str().as_bytes(),
             statement.target.as_bytes(),
             user.app.as_str().as_bytes(),
-            user.openid.map_or("", |openid| openid.as_str()).as_bytes(),
-            user.unionid.map_or("", |id| id.as_str()).as_bytes(),
+            user.openid.map_or("", OpenId::as_str).as_bytes(),
+            user.unionid.map_or("", UnionId::as_str).as_bytes(),
         ]);
         let parts = [Self::VERSION, ";t=", seconds, ";s="].map(str::as_bytes);
         Some(Bytes::from([&parts.concat()[..], &signature].concat()))

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::domain::clock::Timestamp;
-use crate::domain::id::{AppId, OpenId, UnionId};
+use crate::domain::id::AppId;
 use crate::domain::identity::User;
 use crate::domain::trace::RequestId;
 
