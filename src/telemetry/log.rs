@@ -1,6 +1,6 @@
 //! The log: events and access records, written by one thread of its own, so that neither a request
-//! nor a slow terminal waits for the other. What does not fit into its queue is dropped and
-//! counted.
+//! nor a slow terminal waits for the other. What does not fit into its queue, or cannot be
+//! written, is counted and said later.
 
 use std::fmt::{self, Write as _};
 use std::io::Write;
@@ -26,8 +26,8 @@ use crate::telemetry::{Level, Settings, event};
 /// How long a record waits at most for the log thread.
 const WRITE_EVERY: Duration = Duration::from_millis(50);
 
-/// The same while there are many: what they take to write is processor time that requests may be
-/// waiting for, and is better taken in small parts; each of which has its price, too.
+/// The same while there are many. Writing takes processor time that requests may want, so it is done in
+/// small parts; still smaller ones would cost more in wake-ups.
 const WRITE_MANY_EVERY: Duration = Duration::from_millis(10);
 
 /// Access records in one go from which on there are many.
@@ -35,7 +35,7 @@ const MANY_RECORDS: usize = 64;
 
 /// Bytes of access lines that are written at once: a system call for each line would cost more than
 /// the line.
-const WRITE_AT_ONCE: usize = 64 * 1024;
+const WRITE_AT_ONCE_BYTES: usize = 64 * 1024;
 
 /// The log of one process: a handle, and the thread behind it.
 #[derive(Clone, Debug)]
@@ -136,27 +136,28 @@ impl Inner {
             fields.add("count", dropped.into());
             let event = event::LOG_LINES_DROPPED;
             let line = self.line("warn", "wxgate::telemetry", event, &fields);
-            self.count_lost(writeln!(sink, "{line}").map_err(|_| dropped));
+            self.count_lost(writeln!(sink, "{line}").map_err(|_nowhere_to_say| dropped));
         }
         if events + records > 0 || dropped > 0 {
-            self.count_lost(sink.flush().map_err(|_| 0));
+            // What a buffer behind the sink still holds goes out with the next lines.
+            let _later = sink.flush();
         }
         records
     }
 
-    /// Gives how many there were.
+    /// Writes the events that wait. Gives how many.
     fn write_events(&self, sink: &mut dyn Write) -> usize {
         let mut count = 0;
         // No more than wait now: what is logged meanwhile has its turn next.
         for _ in 0..self.events.len() {
             let Some(line) = self.events.pop() else { break };
-            self.count_lost(writeln!(sink, "{line}").map_err(|_| 1));
+            self.count_lost(writeln!(sink, "{line}").map_err(|_nowhere_to_say| 1));
             count += 1;
         }
         count
     }
 
-    /// Gives how many there were.
+    /// Writes the records that wait. Gives how many.
     fn write_records(&self, rings: &[Ring], sink: &mut dyn Write, lines: &mut LineWriter) -> usize {
         let of_ring = |ring| Ring::take(ring).map(move |record| (record, ring));
         let mut records: Vec<(_, &Ring)> = rings.iter().flat_map(of_ring).collect();
@@ -168,7 +169,7 @@ impl Inner {
         for (record, ring) in records {
             lines.add(&record);
             ring.give_back(record);
-            if lines.pending().len() >= WRITE_AT_ONCE {
+            if lines.pending().len() >= WRITE_AT_ONCE_BYTES {
                 self.count_lost(lines.write_out(sink));
             }
         }
@@ -318,7 +319,7 @@ mod tests {
             user: UserField::Off,
         };
         let log = Inner::new(&settings, Style::Json, Clock::System);
-        let mut lines = LineWriter::new(Style::Json, settings.user.clone());
+        let mut lines = LineWriter::new(Style::Json, settings.user);
         let mut disk = Disk::default();
         let say = |text: &str| log.events.push(text.to_owned());
 

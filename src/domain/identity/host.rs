@@ -8,7 +8,7 @@ use crate::domain::identity::Unclean;
 use crate::domain::names;
 use crate::domain::request::RequestHead;
 
-/// Makes sure that the request names its host once, and leaves the name in `Host` alone: RFC 9112
+/// Makes sure that the request names its host once, and that only `Host` says it: RFC 9112
 /// §3.2.2 has the target's authority win; here the two may not differ.
 pub(super) fn settle(head: &mut RequestHead) -> Result<(), Unclean> {
     let target = head.uri.path_and_query();
@@ -52,8 +52,10 @@ fn is_authority(host: &[u8]) -> bool {
             .position(|byte| !plain(byte))
             .unwrap_or(host.len()),
     };
+    if end_of_name == 0 {
+        return false;
+    }
     match host.get(end_of_name..) {
-        _ if end_of_name == 0 => false,
         Some([]) => true,
         Some([b':', port @ ..]) => port.len() <= 5 && port.iter().all(u8::is_ascii_digit),
         _ => false,

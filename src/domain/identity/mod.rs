@@ -34,7 +34,7 @@ use crate::domain::field::FieldName;
 use crate::domain::fields::{HeaderField, HeaderFields};
 use crate::domain::forwarded::{Origin, X_REQUEST_ID};
 use crate::domain::hop;
-use crate::domain::names;
+use crate::domain::names::{self, Name};
 use crate::domain::peer::Peer;
 use crate::domain::request::{Request, RequestHead};
 use crate::domain::session::Live;
@@ -49,6 +49,10 @@ static TRACEPARENT_FIELD: FieldName = FieldName::fixed(TRACEPARENT, "traceparent
 
 /// Names that `Connection` may list. Each is looked for among all header fields.
 const MAX_CONNECTION_OPTIONS: usize = 32;
+
+/// What says where a body ends. In another spelling, as `Content_Length`, nobody here listens to it; an
+/// app server may.
+const FRAMING: [Name<'static>; 2] = [names::CONTENT_LENGTH, names::TRANSFER_ENCODING];
 
 /// The value of the source header: a mini program.
 const SOURCE: &[u8] = b"wx_client";
@@ -65,6 +69,11 @@ pub enum Unclean {
     /// More connection options than any client has.
     #[error("the Connection header lists more than {MAX_CONNECTION_OPTIONS} names")]
     Connection,
+    /// A field that some servers take for one of those that say where the body ends.
+    #[error(
+        "a header is spelled so that some servers take it for Content-Length or Transfer-Encoding"
+    )]
+    Framing,
     /// None, two, or one that differs from the target's.
     #[error("the request needs exactly one Host that names its target")]
     Host,
@@ -138,6 +147,9 @@ impl<B> Clean<B> {
     ) -> Result<(Self, Presented), Unclean> {
         let Request { mut head, body } = request;
         host::settle(&mut head)?;
+        if FRAMING.iter().any(|name| head.fields.mimics(*name)) {
+            return Err(Unclean::Framing);
+        }
         let mut websocket = WebSocketRequest::find(&head)?.map(Box::new);
         let token = tokens::take(&mut head, websocket.as_deref_mut(), rules.token_places())?;
         // Before the headers of the connection go: a client whose `Connection` line a proxy passes on
@@ -429,9 +441,8 @@ fn listed(fields: &HeaderFields) -> Result<Vec<HeaderName>, Unclean> {
     if !fields.has(names::CONNECTION) {
         return Ok(Vec::new());
     }
-    let connections = fields.all(names::CONNECTION).map(|field| field.value());
-    let unusual = connections.filter(|connection| !hop::is_usual(connection));
-    let listed = unusual.flat_map(hop::listed_in);
+    let values = fields.all(names::CONNECTION).map(|field| field.value());
+    let listed = values.flat_map(hop::listed_in);
     let listed: Vec<_> = listed.take(MAX_CONNECTION_OPTIONS + 1).collect();
     if listed.len() > MAX_CONNECTION_OPTIONS {
         return Err(Unclean::Connection);

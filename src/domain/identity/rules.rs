@@ -1,6 +1,8 @@
 //! What is taken out of a request and what is put in, as far as the operator decides it: names,
 //! prefixes, places of tokens, trusted proxies. Takes nothing out itself but names.
 
+use std::sync::LazyLock;
+
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, TRANSFER_ENCODING};
 use http::{HeaderName, HeaderValue};
 
@@ -125,7 +127,7 @@ impl IdentityRules {
             names,
             env,
             token_places,
-            suspects: protected.firsts().and(forwarded::firsts()),
+            suspects: protected.firsts().or(forwarded::firsts()),
             protected,
             trusted,
             signers: Signers::default(),
@@ -161,16 +163,19 @@ impl IdentityRules {
     /// Whether the name may not stand in trailers: what headers are cleaned of, and what changes
     /// how a message is read (RFC 9110 §6.5.1).
     pub(in crate::domain::identity) fn forbids_in_trailers(&self, name: &HeaderName) -> bool {
-        static NEVER: [HeaderName; 6] = [
-            AUTHORIZATION,
-            CONTENT_LENGTH,
-            CONTENT_TYPE,
-            COOKIE,
-            HOST,
-            TRANSFER_ENCODING,
-        ];
+        static NEVER: LazyLock<NameSet> = LazyLock::new(|| {
+            let names = [
+                AUTHORIZATION,
+                CONTENT_LENGTH,
+                CONTENT_TYPE,
+                COOKIE,
+                HOST,
+                TRANSFER_ENCODING,
+            ];
+            NameSet::new(names.iter().map(HeaderName::as_str), ["proxy"], [])
+        });
         let bytes = name.as_str().as_bytes();
-        NEVER.contains(name)
+        NEVER.has(bytes)
             || hop::is_hop_by_hop(name)
             || self.protected.has(bytes)
             || forwarded::is_forwarding(bytes)

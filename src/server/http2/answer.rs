@@ -19,9 +19,9 @@ use crate::server::http1::date;
 use crate::server::http2::mux::Mux;
 use crate::server::http2::stream::Stream;
 
-/// What is given to the client at a time, in bytes, before another answer may go first. Of a client
-/// that takes nothing of so much for too long no more is expected.
-const BIT_BYTES: usize = 16 * 1024;
+/// What counts as progress, in bytes: a client that takes less than that within `body_idle_timeout` is
+/// given up.
+const PROGRESS_BYTES: usize = 16 * 1024;
 
 /// Why an answer did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -59,8 +59,8 @@ pub(in crate::server::http2) struct Answering<B> {
     response: Response<B>,
     length: Length,
     left: Left,
-    /// Bytes that the client has to take before it has taken something.
-    bit: usize,
+    /// Bytes that the client has yet to take to have made progress.
+    until_progress: usize,
     next: Next,
 }
 
@@ -80,7 +80,7 @@ where
             response,
             length,
             left: length.left(),
-            bit: 0,
+            until_progress: 0,
             next: Next::Head,
         })
     }
@@ -128,7 +128,7 @@ where
             Length::Exactly(_) | Length::Unknown => !self.response.body.is_end_stream(),
         };
         // From here on there is an answer, and no going ahead any more.
-        stream.waits.set(false);
+        stream.awaits_go_ahead.set(false);
         let (response, length) = (&self.response, self.length);
         let mut out = mux.out.borrow_mut();
         out.add_block(stream.id, !has_body, |block| {
@@ -168,7 +168,7 @@ where
             }
             return Ok(());
         }
-        self.bit = data.len().min(BIT_BYTES);
+        self.until_progress = data.len().min(PROGRESS_BYTES);
         self.next = Next::Data {
             rest: data,
             is_last,
@@ -190,9 +190,9 @@ where
         let data = rest.split_to(length);
         let ends = rest.is_empty() && *is_last;
         mux.send(stream, data, ends);
-        self.bit = self.bit.saturating_sub(length);
-        if self.bit == 0 {
-            self.bit = rest.len().min(BIT_BYTES);
+        self.until_progress = self.until_progress.saturating_sub(length);
+        if self.until_progress == 0 {
+            self.until_progress = rest.len().min(PROGRESS_BYTES);
             stream.untaken_since.set(None);
         }
         if rest.is_empty() {
@@ -222,8 +222,8 @@ fn write_head<B>(out: &mut Vec<u8>, response: &Response<B>, length: Length) {
     let mut dated = false;
     for field in response.passed.iter() {
         let is_length = field.is(names::CONTENT_LENGTH);
-        let is_said_here = is_length && !length.keeps_said();
-        if !is_said_here && !hop::is_hop_by_hop(field) {
+        let is_dropped = is_length && !length.keeps_said();
+        if !is_dropped && !hop::is_hop_by_hop(field) {
             dated |= field.is(names::DATE);
             write_field(out, field.name(), field.value());
         }
