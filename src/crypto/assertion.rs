@@ -19,6 +19,9 @@ use zeroize::Zeroize as _;
 /// How PEM says that a key is encrypted: PKCS #8 (RFC 7468 §11), and the older form (RFC 1421).
 const ENCRYPTED: [&[u8]; 2] = [b"BEGIN ENCRYPTED PRIVATE KEY", b"Proc-Type: 4,ENCRYPTED"];
 
+/// A signature of either kind has 64 bytes: this many characters in base64url.
+const SIGNATURE_CHARS: usize = 86;
+
 /// Why a file holds no key to sign with. Its text never repeats what is in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyFault {
@@ -117,7 +120,12 @@ impl SigningKey {
 
     /// The claims with their signature. Nothing when the system has no randomness for one.
     pub fn sign(&self, claims: &impl Serialize) -> Option<String> {
-        let mut text = self.header.clone() + &encode_json(claims);
+        let claims = encode_json(claims);
+        // Exactly as long as it will be: it is kept.
+        let length = self.header.len() + claims.len() + ".".len() + SIGNATURE_CHARS;
+        let mut text = String::with_capacity(length);
+        text.push_str(&self.header);
+        text.push_str(&claims);
         let signature = match &self.pair {
             Pair::Ed25519(pair) => pair.try_sign(text.as_bytes()),
             Pair::P256(pair) => pair.sign(&SystemRandom::new(), text.as_bytes()),
