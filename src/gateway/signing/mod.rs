@@ -134,7 +134,8 @@ impl Sign for Proofs {
         let user = &statement.user;
         let mut seconds = itoa::Buffer::new();
         let seconds = seconds.format(statement.now.as_secs());
-        // None of these can hold a line feed: they are tokens of HTTP or printable ASCII.
+        // None of these can hold a line feed: a target has no control characters, and the others are
+        // tokens of HTTP or printable ASCII.
         let signature = self.0.sign(&[
             Self::VERSION.as_bytes(),
             seconds.as_bytes(),

@@ -1,10 +1,14 @@
 //! The keys that are published: to whom, and in which words.
 
+use std::path::Path;
+
+use http::Method;
 use serde_json::Value;
+use wxgate::app::explain::explain;
 
 use crate::signed::{Keys, Vectors};
 use crate::support::raw::Answer;
-use crate::support::{Setup, World};
+use crate::support::{APPID, SECRET, Setup, World};
 
 const ROUTE: &str = "[paths]\njwks = \"/.well-known/jwks.json\"";
 const PATH: &str = "/.well-known/jwks.json";
@@ -115,4 +119,23 @@ async fn the_envelope_of_answers_is_not_put_around_keys() {
         matches!(answer.json()["keys"], Value::Array(_)),
         "{answer:?}"
     );
+}
+
+#[test]
+fn what_is_signed_is_told_to_operators_who_ask_what_is_injected() {
+    let keys = Keys::new();
+    let explained = |tables: &str| {
+        let text = format!(
+            "[upstream]\nurl = \"http://127.0.0.1:3000\"\n[[apps]]\nappid = \"{APPID}\"\n\
+             secret = \"{SECRET}\"\n{tables}"
+        );
+        let loaded = wxgate::config::parse(&text, Path::new("test.toml"), []).unwrap();
+        explain(&loaded.config, &Method::GET, "/me")
+    };
+    let signed = explained(&keys.tables());
+    let plain = explained("");
+    for name in ["X-WX-Assertion", "X-WX-Proof"] {
+        assert!(signed.contains(name), "{signed}");
+        assert!(!plain.contains(name), "{plain}");
+    }
 }
