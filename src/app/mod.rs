@@ -166,7 +166,8 @@ pub fn start_on(
         (keepers, &control, &surroundings.clock),
     );
     let scrape = scrape(&config, &shared, wechat, (&tls, &egress));
-    let admin = admin.map(|listener| (listener, admin::Parts::new(&readiness, scrape)));
+    let parts = admin::Parts::new(&readiness, scrape, key_set(&shared));
+    let admin = admin.map(|listener| (listener, parts));
     let mut threads = vec![spawn_control(
         control,
         Arc::clone(&shared),
@@ -301,6 +302,15 @@ fn scrape(
         tls: server.into_iter().chain(egress).collect(),
     };
     Scrape::new(shared.metrics.clone(), Arc::new(gauges))
+}
+
+/// Of the settings of whenever somebody asks.
+fn key_set(shared: &Arc<Shared>) -> admin::KeySet {
+    let shared = Arc::clone(shared);
+    admin::KeySet::from_fn(move || {
+        let settings = shared.settings.load();
+        settings.key_set.as_ref().map(|keys| keys.json().clone())
+    })
 }
 
 fn spawn_control(
