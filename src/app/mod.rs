@@ -171,7 +171,8 @@ pub fn start_on(
         (keepers, &control, &surroundings.clock),
     );
     let scrape = scrape(&config, &shared, wechat, (&tls, &egress));
-    let admin = admin.map(|listener| (listener, admin::Parts::new(&readiness, scrape)));
+    let parts = admin::Parts::new(&readiness, scrape, key_set(&shared));
+    let admin = admin.map(|listener| (listener, parts));
     let mut threads = vec![spawn_control(
         control,
         Arc::clone(&shared),
@@ -195,10 +196,7 @@ pub fn start_on(
         )?);
     }
     accepting.close();
-    for address in &sockets.addresses {
-        let inherited = sockets.inherited;
-        tracing::info!(message = event::LISTENING, %address, workers, inherited);
-    }
+    announce(&sockets.addresses, sockets.inherited, workers);
     readiness.set(true);
     unfinished.disarm();
     Ok(Running {
@@ -216,6 +214,12 @@ pub fn start_on(
         halt,
         threads,
     })
+}
+
+fn announce(addresses: &[Listen], inherited: bool, workers: usize) {
+    for address in addresses {
+        tracing::info!(message = event::LISTENING, %address, workers, inherited);
+    }
 }
 
 fn address_of(listener: Option<&std::net::TcpListener>) -> Option<SocketAddr> {
@@ -311,6 +315,15 @@ fn scrape(
         tls: server.into_iter().chain(egress).collect(),
     };
     Scrape::new(shared.metrics.clone(), Arc::new(gauges))
+}
+
+/// Of the settings of whenever somebody asks.
+fn key_set(shared: &Arc<Shared>) -> admin::KeySet {
+    let shared = Arc::clone(shared);
+    admin::KeySet::from_fn(move || {
+        let settings = shared.settings.load();
+        settings.key_set.as_ref().map(|keys| keys.json().clone())
+    })
 }
 
 fn spawn_control(

@@ -20,6 +20,7 @@ mod forward;
 mod hook;
 mod ids;
 mod inquiry;
+mod jwks;
 mod language;
 mod login;
 mod member;
@@ -33,6 +34,7 @@ mod reply;
 pub mod route;
 mod session;
 mod settings;
+pub mod signing;
 mod texts;
 mod wechat_failure;
 
@@ -221,6 +223,7 @@ impl Gateway {
     ) -> Result<Response<AnswerBody>, Refusal> {
         let whole = match endpoint {
             Endpoint::Decrypt => return self.decrypt(visit, request, presented).await,
+            Endpoint::Jwks => Self::jwks(visit, &request),
             Endpoint::Login => self.login(visit, request, presented).await,
             Endpoint::Logout => self.logout(visit, &request, presented).await,
             Endpoint::Phone => return self.phone(visit, request, presented).await,

@@ -51,6 +51,7 @@ mod reserved;
 mod rules;
 mod secrets;
 mod sessions;
+mod signed;
 mod sizes;
 mod slow_apps;
 mod slow_clients;

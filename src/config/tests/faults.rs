@@ -97,7 +97,6 @@ fn a_key_of_a_later_version_is_said_to_be_one() {
         "[paths]\nticket = \"/wx/ticket\"",
         "[session.cookie]\nname = \"x\"",
         "[store.redis]\nurl = \"x\"",
-        "[identity.jwt]\nheader = \"x\"",
         "[cors]\nmax_age = \"1m\"",
         "[admin]\ntoken = \"x\"",
         "[tracing]\notlp_endpoint = \"x\"",

@@ -18,6 +18,7 @@ mod faults;
 mod overrides;
 mod push;
 mod secrets;
+mod signing;
 mod store;
 mod tables;
 mod tls;

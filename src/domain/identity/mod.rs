@@ -12,6 +12,7 @@ mod originate;
 mod overrides;
 mod query;
 mod rules;
+mod signing;
 mod subprotocol;
 mod tokens;
 mod trailers;
@@ -19,6 +20,7 @@ mod trailers;
 pub use originate::{Cause, JustRedeemed, Message, VerifiedSender};
 pub use overrides::is_method_override;
 pub use rules::{IdentityNames, IdentityRules, Stripping, TokenPlace};
+pub use signing::{Sign, Signers, Statement, User};
 pub use tokens::{AmbiguousToken, TokenClaim};
 pub use trailers::CleanBody;
 
@@ -27,15 +29,15 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue, Method, Uri};
 use http_body::Body;
 
+use crate::domain::clock::Timestamp;
 use crate::domain::field::FieldName;
 use crate::domain::fields::{HeaderField, HeaderFields};
 use crate::domain::forwarded::{Origin, X_REQUEST_ID};
 use crate::domain::hop;
-use crate::domain::id::{AppId, OpenId, UnionId};
 use crate::domain::names::{self, Name};
 use crate::domain::peer::Peer;
 use crate::domain::request::{Request, RequestHead};
-use crate::domain::session::{Holder, Live};
+use crate::domain::session::Live;
 use crate::domain::trace::{RequestId, TraceParent};
 use crate::domain::websocket::{BadHandshake, WebSocketRequest};
 
@@ -272,6 +274,7 @@ impl<B> Clean<B> {
         session: Option<Live>,
         origin: Origin,
         request_id: RequestId,
+        now: Timestamp,
     ) -> Outbound<B> {
         Outbound(OutboundParts {
             head: self.head,
@@ -285,6 +288,7 @@ impl<B> Clean<B> {
                 asked_host: None,
                 request_id,
                 traceparent: None,
+                now,
             },
         })
     }
@@ -322,8 +326,8 @@ pub struct OutboundParts<B> {
     pub own: OwnFields,
 }
 
-/// The fields that the gate writes into a request itself: who it is from, where it came from, its
-/// id, and its trace when that begins here.
+/// The fields that the gate writes into a request itself: who it is from, signed where that is wanted,
+/// where it came from, its id, and its trace when that begins here.
 #[derive(Debug)]
 pub struct OwnFields {
     rules: Arc<IdentityRules>,
@@ -333,6 +337,8 @@ pub struct OwnFields {
     asked_host: Option<Box<HeaderValue>>,
     request_id: RequestId,
     traceparent: Option<TraceParent>,
+    /// When it was said who it is from.
+    now: Timestamp,
 }
 
 impl<B> Outbound<B> {
@@ -351,16 +357,13 @@ impl<B> Outbound<B> {
 }
 
 impl OwnFields {
-    /// Shows every field, each name once. `host` is the request's own `Host`.
-    pub fn for_each(&self, host: Option<&[u8]>, mut write: impl FnMut(&FieldName, &[u8])) {
-        match &self.identity {
-            Identity::Session(live) => self.holder(live.holder(), &mut write),
-            Identity::LoggedIn(redeemed) => self.holder(redeemed.holder(), &mut write),
-            Identity::Sender(sender) => {
-                self.user(sender.app(), sender.openid(), None, &mut write);
-            }
-            Identity::Anonymous => {}
+    /// Shows every field, each name once. `head` is that of the request as it goes out.
+    pub fn for_each(&self, head: &RequestHead, mut write: impl FnMut(&FieldName, &[u8])) {
+        if let Some(user) = User::of(&self.identity) {
+            self.user(&user, &mut write);
+            self.signatures(user, head, &mut write);
         }
+        let host = head.fields.get(names::HOST).map(|host| host.value());
         let asked_host = self.asked_host.as_ref().map(|host| host.as_bytes());
         self.origin.fields(host.or(asked_host), &mut write);
         write(&REQUEST_ID_FIELD, self.request_id.as_bytes());
@@ -369,30 +372,43 @@ impl OwnFields {
         }
     }
 
-    fn holder(&self, holder: &Holder, write: &mut impl FnMut(&FieldName, &[u8])) {
-        let unionid = holder.unionid.as_ref();
-        self.user(&holder.app, Some(&holder.openid), unionid, write);
-    }
-
-    fn user(
-        &self,
-        app: &AppId,
-        openid: Option<&OpenId>,
-        unionid: Option<&UnionId>,
-        write: &mut impl FnMut(&FieldName, &[u8]),
-    ) {
+    fn user(&self, user: &User<'_>, write: &mut impl FnMut(&FieldName, &[u8])) {
         let names = &self.rules.names;
-        if let Some(openid) = openid {
+        if let Some(openid) = user.openid {
             write(&names.openid, openid.header().as_bytes());
         }
-        write(&names.appid, app.header().as_bytes());
+        write(&names.appid, user.app.header().as_bytes());
         write(&names.source, SOURCE);
-        if let Some(unionid) = unionid {
+        if let Some(unionid) = user.unionid {
             write(&names.unionid, unionid.header().as_bytes());
         }
         if let Some(env) = &self.rules.env {
             write(&names.env, env.as_bytes());
         }
+    }
+
+    fn signatures(
+        &self,
+        user: User<'_>,
+        head: &RequestHead,
+        write: &mut impl FnMut(&FieldName, &[u8]),
+    ) {
+        let statement = Statement {
+            user,
+            method: &head.method,
+            target: head.target(),
+            request_id: &self.request_id,
+            now: self.now,
+        };
+        let IdentityRules { names, signers, .. } = &*self.rules;
+        let mut sign = |name: &FieldName, signer: &Option<Arc<dyn Sign>>| {
+            let signed = signer.as_ref().and_then(|signer| signer.sign(&statement));
+            if let Some(signed) = signed {
+                write(name, &signed);
+            }
+        };
+        sign(&names.assertion, &signers.assertion);
+        sign(&names.proof, &signers.proof);
     }
 }
 

@@ -11,6 +11,7 @@ use crate::domain::fold::{Firsts, NameSet};
 use crate::domain::forwarded;
 use crate::domain::hop;
 use crate::domain::identity::overrides::is_method_override;
+use crate::domain::identity::signing::Signers;
 use crate::domain::peer::TrustedProxies;
 
 /// The names under which the app server learns who sent a request.
@@ -26,17 +27,23 @@ pub struct IdentityNames {
     pub source: FieldName,
     /// The cloud environment, a fixed text.
     pub env: FieldName,
+    /// Who the user is, signed. Protected also where nothing is signed.
+    pub assertion: FieldName,
+    /// What the user asks for, signed. The same.
+    pub proof: FieldName,
 }
 
 impl IdentityNames {
     /// All of them.
-    pub fn all(&self) -> [&FieldName; 5] {
+    pub fn all(&self) -> [&FieldName; 7] {
         [
             &self.openid,
             &self.unionid,
             &self.appid,
             &self.source,
             &self.env,
+            &self.assertion,
+            &self.proof,
         ]
     }
 }
@@ -91,6 +98,7 @@ pub struct IdentityRules {
     /// What the names begin with that are protected, or only for proxies.
     suspects: Firsts,
     pub(in crate::domain::identity) trusted: TrustedProxies,
+    pub(in crate::domain::identity) signers: Signers,
 }
 
 impl IdentityRules {
@@ -122,7 +130,19 @@ impl IdentityRules {
             suspects: protected.firsts().or(forwarded::firsts()),
             protected,
             trusted,
+            signers: Signers::default(),
         }
+    }
+
+    /// The same, with identities signed by these.
+    #[must_use]
+    pub fn signed_by(self, signers: Signers) -> Self {
+        Self { signers, ..self }
+    }
+
+    /// By whom identities are signed.
+    pub fn signers(&self) -> &Signers {
+        &self.signers
     }
 
     /// The names under which the app server learns who sent a request.

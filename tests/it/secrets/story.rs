@@ -9,6 +9,8 @@ use crate::support::process::Gate;
 use crate::support::raw::{Answer, Connection, Request};
 use crate::support::{APPID, SECRET, STUCK, Setup, appid, person};
 
+const PROOF_KEY: &str = "planted-for-the-proofs-of-this-story";
+
 /// A gate in the middle of its troubles, and everything that must stay inside.
 pub(super) struct Story {
     pub(super) gate: Gate,
@@ -39,7 +41,8 @@ impl Story {
                  [log]\nlevel = \"debug\"\nformat = \"json\"\nuser = \"hash\"\n\
                  [[access.rules]]\npath = \"/dead/**\"\nupstream = \"dead\"\nrequire = \"session\"\n\
                  [[access.rules]]\npath = \"/public/**\"\nrequire = \"public\"\n\
-                 [upstreams.dead]\nurl = \"http://{dead}\"\n"
+                 [upstreams.dead]\nurl = \"http://{dead}\"\n\
+                 [identity.hmac]\nkey = \"{PROOF_KEY}\"\n"
             ),
             wechat: "timeout = \"1s\"".to_owned(),
             ..Setup::default()
@@ -49,6 +52,7 @@ impl Story {
             secrets: vec![
                 ("the AppSecret", SECRET.to_owned()),
                 ("the seal key", SEAL_KEY.to_owned()),
+                ("the key of proofs", PROOF_KEY.to_owned()),
             ],
             told: Vec::new(),
             kept,
