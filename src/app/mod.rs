@@ -9,6 +9,7 @@ pub mod explain;
 mod gauges;
 mod greeting;
 mod sockets;
+mod store;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -44,16 +45,14 @@ use crate::server::starvation::Starvation;
 use crate::server::tls::{OpenError, Tls};
 use crate::server::worker::{self, Context};
 use crate::server::{Listen, Settings as ServerSettings};
-use crate::store::{self, Store};
+use crate::store::Store;
+use crate::store::snapshot;
 use crate::telemetry::event;
 use crate::telemetry::log::Log;
 use crate::telemetry::metrics::{Listener, Metrics, Scrape};
 use crate::upstream;
 use crate::wechat::access_token::Keepers;
 use crate::wechat::client::{Client, SetupError};
-
-/// How often a part of the store is cleared of what has run out; the whole takes about a minute.
-const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// How often draining looks whether the last connection has gone.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -85,7 +84,7 @@ pub enum StartError {
     Bind(#[from] BindError),
     /// `store.snapshot_file`.
     #[error(transparent)]
-    Store(#[from] store::snapshot::OpenError),
+    Store(#[from] snapshot::OpenError),
     /// `[server.tls]`: its files have changed since they were checked.
     #[error("cannot use [server.tls]")]
     Tls(#[from] OpenError),
@@ -162,7 +161,7 @@ pub fn start_on(
     let readiness = Readiness::default();
 
     // Before there is a runtime, which could not be let go of here if this fails.
-    let store = open_store(&config, &surroundings.clock)?;
+    let store = store::open(&config, &surroundings.clock)?;
     let control = runtime()?;
     let shared = share(
         &config,
@@ -281,12 +280,6 @@ fn share(
     })
 }
 
-/// The store, with the sessions that outlived the last process.
-fn open_store(config: &Config, clock: &Clock) -> Result<Store, store::snapshot::OpenError> {
-    let lifetimes = &config.gateway.session.lifetimes;
-    Store::open(&config.store, clock.now(), lifetimes)
-}
-
 /// The client for WeChat, and where its calls and all requests are counted.
 fn counted(config: &Config, clock: &Clock) -> Result<(Client, Metrics, RouteIds), SetupError> {
     let routes = RouteIds::of(&config.gateway.routes);
@@ -337,8 +330,8 @@ fn spawn_control(
         .name("control".to_owned())
         .spawn(move || {
             control.block_on(async {
-                tokio::spawn(keep_saved(Arc::clone(&shared)));
-                tokio::spawn(sweep(shared));
+                tokio::spawn(store::keep_saved(Arc::clone(&shared)));
+                tokio::spawn(store::sweep(shared));
                 if let Some((listener, parts)) = admin {
                     tokio::spawn(admin::serve(listener, parts, halt.clone()));
                 }
@@ -351,23 +344,6 @@ fn spawn_control(
                 halt.cancelled().await;
             });
         })
-}
-
-/// Has sessions outlive the process, where that is wanted.
-async fn keep_saved(shared: Arc<Shared>) {
-    let (store, clock) = (shared.store.clone(), shared.clock.clone());
-    let lifetimes = move || shared.settings.load().session.lifetimes;
-    store.keep_saved(clock, lifetimes).await;
-}
-
-/// Clears the store of what has run out, a part at a time.
-async fn sweep(shared: Arc<Shared>) {
-    let mut ticks = tokio::time::interval(SWEEP_EVERY);
-    loop {
-        ticks.tick().await;
-        let lifetimes = shared.settings.load().session.lifetimes;
-        shared.store.sweep(shared.clock.now(), &lifetimes);
-    }
 }
 
 fn spawn_worker(
