@@ -73,14 +73,10 @@ class Server:
         return found
 
     def end(self):
+        """Ends the group; the second signal is for what the first did not end."""
         for how in (signal.SIGTERM, signal.SIGKILL):
             try:
                 os.killpg(self.process.pid, how)
-            except ProcessLookupError:
-                pass
-            try:
                 self.process.wait(END_SECONDS_MAX)
-                if how == signal.SIGTERM:
-                    continue    # what it started goes too, if it is still there
-            except subprocess.TimeoutExpired:
-                pass
+            except (ProcessLookupError, subprocess.TimeoutExpired):
+                continue
