@@ -37,6 +37,8 @@ class App:
     told_by_the_gate = True
     #: What of the headers is in its answer to `/me`.
     knows_unionid = True
+    #: Whether it has WebSockets, that say at once who is there.
+    has_sockets = False
 
     def missing(self):
         """What must be there and is not, or None."""
@@ -94,6 +96,10 @@ class Node(App):
 
     def command(self, port):
         return ["node", "app.js"], {"PORT": port}
+
+
+class Express(Node):
+    has_sockets = True
 
 
 class Nest(Node):
@@ -156,7 +162,7 @@ ALL = {
     "flask": Flask(),
     "django": Django(),
     "fastapi": FastApi(),
-    "express": Node(),
+    "express": Express(),
     "koa": Node(),
     "nest": Nest(),
     "php": Php(),

@@ -9,6 +9,7 @@ import http.client
 import json
 import os
 import pathlib
+import socket
 import sys
 import tempfile
 import time
@@ -258,10 +259,49 @@ class ToldByTheGate:
         self.assertNotEqual(self.me(self.bob).get("phone"), "1")
 
 
+class Sockets:
+    """What an app does that has WebSockets."""
+
+    def shake_hands(self, port, headers):
+        """Status and what follows the head of the answer to a handshake, up to a first frame or the end."""
+        head = [
+            "GET /ws HTTP/1.1",
+            "Host: app.example.com",
+            "Connection: Upgrade",
+            "Upgrade: websocket",
+            "Sec-WebSocket-Version: 13",
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+            *(f"{name}: {value}" for name, value in headers),
+        ]
+        with socket.create_connection(("127.0.0.1", port), timeout=ANSWER_SECONDS_MAX) as connection:
+            connection.sendall("\r\n".join([*head, "", ""]).encode())
+            answer = connection.makefile("rb")
+            status = int(answer.readline().split()[1])
+            while answer.readline() not in (b"\r\n", b""):
+                pass
+            if status != 101:
+                return status, b""
+            # One frame of text, not masked; below 126 bytes its length is one byte, else two more follow.
+            length = answer.read(2)[1]
+            return status, answer.read(int.from_bytes(answer.read(2), "big") if length == 126 else length)
+
+    def test_a_socket_is_of_whom_the_gate_says_whatever_is_claimed(self):
+        bearer = ("Authorization", f"Bearer {self.alice['token']}")
+        for claims in [[], *list(forgeries(self.bobs()))[:-1]]:
+            with self.subTest(claims):
+                status, frame = self.shake_hands(self.gate.port, [*claims, bearer])
+                self.assertEqual((status, json.loads(frame)["openid"]), (101, self.alice["openid"]))
+
+    def test_a_socket_of_nobody_is_refused(self):
+        self.assertEqual(self.shake_hands(self.server.port, []), (401, b""))
+        self.assertEqual(self.shake_hands(self.gate.port, [("X-WX-OPENID", self.bob["openid"])]), (401, b""))
+
+
 def suite(wanted):
     loader, every = unittest.TestLoader(), unittest.TestSuite()
     for name in wanted:
-        parts = (ToldByTheGate,) if apps.ALL[name].told_by_the_gate else ()
+        app = apps.ALL[name]
+        parts = (ToldByTheGate,) * app.told_by_the_gate + (Sockets,) * app.has_sockets
         case = type(name, (Promises, *parts, unittest.TestCase), {"name": name, "__module__": "backends"})
         every.addTests(loader.loadTestsFromTestCase(case))
     return every
