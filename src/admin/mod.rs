@@ -44,20 +44,36 @@ impl Readiness {
     }
 }
 
+/// Whether sessions can be looked up.
+pub type StoreIsUsable = Arc<dyn Fn() -> bool + Send + Sync>;
+
 /// What operators are told of.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Parts {
     readiness: Readiness,
+    store_is_usable: StoreIsUsable,
     scrape: Scrape,
     key_set: KeySet,
 }
 
+impl fmt::Debug for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Parts(..)")
+    }
+}
+
 impl Parts {
-    /// Whether requests are taken, what is counted, and by which keys identities are verified.
-    pub fn new(readiness: &Readiness, scrape: Scrape, key_set: KeySet) -> Self {
-        let readiness = readiness.clone();
+    /// Whether requests are taken and sessions can be looked up, what is counted, and by which keys
+    /// identities are verified.
+    pub fn new(
+        readiness: &Readiness,
+        store_is_usable: StoreIsUsable,
+        scrape: Scrape,
+        key_set: KeySet,
+    ) -> Self {
         Self {
-            readiness,
+            readiness: readiness.clone(),
+            store_is_usable,
             scrape,
             key_set,
         }
@@ -116,8 +132,7 @@ impl Handler for Admin {
         }
         match request.uri().path() {
             "/healthz" => plain::text(StatusCode::OK, "ok\n"),
-            "/readyz" if self.parts.readiness.is_ready() => plain::text(StatusCode::OK, "ready\n"),
-            "/readyz" => plain::text(StatusCode::SERVICE_UNAVAILABLE, "not accepting\n"),
+            "/readyz" => self.ready(),
             "/metrics" => metrics(&self.parts.scrape),
             "/version" => plain::json(StatusCode::OK, &version()),
             "/.well-known/jwks.json" => jwks(&self.parts.key_set),
@@ -126,6 +141,21 @@ impl Handler for Admin {
                 "/healthz /readyz /metrics /version /.well-known/jwks.json\n",
             ),
         }
+    }
+}
+
+impl Admin {
+    fn ready(&self) -> Response<PlainBody> {
+        if !self.parts.readiness.is_ready() {
+            return plain::text(StatusCode::SERVICE_UNAVAILABLE, "not accepting\n");
+        }
+        if !(self.parts.store_is_usable)() {
+            return plain::text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "sessions cannot be looked up\n",
+            );
+        }
+        plain::text(StatusCode::OK, "ready\n")
     }
 }
 

@@ -9,12 +9,14 @@ pub mod explain;
 mod gauges;
 mod greeting;
 mod sockets;
+mod store;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -44,16 +46,13 @@ use crate::server::starvation::Starvation;
 use crate::server::tls::{OpenError, Tls};
 use crate::server::worker::{self, Context};
 use crate::server::{Listen, Settings as ServerSettings};
-use crate::store::Store;
+use crate::store::snapshot;
 use crate::telemetry::event;
 use crate::telemetry::log::Log;
 use crate::telemetry::metrics::{Listener, Metrics, Scrape};
 use crate::upstream;
 use crate::wechat::access_token::Keepers;
 use crate::wechat::client::{Client, SetupError};
-
-/// How often a part of the store is cleared of what has run out; the whole takes about a minute.
-const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// How often draining looks whether the last connection has gone.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -83,6 +82,9 @@ pub enum StartError {
     /// An address of `server.listen`.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// `store.snapshot_file`.
+    #[error(transparent)]
+    Store(#[from] snapshot::OpenError),
     /// `[server.tls]`: its files have changed since they were checked.
     #[error("cannot use [server.tls]")]
     Tls(#[from] OpenError),
@@ -109,7 +111,7 @@ pub struct Running {
     readiness: Readiness,
     tls: Option<Tls>,
     crew: Crew,
-    deferred_pushes: DeferredSlots,
+    shared: Arc<Shared>,
     /// The workers that accept connections.
     accepting: TaskTracker,
     /// Cancelled: accept no more connections.
@@ -158,15 +160,17 @@ pub fn start_on(
     let unfinished = halt.clone().drop_guard();
     let readiness = Readiness::default();
 
+    // Before there is a runtime, which could not be let go of here if this fails.
+    let store = store::open(&config, &surroundings.clock)?;
     let control = runtime()?;
-    let shared = share(
+    let (shared, attempted) = share(
         &config,
-        workers,
+        (workers, store),
         (wechat.clone(), metrics, routes),
         (keepers, &control, &surroundings.clock),
     );
     let scrape = scrape(&config, &shared, wechat, (&tls, &egress));
-    let parts = admin::Parts::new(&readiness, scrape, key_set(&shared));
+    let parts = parts(&readiness, &shared, scrape);
     let admin = admin.map(|listener| (listener, parts));
     let mut threads = vec![spawn_control(
         control,
@@ -176,6 +180,7 @@ pub fn start_on(
         halt.clone(),
     )?];
 
+    store::wait(attempted);
     let (crew, seats) = Crew::new(workers);
     let drain = CancellationToken::new();
     let context = context(&config.server, (crew.clone(), tls.clone()), drain.clone());
@@ -191,10 +196,7 @@ pub fn start_on(
         )?);
     }
     accepting.close();
-    for address in &sockets.addresses {
-        let inherited = sockets.inherited;
-        tracing::info!(message = event::LISTENING, %address, workers, inherited);
-    }
+    announce(&sockets.addresses, sockets.inherited, workers);
     readiness.set(true);
     unfinished.disarm();
     Ok(Running {
@@ -206,12 +208,24 @@ pub fn start_on(
         readiness,
         tls,
         crew,
-        deferred_pushes: shared.deferred_pushes.clone(),
+        shared,
         accepting,
         drain,
         halt,
         threads,
     })
+}
+
+fn parts(readiness: &Readiness, shared: &Arc<Shared>, scrape: Scrape) -> admin::Parts {
+    let store = shared.store.clone();
+    let usable = Arc::new(move || store.is_usable());
+    admin::Parts::new(readiness, usable, scrape, key_set(shared))
+}
+
+fn announce(addresses: &[Listen], inherited: bool, workers: usize) {
+    for address in addresses {
+        tracing::info!(message = event::LISTENING, %address, workers, inherited);
+    }
 }
 
 fn address_of(listener: Option<&std::net::TcpListener>) -> Option<SocketAddr> {
@@ -250,14 +264,15 @@ fn runtime() -> io::Result<Runtime> {
 
 fn share(
     config: &Config,
-    workers: usize,
+    (workers, store): (usize, store::Opened),
     (wechat, metrics, routes): (Client, Metrics, RouteIds),
     (keepers, control, clock): (Keepers, &Runtime, &Clock),
-) -> Arc<Shared> {
-    let store = Store::in_memory(config.store);
-    let control = Control::new(control.handle().clone());
+) -> (Arc<Shared>, Option<Receiver<()>>) {
+    let control = control.handle().clone();
+    let (store, attempted) = store.connected(config, &control, (clock, &metrics));
+    let control = Control::new(control);
     let upstreams = config.upstreams.iter().cloned();
-    Arc::new(Shared {
+    let shared = Arc::new(Shared {
         settings: ArcSwap::from_pointee(config.gateway.clone()),
         inquiries: Inquiries::new(control.clone(), wechat.clone(), keepers, metrics.clone()),
         desk: Desk::new(control, wechat, store.clone(), clock.clone()),
@@ -271,7 +286,8 @@ fn share(
         upstreams: upstreams
             .map(|settings| upstream::Shared::new(settings, workers))
             .collect(),
-    })
+    });
+    (shared, attempted)
 }
 
 /// The client for WeChat, and where its calls and all requests are counted.
@@ -324,7 +340,7 @@ fn spawn_control(
         .name("control".to_owned())
         .spawn(move || {
             control.block_on(async {
-                tokio::spawn(sweep(shared));
+                tokio::spawn(store::tend(shared));
                 if let Some((listener, parts)) = admin {
                     tokio::spawn(admin::serve(listener, parts, halt.clone()));
                 }
@@ -337,16 +353,6 @@ fn spawn_control(
                 halt.cancelled().await;
             });
         })
-}
-
-/// Clears the store of what has run out, a part at a time.
-async fn sweep(shared: Arc<Shared>) {
-    let mut ticks = tokio::time::interval(SWEEP_EVERY);
-    loop {
-        ticks.tick().await;
-        let lifetimes = shared.settings.load().session.lifetimes;
-        shared.store.sweep(shared.clock.now(), &lifetimes);
-    }
 }
 
 fn spawn_worker(
@@ -403,7 +409,7 @@ impl Running {
         if left > 0 {
             tracing::warn!(message = event::DRAIN_INCOMPLETE, connections = left);
         }
-        let pushes = self.deferred_pushes.taken();
+        let pushes = self.shared.deferred_pushes.taken();
         if pushes > 0 {
             tracing::error!(message = event::PUSHES_LEFT, pushes);
         }
@@ -412,6 +418,9 @@ impl Running {
             // A thread that panicked has nothing left to be waited for.
             drop(thread.join());
         }
+        // Nobody uses the store any more: this is what the next process finds.
+        let lifetimes = self.shared.settings.load().session.lifetimes;
+        self.shared.store.close(self.shared.clock.now(), &lifetimes);
         self.remove_sockets();
         tracing::info!(message = event::STOPPED);
     }
@@ -433,7 +442,7 @@ impl Running {
         drop(accepted);
         // WeChat will not repeat a push that it was told was taken. A connection may still bring one,
         // so the connections are looked at first.
-        while (self.crew.connections() > 0 || self.deferred_pushes.taken() > 0)
+        while (self.crew.connections() > 0 || self.shared.deferred_pushes.taken() > 0)
             && Instant::now() < deadline
         {
             tokio::time::sleep(LOOK_EVERY).await;

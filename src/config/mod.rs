@@ -31,6 +31,7 @@ mod pem;
 mod planned;
 mod push;
 mod reader;
+mod redis;
 mod secret;
 mod server;
 mod session;
@@ -208,7 +209,7 @@ fn read(root: &Key<'_>) -> Option<Config> {
             errors,
             field_names,
         },
-        store,
+        store: store?,
         admin,
         egress,
         log: log?,

@@ -10,10 +10,12 @@ mod json;
 pub mod proof;
 pub mod push;
 pub mod random;
+pub mod seal;
 pub mod session_key;
 pub mod signature;
 pub mod token;
 pub mod user_data;
+mod xaes;
 
 #[cfg(test)]
 mod tests;

@@ -103,6 +103,54 @@ impl Drop for EncodingAesKey {
     }
 }
 
+/// Fewer bytes could be guessed by who holds what is sealed. 32 are the strength of the cipher.
+const MIN_SEAL_KEY_BYTES: usize = 32;
+
+/// Base64 as programs write it: either alphabet's padding may be missing.
+const SEAL_KEY_BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// An operator's key under which the gate seals what it keeps outside its process.
+#[derive(Clone)]
+pub struct SealKey(Zeroizing<Vec<u8>>);
+
+impl SealKey {
+    /// Takes at least 32 random bytes in base64. 32 bytes in hexadecimal are also 48 in base64, and
+    /// no worse a key.
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes = SEAL_KEY_BASE64.decode(text).map(Zeroizing::new).ok()?;
+        (bytes.len() >= MIN_SEAL_KEY_BYTES).then_some(Self(bytes))
+    }
+
+    /// Takes the key's bytes over.
+    #[cfg(test)]
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    /// The key's bytes: not yet a key of any cipher.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SealKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SealKey(..)")
+    }
+}
+
+/// The operator's keys: what is sealed, is under the current one.
+#[derive(Clone, Debug)]
+pub struct SealKeys {
+    /// Seals and opens.
+    pub current: SealKey,
+    /// Opens what was sealed before the keys were changed.
+    pub previous: Option<SealKey>,
+}
+
 /// A code from `wx.login`: whoever holds it can become the user until it is redeemed.
 #[derive(Clone)]
 pub struct LoginCode(Zeroizing<String>);
@@ -234,6 +282,27 @@ mod tests {
             format!("{token:?} {key:?}"),
             "PushToken(..) EncodingAesKey(..)"
         );
+    }
+
+    #[test]
+    fn a_seal_key_is_32_bytes_of_base64_or_more_and_does_not_print() {
+        let hex = "0123456789abcdef".repeat(4);
+        for right in [
+            "JVPZFZKcXCuF3YeNFV+mm5cMLMYuhhwwyUFx3Gd/R0Q=",
+            "JVPZFZKcXCuF3YeNFV+mm5cMLMYuhhwwyUFx3Gd/R0Q",
+            &hex,
+        ] {
+            let key = SealKey::parse(right).unwrap();
+            assert_eq!(format!("{key:?}"), "SealKey(..)");
+        }
+        for wrong in [
+            "",
+            "correct horse battery staple correct horse",
+            "JVPZFZKcXCuF3YeNFV+mm5cMLMYuhhwwyUFx3Gd/Rw==",
+            "JVPZFZKcXCuF3YeNFV+mm5cMLMYuhhwwyUFx3Gd/R0Q=\n",
+        ] {
+            assert!(SealKey::parse(wrong).is_none(), "{wrong}");
+        }
     }
 
     #[test]

@@ -49,7 +49,48 @@ pub struct Session {
     stamp: AtomicU64,
 }
 
+/// What is written down of a session beside who holds it, when it has to outlive its process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// When it began.
+    pub created: Timestamp,
+    /// The moment at which it ends in any case; [`Timestamp::NEVER`] when it was neither ended nor
+    /// replaced.
+    pub cut: Timestamp,
+    /// The last use.
+    pub seen: Timestamp,
+    /// See [`Session::stamp`].
+    pub stamp: u64,
+}
+
 impl Session {
+    /// A session that was written down.
+    pub fn restore(digest: TokenDigest, holder: Holder, written: Written) -> Self {
+        Self {
+            digest,
+            holder,
+            created: written.created,
+            cut: AtomicU64::new(written.cut.as_millis()),
+            seen: AtomicU64::new(written.seen.as_millis()),
+            stamp: AtomicU64::new(written.stamp),
+        }
+    }
+
+    /// What has to be written down of it.
+    pub fn written(&self) -> Written {
+        Written {
+            created: self.created,
+            cut: Timestamp::from_millis(self.cut.load(Ordering::Acquire)),
+            seen: Timestamp::from_millis(self.seen.load(Ordering::Relaxed)),
+            stamp: self.stamp(),
+        }
+    }
+
+    /// Ends it at this moment at the latest.
+    pub fn cut(&self, at: Timestamp) {
+        self.cut.fetch_min(at.as_millis(), Ordering::AcqRel);
+    }
+
     /// A session that begins now.
     pub fn begin(digest: TokenDigest, holder: Holder, now: Timestamp) -> Self {
         Self {
@@ -60,6 +101,13 @@ impl Session {
             seen: AtomicU64::new(now.as_millis()),
             stamp: AtomicU64::new(0),
         }
+    }
+
+    /// Takes over what somebody else has written down of it since: a later use, an earlier end.
+    pub fn heard_of(&self, written: Written) {
+        self.seen
+            .fetch_max(written.seen.as_millis(), Ordering::Relaxed);
+        self.cut(written.cut);
     }
 
     /// The hash of its token.
@@ -107,8 +155,7 @@ impl Session {
 
     /// Ends it after the grace that a replaced session has.
     pub fn replace(&self, now: Timestamp) {
-        let grace_over = now.plus(limits::REPLACED_SESSION_GRACE);
-        self.cut.fetch_min(grace_over.as_millis(), Ordering::AcqRel);
+        self.cut(now.plus(limits::REPLACED_SESSION_GRACE));
     }
 
     /// Notes a use, so that an idle limit counts from now.

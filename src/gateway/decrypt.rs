@@ -43,7 +43,7 @@ impl Gateway {
         presented: &Presented,
     ) -> Result<Response<AnswerBody>, Refusal> {
         require_post(&request)?;
-        let live = self.session_of(visit, presented)?;
+        let live = self.session_of(visit, presented).await?;
         let encoding = encoding(request.fields())?;
         let deliver = visit.settings.decrypt.deliver.clone();
         let recipient = self.recipient(visit, &deliver, &request, presented)?;
@@ -103,7 +103,8 @@ impl Gateway {
         live: &Live,
         sealed: &Sealed<'_>,
     ) -> Result<Result<(String, KeyAge), (DecryptResult, &'static str)>, Refusal> {
-        let (text, age) = match self.try_keys(visit, live, sealed) {
+        let keys = self.keys_of(visit, live).await?;
+        let (text, age) = match self.try_keys(visit, live, keys, sealed) {
             Ok(opened) => opened,
             Err(why) => return Ok(Err((DecryptResult::Failed, why))),
         };
@@ -116,26 +117,31 @@ impl Gateway {
         Ok(Ok((text, age)))
     }
 
+    /// The user's keys that may be tried, newest first: all there are, whatever is to be opened.
+    async fn keys_of(&self, visit: &Visit<'_>, live: &Live) -> Result<Vec<SessionKey>, Refusal> {
+        let holder = live.holder();
+        let user = UserKey::new(&holder.app, &holder.openid);
+        let (now, grace) = (self.shared.clock.now(), visit.settings.decrypt.key_grace);
+        Ok(self.shared.store.keys(&user, now, grace).await?)
+    }
+
     /// Tries all of the user's keys, newest first, each in full; gives what the first that fits
     /// opens, and which it is.
     fn try_keys(
         &self,
         visit: &Visit<'_>,
         live: &Live,
+        keys: Vec<SessionKey>,
         sealed: &Sealed<'_>,
     ) -> Result<(String, KeyAge), &'static str> {
         let holder = live.holder();
-        let settings = &visit.settings.decrypt;
-        let now = self.shared.clock.now();
-        let user = UserKey::new(&holder.app, &holder.openid);
         let expected = Expected {
             app: &holder.app,
             openid: Some(&holder.openid),
-            now,
-            max_age: settings.max_age,
+            now: self.shared.clock.now(),
+            max_age: visit.settings.decrypt.max_age,
         };
         let mut opened = Err("no session key is known");
-        let keys = self.shared.store.keys(&user, now, settings.key_grace);
         let ages = iter::once(KeyAge::Current).chain(iter::repeat(KeyAge::Replaced));
         for (key, age) in keys.iter().zip(ages) {
             let tried = sealed.open_with(key, &expected);

@@ -110,7 +110,9 @@ impl Gateway {
                 error,
                 app: app.id.clone(),
             },
+            LoginError::NotAsked(_) => Refusal::NoLogins,
             LoginError::Refused => Refusal::LoginRefused,
+            LoginError::Store(_) => Refusal::LoginNotKept,
         })?;
         visit.entry.logged_in(&logged_in.holder);
         Ok(self.login_answer(&settings, &logged_in))
@@ -195,6 +197,7 @@ impl From<NoLogin> for Refusal {
         match why {
             NoLogin::Limited(used_up) => used_up.into(),
             NoLogin::NoOutcome(why) => why.into(),
+            NoLogin::Store(_) => Self::NoLogins,
         }
     }
 }

@@ -16,11 +16,13 @@ pub mod desk;
 mod entry;
 mod envelope;
 mod fields;
+mod first_sight;
 mod forward;
 mod hook;
 mod ids;
 mod inquiry;
 mod jwks;
+mod kept_answer;
 mod language;
 mod login;
 mod member;
@@ -58,18 +60,21 @@ use crate::domain::identity::{Clean, Presented};
 use crate::domain::peer::Peer;
 use crate::domain::request::Request;
 use crate::domain::response::Response;
+use crate::domain::session::Live;
 use crate::domain::trace::RequestId;
 use crate::gateway::answer_style::AnswerStyle;
+use crate::gateway::authenticate::Standing;
 use crate::gateway::body::AnswerBody;
 use crate::gateway::books::Books;
 use crate::gateway::desk::Desk;
 use crate::gateway::entry::Entry;
+use crate::gateway::first_sight::{Unseen, Way};
 use crate::gateway::forward::Forwarding;
 use crate::gateway::ids::Ids;
 use crate::gateway::open_data::BodyToOpen;
 use crate::gateway::push::{DeferredSlots, SeenPushes};
 use crate::gateway::refusal::Refusal;
-use crate::gateway::route::{Decision, Endpoint};
+use crate::gateway::route::{Decision, Endpoint, Require};
 use crate::server::body::{Progress, RequestBody};
 use crate::server::connection::Handler;
 use crate::store::Store;
@@ -130,6 +135,7 @@ struct Visit<'a> {
 enum Course {
     Endpoint(Endpoint, Box<(Clean<RequestBody>, Presented)>),
     Forward(Forwarding),
+    FirstSight(Box<Unseen>),
     OpenData(Box<BodyToOpen>),
 }
 
@@ -174,25 +180,50 @@ impl Gateway {
                 Ok(Course::Endpoint(endpoint, Box::new((clean, presented))))
             }
             Decision::Reserved => Err(Refusal::NotFound),
-            // Without a body there is nothing to open.
-            Decision::OpenData(line) if !clean.is_without_body() => {
-                let live = self.session_of(visit, &presented)?;
-                let upstream = visit.settings.access(line, &clean).upstream;
-                Ok(Course::OpenData(Box::new(BodyToOpen {
-                    request: clean,
-                    presented,
-                    live,
-                    upstream,
-                })))
-            }
             Decision::Forward(line) | Decision::OpenData(line) => {
                 let access = visit.settings.access(line, &clean);
-                let session = self.authenticate(visit, &presented, access.require)?;
-                let forwarding =
-                    self.outbound(visit, (clean, presented), session, access.upstream)?;
-                Ok(Course::Forward(forwarding))
+                // Without a body there is nothing to open.
+                let opens = matches!(decision, Decision::OpenData(_)) && !clean.is_without_body();
+                let require = if opens {
+                    Require::Session
+                } else {
+                    access.require
+                };
+                let way = Way {
+                    opens,
+                    upstream: access.upstream,
+                };
+                match self.authenticate(visit, &presented, require)? {
+                    Standing::Known(session) => self.go(visit, way, (clean, presented), session),
+                    Standing::Unseen(digest) => Ok(Course::FirstSight(Box::new(Unseen {
+                        digest,
+                        way,
+                        request: clean,
+                        presented,
+                    }))),
+                }
             }
         }
+    }
+
+    /// What is to be done with a request for the app server, once it is known who it is from.
+    fn go(
+        &self,
+        visit: &mut Visit<'_>,
+        way: Way,
+        (request, presented): (Clean<RequestBody>, Presented),
+        session: Option<Live>,
+    ) -> Result<Course, Refusal> {
+        if !way.opens {
+            let forwarding = self.outbound(visit, (request, presented), session, way.upstream)?;
+            return Ok(Course::Forward(forwarding));
+        }
+        Ok(Course::OpenData(Box::new(BodyToOpen {
+            request,
+            presented,
+            live: session.ok_or(Refusal::SessionRequired)?,
+            upstream: way.upstream,
+        })))
     }
 
     /// Waits for what was decided.
@@ -209,6 +240,7 @@ impl Gateway {
                 Box::pin(self.endpoint(endpoint, visit, clean, &presented)).await
             }
             Course::Forward(forwarding) => self.forward(visit, forwarding).await,
+            Course::FirstSight(unseen) => Box::pin(self.see(visit, *unseen)).await,
             Course::OpenData(body) => Box::pin(self.open_body(visit, *body)).await,
         }
     }
@@ -225,10 +257,10 @@ impl Gateway {
             Endpoint::Decrypt => return self.decrypt(visit, request, presented).await,
             Endpoint::Jwks => Self::jwks(visit, &request),
             Endpoint::Login => self.login(visit, request, presented).await,
-            Endpoint::Logout => self.logout(visit, &request, presented),
+            Endpoint::Logout => self.logout(visit, &request, presented).await,
             Endpoint::Phone => return self.phone(visit, request, presented).await,
             Endpoint::Push => self.push(visit, request, presented).await,
-            Endpoint::Session => self.session(visit, &request, presented),
+            Endpoint::Session => self.session(visit, &request, presented).await,
         };
         whole.map(|answer| answer.map(AnswerBody::whole).into())
     }

@@ -22,6 +22,7 @@ use crate::gateway::texts::{self, Text};
 use crate::gateway::wechat_failure;
 use crate::server::body::BodyFault;
 use crate::server::problem::Problem;
+use crate::store::Unusable;
 use crate::telemetry::access::Flag;
 use crate::telemetry::event;
 use crate::upstream;
@@ -42,16 +43,19 @@ pub(in crate::gateway) enum Refusal {
     BodyBroken(BodyFault),
     BodyTooLarge(u64),
     DecryptFailed,
+    EndedHereOnly,
     HeadersTooLarge,
     Internal,
     Login {
         error: Arc<RedeemError>,
         app: AppId,
     },
+    LoginNotKept,
     LoginRefused,
     MethodNotAllowed {
         allowed: &'static str,
     },
+    NoLogins,
     NotFound,
     Overloaded,
     RateLimited {
@@ -69,6 +73,7 @@ pub(in crate::gateway) enum Refusal {
     },
     SessionExpired,
     SessionRequired,
+    StoreUnusable,
     Unclean(Unclean),
     UnknownApp(UnknownApp),
     UnsupportedMediaType(&'static Text),
@@ -99,13 +104,16 @@ impl Refusal {
             Self::BadRequest(_) | Self::BodyBroken(_) | Self::Unclean(_) => problems::BAD_REQUEST,
             Self::BodyTooLarge(_) => problems::BODY_TOO_LARGE,
             Self::DecryptFailed => problems::DECRYPT_FAILED,
+            Self::EndedHereOnly => problems::ENDED_HERE_ONLY,
             Self::HeadersTooLarge => problems::HEADERS_TOO_LARGE,
             Self::Internal => problems::INTERNAL,
             Self::Login { error, .. } => login_kind(error),
             Self::LoginRefused => problems::LOGIN_REFUSED,
             Self::MethodNotAllowed { .. } => problems::METHOD_NOT_ALLOWED,
             Self::NotFound => problems::NOT_FOUND,
-            Self::Overloaded => problems::OVERLOADED,
+            Self::LoginNotKept | Self::NoLogins | Self::Overloaded | Self::StoreUnusable => {
+                problems::OVERLOADED
+            }
             Self::RateLimited { .. } => problems::RATE_LIMITED,
             Self::PhoneCode { .. } => problems::PHONE_CODE_INVALID,
             Self::PushNotTaken(_) => problems::UPSTREAM_FAILED,
@@ -313,6 +321,16 @@ impl From<NoOutcome> for Refusal {
         match why {
             NoOutcome::Busy(_) => Self::Overloaded,
             NoOutcome::Lost => Self::Internal,
+        }
+    }
+}
+
+impl From<Unusable> for Refusal {
+    fn from(why: Unusable) -> Self {
+        match why {
+            Unusable::Busy => Self::Overloaded,
+            // Why, the store has told the log.
+            Unusable::Away | Unusable::Failed | Unusable::NoWrites => Self::StoreUnusable,
         }
     }
 }

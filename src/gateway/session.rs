@@ -12,6 +12,7 @@ use crate::gateway::refusal::Refusal;
 use crate::gateway::reply::{json, require_post};
 use crate::gateway::{Gateway, Visit};
 use crate::server::body::RequestBody;
+use crate::store::ending::Ended;
 
 #[derive(Serialize)]
 struct SessionAnswer<'a> {
@@ -24,7 +25,7 @@ struct SessionAnswer<'a> {
 
 impl Gateway {
     /// Tells about the session, or ends it.
-    pub(in crate::gateway) fn session(
+    pub(in crate::gateway) async fn session(
         &self,
         visit: &mut Visit<'_>,
         request: &Clean<RequestBody>,
@@ -32,7 +33,7 @@ impl Gateway {
     ) -> Result<Response<Bytes>, Refusal> {
         match *request.method() {
             Method::GET => {
-                let live = self.session_of(visit, presented)?;
+                let live = self.session_of(visit, presented).await?;
                 let ends_at = live.session().ends_at(&visit.settings.session.lifetimes);
                 let answer = SessionAnswer {
                     appid: live.holder().app.as_str(),
@@ -41,7 +42,7 @@ impl Gateway {
                 };
                 Ok(json(visit.style.envelope, &answer))
             }
-            Method::DELETE => self.end(visit, request, presented),
+            Method::DELETE => self.end(visit, request, presented).await,
             _ => Err(Refusal::MethodNotAllowed {
                 allowed: "GET, DELETE",
             }),
@@ -49,32 +50,36 @@ impl Gateway {
     }
 
     /// Ends the session.
-    pub(in crate::gateway) fn logout(
+    pub(in crate::gateway) async fn logout(
         &self,
         visit: &mut Visit<'_>,
         request: &Clean<RequestBody>,
         presented: &Presented,
     ) -> Result<Response<Bytes>, Refusal> {
         require_post(request)?;
-        self.end(visit, request, presented)
+        self.end(visit, request, presented).await
     }
 
-    fn end(
+    async fn end(
         &self,
         visit: &mut Visit<'_>,
         request: &Clean<RequestBody>,
         presented: &Presented,
     ) -> Result<Response<Bytes>, Refusal> {
-        let live: Live = self.session_of(visit, presented)?;
-        if query_says(request.uri(), "all", "true") {
+        let live: Live = self.session_of(visit, presented).await?;
+        let store = &self.shared.store;
+        let ended = if query_says(request.uri(), "all", "true") {
             let holder = live.holder();
-            self.shared
-                .store
-                .end_all(&UserKey::new(&holder.app, &holder.openid));
+            let user = UserKey::new(&holder.app, &holder.openid);
+            let (_sessions, ended) = store.end_all(&user).await;
+            ended
         } else {
-            self.shared.store.end(live.session());
+            store.end(live.session()).await
+        };
+        match ended {
+            Ended::Everywhere => Ok(visit.style.envelope.done()),
+            Ended::HereOnly => Err(Refusal::EndedHereOnly),
         }
-        Ok(visit.style.envelope.done())
     }
 }
 

@@ -22,7 +22,9 @@ pub struct Streams(Arc<Mutex<HashMap<TokenDigest, Hanging>>>);
 
 #[derive(Debug)]
 struct Hanging {
-    changed: watch::Sender<()>,
+    session: Arc<Session>,
+    /// Whether it is known that the session has ended, however the session looks.
+    changed: watch::Sender<bool>,
     count: usize,
 }
 
@@ -31,7 +33,8 @@ impl Streams {
     pub fn open(&self, session: &Arc<Session>) -> Stream {
         let mut all = self.0.lock();
         let hanging = all.entry(*session.digest()).or_insert_with(|| Hanging {
-            changed: watch::Sender::new(()),
+            session: Arc::clone(session),
+            changed: watch::Sender::new(false),
             count: 0,
         });
         hanging.count += 1;
@@ -46,8 +49,35 @@ impl Streams {
     /// Makes the streams of this session look at it again: it was ended, or ends earlier now.
     pub fn look_again(&self, session: &Session) {
         if let Some(hanging) = self.0.lock().get(session.digest()) {
-            hanging.changed.send_replace(());
+            hanging.changed.send_modify(|_| {});
         }
+    }
+
+    /// Ends the streams of this session, of which nothing else may be known here.
+    pub fn end(&self, digest: &TokenDigest) {
+        if let Some(hanging) = self.0.lock().get(digest) {
+            hanging.changed.send_replace(true);
+        }
+    }
+
+    /// Ends all streams.
+    pub fn end_all(&self) {
+        for hanging in self.0.lock().values() {
+            hanging.changed.send_replace(true);
+        }
+    }
+
+    /// The sessions that have open streams.
+    pub fn sessions(&self) -> Vec<Arc<Session>> {
+        let all = self.0.lock();
+        let sessions = all.values().map(|hanging| &hanging.session);
+        sessions.cloned().collect()
+    }
+
+    /// The session of this token, if it has open streams.
+    pub fn session(&self, digest: &TokenDigest) -> Option<Arc<Session>> {
+        let all = self.0.lock();
+        all.get(digest).map(|hanging| Arc::clone(&hanging.session))
     }
 
     /// The number of open streams.
@@ -71,7 +101,7 @@ impl Streams {
 #[derive(Debug)]
 pub struct Stream {
     session: Arc<Session>,
-    changed: watch::Receiver<()>,
+    changed: watch::Receiver<bool>,
     streams: Streams,
 }
 
@@ -82,7 +112,7 @@ impl Stream {
         loop {
             let now = clock.now();
             let ends_at = self.session.ends_at(lifetimes);
-            if now >= ends_at {
+            if now >= ends_at || *self.changed.borrow_and_update() {
                 return;
             }
             self.session.touch(now, lifetimes);

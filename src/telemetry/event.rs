@@ -60,6 +60,23 @@ pub const PUSH_NOT_TAKEN: &str = "app server did not take a push";
 pub const PUSH_LOST: &str = "push lost";
 /// The process stops, and pushes that WeChat was told of as taken still wait for the app server.
 pub const PUSHES_LEFT: &str = "pushes were still waiting for the app server after drain_timeout";
+/// There is no connection to Redis; says why. Sessions that are known go on for `store.redis.outage_grace`.
+pub const REDIS_AWAY: &str = "redis is away; known sessions go on for store.redis.outage_grace";
+/// There is a connection to Redis.
+pub const REDIS_CONNECTED: &str = "connected to redis";
+/// Redis came back without what it had, or is another one.
+pub const REDIS_EMPTIED: &str = "redis has lost what it had; all sessions have ended";
+/// There were more endings during an outage than are kept.
+pub const REDIS_ENDING_LOST: &str =
+    "a logout could not be told to redis and is not kept; the session may be live again";
+/// Redis did not do as it was asked; says why.
+pub const REDIS_FAILED: &str = "redis refused";
+/// What stands under a key is not what this gate, with its seal keys, wrote there.
+pub const REDIS_RECORD: &str = "a record in redis cannot be used; the session counts as unknown";
+/// Redis writes again.
+pub const REDIS_WRITES: &str = "redis takes writes";
+/// Redis can be read, and writes nothing: it is full, most likely.
+pub const REDIS_WRITES_NOTHING: &str = "redis takes no writes; nobody can log in";
 /// The process has stopped in order.
 pub const STOPPED: &str = "stopped";
 /// A client sends the session key, as old tutorials do: it should not have one.
@@ -88,3 +105,19 @@ pub const WECHAT_RESUMED: &str = "wechat answers again";
 /// This machine's clock and WeChat's differ by more than watermarks may.
 pub const CLOCK_SKEW: &str =
     "this machine's clock differs from wechat's; fresh data may count as old";
+/// Endings of sessions could not be written down; says why. They hold here, but not after a crash.
+pub const ENDINGS_NOT_SAVED: &str = "endings of sessions cannot be saved; they hold, unless the gate crashes before the next snapshot";
+/// After that, they could be again.
+pub const ENDINGS_SAVED_AGAIN: &str = "endings of sessions are saved again";
+/// The sessions could not be written to the snapshot file; says why. The one before is still there.
+pub const SNAPSHOT_FAILED: &str = "sessions cannot be saved to store.snapshot_file";
+/// At the start, sessions were read.
+pub const SNAPSHOT_READ: &str = "sessions read from store.snapshot_file";
+/// The snapshot file or the one of endings beside it is not believed; says why. The gate has no
+/// sessions.
+pub const SNAPSHOT_REFUSED: &str =
+    "store.snapshot_file is refused and kept aside; the gate starts without sessions";
+/// The sessions were written to the snapshot file.
+pub const SNAPSHOT_WRITTEN: &str = "sessions saved to store.snapshot_file";
+/// The process stops; the next one finds these.
+pub const SNAPSHOT_LEFT: &str = "sessions left in store.snapshot_file for the next start";

@@ -202,7 +202,7 @@ fn redeem_at_a_full_desk(answer: &mpsc::Sender<Option<NoLogin>>) {
         control.place().unwrap().start(std::future::pending());
     }
     let client = Client::new(&config.wechat).unwrap();
-    let store = Store::in_memory(config.store);
+    let store = Store::in_memory(&config.store);
     let desk = Desk::new(control, client, store, Clock::System);
     let settings = &config.gateway;
     for _ in 0..2 {

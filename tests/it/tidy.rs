@@ -13,7 +13,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("codec", &["domain"]),
     ("splice", &[]),
     // second floor: one outside thing each
-    ("store", &["domain"]),
+    ("store", &["crypto", "domain", "telemetry"]),
     ("wechat", &["crypto", "domain", "telemetry"]),
     ("upstream", &["codec", "domain", "splice"]),
     ("server", &["codec", "domain", "splice", "telemetry"]),

@@ -9,6 +9,9 @@ const AES_KEY: &str = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG";
 /// As `openssl rand -base64 32` makes them.
 const PROOF_KEY: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
 
+/// As the example says to make them.
+const SEAL_KEY: &str = "JVPZFZKcXCuF3YeNFV+mm5cMLMYuhhwwyUFx3Gd/R0Q=";
+
 /// A line of the example that is a comment but would be configuration.
 fn uncommented(line: &str) -> Option<&str> {
     let code = line.strip_prefix("# ")?;
@@ -95,6 +98,52 @@ fn the_example_shows_every_key_and_no_other() {
     assert!(unknown.is_empty(), "not known: {unknown:?}");
 }
 
+/// What the example shows, and what a test has in its place.
+fn real_values(directory: &Path) -> Vec<(&'static str, String)> {
+    let file = |name: &str, content: &str| {
+        let path = directory.join(name);
+        fs::write(&path, content).unwrap();
+        path.display().to_string()
+    };
+    let secret = file("secret", PLANTED);
+    let aes_key = file("aes_key", AES_KEY);
+    let seal_key = file("seal_key", SEAL_KEY);
+    let proof_key = file("proof_key", PROOF_KEY);
+    let pem = file("ca.pem", "-----BEGIN CERTIFICATE-----");
+    let (cert, key) = tls::pair(|_params| {});
+    let (cert, key) = (file("cert.pem", &cert), file("key.pem", &key));
+    let (app_cert, app_key) = upstream_tls::pair();
+    let app_cert = file("app-cert.pem", &app_cert);
+    let app_key = file("app-key.pem", &app_key);
+    vec![
+        ("/run/secrets/wx_app_secret_previous", secret.clone()),
+        ("/run/secrets/wx_app_secret", secret.clone()),
+        ("/run/secrets/wxgate_user_key", secret.clone()),
+        ("/run/secrets/wx_push_token", secret.clone()),
+        ("/run/secrets/wx_push_aes_key", aes_key.clone()),
+        ("/run/secrets/wx_push_old_aes_key", aes_key),
+        ("/run/secrets/wxgate_seal_key", seal_key.clone()),
+        ("/run/secrets/wxgate_old_seal_key", seal_key),
+        ("seal_key = \"…\"", format!("seal_key = \"{SEAL_KEY}\"")),
+        ("forward_to = \"\"", "forward_to = \"/push\"".to_owned()),
+        ("/run/secrets/wxgate_egress_token", secret),
+        ("redis://127.0.0.1", "rediss://127.0.0.1".to_owned()),
+        ("/etc/wxgate/redis/ca.pem", app_cert.clone()),
+        ("/run/secrets/wxgate_proof_key_previous", proof_key.clone()),
+        ("/run/secrets/wxgate_proof_key", proof_key),
+        ("/etc/wxgate/identity/key.pem", app_key.clone()),
+        ("/etc/wxgate/identity/previous.pem", app_key.clone()),
+        ("/etc/wxgate/ca.pem", pem),
+        ("/etc/wxgate/tls/cert.pem", cert.clone()),
+        ("/etc/wxgate/tls/key.pem", key),
+        ("/etc/wxgate/tls/clients.pem", cert),
+        ("http://127.0.0.1:3000", "https://127.0.0.1:3000".to_owned()),
+        ("/etc/wxgate/app/ca.pem", app_cert.clone()),
+        ("/etc/wxgate/app/cert.pem", app_cert),
+        ("/etc/wxgate/app/key.pem", app_key),
+    ]
+}
+
 /// The example with all that it shows as a comment, and once more for every other form of a secret.
 fn uncommented_in_every_form() -> Vec<String> {
     let is_code = |number: usize| EXAMPLE.lines().nth(number).and_then(uncommented).is_some();
@@ -127,50 +176,19 @@ fn uncommented_in_every_form() -> Vec<String> {
 #[test]
 fn what_the_example_shows_as_a_comment_works_when_uncommented() {
     let directory = tempfile::tempdir().unwrap();
-    let file = |name: &str, content: &str| {
-        let path = directory.path().join(name);
-        fs::write(&path, content).unwrap();
-        path.display().to_string()
-    };
-    let secret = file("secret", PLANTED);
-    let aes_key = file("aes_key", AES_KEY);
-    let proof_key = file("proof_key", PROOF_KEY);
-    let pem = file("ca.pem", "-----BEGIN CERTIFICATE-----");
-    let (cert, key) = tls::pair(|_params| {});
-    let (cert, key) = (file("cert.pem", &cert), file("key.pem", &key));
-    let (app_cert, app_key) = upstream_tls::pair();
-    let (app_cert, app_key) = (
-        file("app-cert.pem", &app_cert),
-        file("app-key.pem", &app_key),
-    );
+    let real = real_values(directory.path());
     let texts = uncommented_in_every_form();
-    assert_eq!(texts.len(), 21);
+    assert_eq!(texts.len(), 25);
     for text in texts {
-        let text = text
-            .replace("/run/secrets/wx_app_secret_previous", &secret)
-            .replace("/run/secrets/wx_app_secret", &secret)
-            .replace("/run/secrets/wxgate_user_key", &secret)
-            .replace("/run/secrets/wx_push_token", &secret)
-            .replace("/run/secrets/wx_push_aes_key", &aes_key)
-            .replace("/run/secrets/wx_push_old_aes_key", &aes_key)
-            .replace("forward_to = \"\"", "forward_to = \"/push\"")
-            .replace("/run/secrets/wxgate_egress_token", &secret)
-            .replace("/run/secrets/wxgate_proof_key_previous", &proof_key)
-            .replace("/run/secrets/wxgate_proof_key", &proof_key)
-            .replace("/etc/wxgate/identity/key.pem", &app_key)
-            .replace("/etc/wxgate/identity/previous.pem", &app_key)
-            .replace("/etc/wxgate/ca.pem", &pem)
-            .replace("/etc/wxgate/tls/cert.pem", &cert)
-            .replace("/etc/wxgate/tls/key.pem", &key)
-            .replace("/etc/wxgate/tls/clients.pem", &cert)
-            .replace("http://127.0.0.1:3000", "https://127.0.0.1:3000")
-            .replace("/etc/wxgate/app/ca.pem", &app_cert)
-            .replace("/etc/wxgate/app/cert.pem", &app_cert)
-            .replace("/etc/wxgate/app/key.pem", &app_key);
+        let text = real
+            .iter()
+            .fold(text, |text, (shown, real)| text.replace(shown, real));
         let variables = [
             ("WXGATE_EGRESS_TOKEN", PLANTED),
             ("WXGATE_USER_KEY", PLANTED),
             ("WX_APP_SECRET_PREVIOUS", PLANTED),
+            ("WXGATE_SEAL_KEY", SEAL_KEY),
+            ("WXGATE_OLD_SEAL_KEY", SEAL_KEY),
             ("WX_PUSH_TOKEN", PLANTED),
             ("WX_PUSH_AES_KEY", AES_KEY),
             ("WX_PUSH_OLD_AES_KEY", AES_KEY),

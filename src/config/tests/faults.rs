@@ -96,7 +96,6 @@ fn a_key_of_a_later_version_is_said_to_be_one() {
     for lines in [
         "[paths]\nticket = \"/wx/ticket\"",
         "[session.cookie]\nname = \"x\"",
-        "[store]\nsnapshot_file = \"x\"",
         "[cors]\nmax_age = \"1m\"",
         "[admin]\ntoken = \"x\"",
         "[tracing]\notlp_endpoint = \"x\"",
@@ -165,8 +164,8 @@ fn wrong_types_say_what_they_are_and_what_is_expected() {
             "2: session.idle_ttl: is \"x\", expected a duration such as \"15s\", \"5m\" or \"7d\", or \"0\" for off",
         ),
         (
-            "[store]\nkind = \"redis\"",
-            "2: store.kind: is \"redis\", expected \"memory\", the only one in this version",
+            "[store]\nkind = \"disk\"",
+            "2: store.kind: is \"disk\", expected one of \"memory\", \"redis\"",
         ),
         (
             "[admin]\nlisten = true",

@@ -29,6 +29,9 @@ use crate::store::memory::census::Census;
 /// seldom in the same one, and that growing one, which keeps finds waiting, is over at once.
 const SHARDS: usize = 256;
 
+/// Parts in which all of the table is gone through.
+const PARTS: usize = 64;
+
 /// Sessions that are looked at to find the one that goes.
 const LOOKED_AT: usize = 64;
 
@@ -87,9 +90,37 @@ impl Table {
         Some(Arc::clone(session))
     }
 
+    /// The session of this token, of which no use is noted.
+    pub(in crate::store) fn peek(&self, digest: &TokenDigest) -> Option<Arc<Session>> {
+        let shard = self.shard(digest)?.0.read();
+        let session = shard.find(hash(digest), |session| session.digest() == digest);
+        session.map(Arc::clone)
+    }
+
     /// Adds a session. No other has its token.
     pub(in crate::store) fn add(&self, session: Arc<Session>) {
         session.set_stamp(self.stamps.fetch_add(1, Ordering::Relaxed) + 1);
+        self.insert(session);
+    }
+
+    /// Adds a session that another process has used. No other has its token.
+    pub(in crate::store) fn restore(&self, session: Arc<Session>) {
+        self.count_from(session.stamp());
+        self.insert(session);
+    }
+
+    /// The last stamp that was given to a login.
+    pub(in crate::store) fn stamp(&self) -> u64 {
+        self.stamps.load(Ordering::Relaxed)
+    }
+
+    /// Gives higher stamps than this one from here on.
+    pub(in crate::store) fn count_from(&self, stamp: u64) {
+        self.stamps.fetch_max(stamp, Ordering::Relaxed);
+    }
+
+    /// Adds a session that has its stamp already. No other has its token.
+    pub(in crate::store) fn insert(&self, session: Arc<Session>) {
         let digest = *session.digest();
         let Some(shard) = self.shard(&digest) else {
             return;
@@ -113,6 +144,31 @@ impl Table {
             self.census.went(&session.holder().app);
             self.sessions.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+
+    /// The sessions of one of [`PARTS`] parts of the table of which this is true. `part` counts up: all
+    /// come in turn.
+    pub(in crate::store) fn those_of_part(
+        &self,
+        part: usize,
+        is_one: impl Fn(&Session) -> bool,
+    ) -> Vec<Arc<Session>> {
+        let shards = self.shards.iter().skip(part % PARTS).step_by(PARTS);
+        let mut found = Vec::new();
+        for shard in shards {
+            let shard = shard.0.read();
+            let those = shard.iter().filter(|session| is_one(session));
+            found.extend(those.cloned());
+        }
+        found
+    }
+
+    /// The sessions of which this is true: looks at all.
+    pub(in crate::store) fn those(&self, is_one: impl Fn(&Session) -> bool) -> Vec<Arc<Session>> {
+        let parts = 0..PARTS;
+        parts
+            .flat_map(|part| self.those_of_part(part, &is_one))
+            .collect()
     }
 
     /// Hands sessions to `end`, which must remove them, until there are no more than `max`. The

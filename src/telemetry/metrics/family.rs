@@ -51,11 +51,29 @@ pub(super) const DECRYPTS: Family = counter(
     "Decryptions of encryptedData by result, and by which of the user's session keys opened it.",
 );
 
-pub(super) const SESSIONS: Family = gauge("wxgate_sessions", "Sessions that are kept.");
+pub(super) const SESSIONS: Family = gauge(
+    "wxgate_sessions",
+    "Sessions that are kept here: with Redis, copies of them.",
+);
 
 pub(super) const SESSIONS_EVICTED: Family = counter(
     "wxgate_sessions_evicted_total",
     "Sessions that went before their time because there was no room: store.max_sessions.",
+);
+
+pub(super) const SNAPSHOT_LAST: Family = gauge(
+    "wxgate_snapshot_last_success_timestamp_seconds",
+    "When the sessions were last saved to store.snapshot_file.",
+);
+
+pub(super) const SNAPSHOT_FAILURES: Family = counter(
+    "wxgate_snapshot_failures_total",
+    "Times that the sessions could not be saved to store.snapshot_file.",
+);
+
+pub(super) const ENDINGS_NOT_SAVED: Family = counter(
+    "wxgate_endings_not_saved_total",
+    "Endings of sessions that hold here and could not be saved beside store.snapshot_file.",
 );
 
 pub(super) const NOT_HTTP: Family = counter(
@@ -68,6 +86,26 @@ pub(super) const SESSIONS_UNKNOWN: Family = counter(
     "Tokens of the right form of which no live session is kept. Some have ended or expired. When \
      clients that have just logged in are among them, the usual cause is two replicas, each with \
      a memory store: run one.",
+);
+
+pub(super) const REDIS_REQUESTS: Family = counter(
+    "wxgate_redis_requests_total",
+    "What Redis was asked for, and what came of it.",
+);
+
+pub(super) const REDIS_CONNECTED: Family = gauge(
+    "wxgate_redis_connected",
+    "Whether there is a connection to Redis: 1, or 0.",
+);
+
+pub(super) const REDIS_EMPTIED: Family = counter(
+    "wxgate_redis_emptied_total",
+    "How often Redis was found to have lost what it had, or to be another: all sessions have ended.",
+);
+
+pub(super) const REDIS_UNCONFIRMED_ENDINGS: Family = gauge(
+    "wxgate_redis_unconfirmed_endings",
+    "Logouts that hold at this gate and that Redis has not confirmed.",
 );
 
 pub(super) const HEADERS_STRIPPED: Family = counter(

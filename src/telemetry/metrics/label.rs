@@ -193,6 +193,42 @@ label! {
     }
 }
 
+label! {
+    /// `operation`: what Redis is asked for.
+    RedisOperation {
+        /// To write a login down.
+        Begin => "begin",
+        /// A login code: whether another gate has it, and the answer for a repeat.
+        Code => "code",
+        /// To end a session.
+        End => "end",
+        /// To end all sessions of a user.
+        EndAll => "end_all",
+        /// The session keys of a user.
+        Keys => "keys",
+        /// A session.
+        Look => "look",
+        /// Whether it is there.
+        Probe => "probe",
+    }
+}
+
+label! {
+    /// `result` of what Redis is asked for.
+    RedisResult {
+        /// It was done.
+        Ok => "ok",
+        /// There is no connection, or it was lost over this, or no answer came in time.
+        Away => "away",
+        /// Redis refused.
+        Failed => "failed",
+        /// Redis writes nothing at this moment.
+        NoWrites => "no_writes",
+        /// Too much was asked already.
+        Overloaded => "overloaded",
+    }
+}
+
 /// What came of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {

@@ -9,15 +9,18 @@ mod count;
 mod exposition;
 mod family;
 mod label;
+mod redis;
 mod scrape;
 mod worker;
 
 pub use calls::{ApiId, Calls};
 pub use exposition::CONTENT_TYPE;
 pub use label::{
-    DecryptResult, Failure, KeyAge, KeyCheck, LoginResult, Method, Outcome, PushResult, Said,
+    DecryptResult, Failure, KeyAge, KeyCheck, LoginResult, Method, Outcome, PushResult,
+    RedisOperation, RedisResult, Said,
 };
-pub use scrape::{Gauges, Listener, Scrape};
+pub use redis::RedisCounts;
+pub use scrape::{Gauges, Listener, Scrape, Snapshots};
 pub use worker::{RouteId, UpstreamId, Worker};
 
 use std::sync::Arc;
@@ -54,6 +57,7 @@ struct Inner {
     logins: ByApp<LoginResult>,
     key_checks: ByApp<KeyCheck>,
     pushes: ByApp<PushResult>,
+    redis: RedisCounts,
 }
 
 /// Counters by mini program and result.
@@ -86,6 +90,7 @@ impl Metrics {
             logins: ByApp::new(plan.apps.len()),
             key_checks: ByApp::new(plan.apps.len()),
             pushes: ByApp::new(plan.apps.len()),
+            redis: RedisCounts::default(),
             plan,
         }))
     }
@@ -100,6 +105,11 @@ impl Metrics {
     /// For requests to WeChat.
     pub fn calls(&self) -> Calls {
         self.0.calls.clone()
+    }
+
+    /// For sessions in Redis.
+    pub fn redis(&self) -> RedisCounts {
+        self.0.redis.clone()
     }
 
     /// Somebody wanted to log in.

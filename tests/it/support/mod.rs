@@ -13,6 +13,7 @@ pub(crate) mod played;
 pub(crate) mod process;
 pub(crate) mod raw;
 pub(crate) mod reader;
+pub(crate) mod redis;
 pub(crate) mod scrape;
 
 use std::net::SocketAddr;

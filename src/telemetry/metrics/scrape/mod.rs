@@ -27,6 +27,17 @@ pub enum Listener {
     Server,
 }
 
+/// What is known of the snapshots of sessions.
+#[derive(Clone, Copy, Debug)]
+pub struct Snapshots {
+    /// When the last one was written.
+    pub last: Option<Timestamp>,
+    /// How many could not be written.
+    pub failed: u64,
+    /// Endings of sessions that could not be written down.
+    pub endings_not_saved: u64,
+}
+
 /// What is not counted but looked up: whoever knows it tells.
 pub trait Gauges: Send + Sync {
     /// The sessions that are kept, by mini program.
@@ -34,6 +45,13 @@ pub trait Gauges: Send + Sync {
 
     /// Sessions that went for want of room.
     fn sessions_evicted(&self) -> u64;
+
+    /// Whether there is a connection to Redis, and how many endings it has not confirmed. Nothing where
+    /// sessions are in memory.
+    fn redis(&self) -> Option<(bool, usize)>;
+
+    /// What is known of snapshots, where there are any.
+    fn snapshots(&self) -> Option<Snapshots>;
 
     /// How long ago the access tokens that are kept were asked for.
     fn access_token_ages(&self) -> Vec<(AppId, Duration)>;
@@ -73,6 +91,8 @@ impl Scrape {
         asked(&mut out, inner, &blocks);
         events(&mut out, inner, &blocks);
         self.sessions(&mut out, &blocks);
+        self.redis(&mut out);
+        self.snapshots(&mut out);
         self.surroundings(&mut out);
         out.into_text()
     }
@@ -88,6 +108,44 @@ impl Scrape {
         out.family(&family::NOT_HTTP).sample(&[], not_http);
         let unknown: u64 = blocks.iter().map(|it| it.sessions_unknown.get()).sum();
         out.family(&family::SESSIONS_UNKNOWN).sample(&[], unknown);
+    }
+
+    fn redis(&self, out: &mut Exposition) {
+        let redis = self.gauges.redis();
+        let counts = redis.is_some().then(|| &self.metrics.0.redis);
+        let mut requests = out.family(&family::REDIS_REQUESTS);
+        for (operation, result, count) in counts.iter().flat_map(|counts| counts.all()) {
+            let labels = [("operation", operation.name()), ("result", result.name())];
+            requests.sample(&labels, count);
+        }
+        let mut emptied = out.family(&family::REDIS_EMPTIED);
+        if let Some(counts) = counts {
+            emptied.sample(&[], counts.times_emptied());
+        }
+        let mut connected = out.family(&family::REDIS_CONNECTED);
+        if let Some((is_connected, _)) = redis {
+            connected.sample(&[], u8::from(is_connected));
+        }
+        let mut unconfirmed = out.family(&family::REDIS_UNCONFIRMED_ENDINGS);
+        if let Some((_, endings)) = redis {
+            unconfirmed.sample(&[], endings);
+        }
+    }
+
+    fn snapshots(&self, out: &mut Exposition) {
+        let snapshots = self.gauges.snapshots();
+        let mut last = out.family(&family::SNAPSHOT_LAST);
+        if let Some(written) = snapshots.and_then(|snapshots| snapshots.last) {
+            last.sample(&[], written.as_secs());
+        }
+        let mut failures = out.family(&family::SNAPSHOT_FAILURES);
+        if let Some(snapshots) = snapshots {
+            failures.sample(&[], snapshots.failed);
+        }
+        let mut not_saved = out.family(&family::ENDINGS_NOT_SAVED);
+        if let Some(snapshots) = snapshots {
+            not_saved.sample(&[], snapshots.endings_not_saved);
+        }
     }
 
     fn surroundings(&self, out: &mut Exposition) {

@@ -12,8 +12,20 @@ impl Gauges for Nothing {
         Vec::new()
     }
 
+    fn redis(&self) -> Option<(bool, usize)> {
+        Some((true, 2))
+    }
+
     fn sessions_evicted(&self) -> u64 {
         0
+    }
+
+    fn snapshots(&self) -> Option<Snapshots> {
+        Some(Snapshots {
+            last: Some(Timestamp::from_millis(7000)),
+            failed: 2,
+            endings_not_saved: 3,
+        })
     }
 
     fn access_token_ages(&self) -> Vec<(AppId, Duration)> {
