@@ -14,8 +14,9 @@ public final class WxgateProof {
 
     /**
      * Only when this is true are the identity headers the gate's. keys: the key, and during a change-over the
-     * previous one. target: {@code request.getRequestURI()}, and {@code "?" + request.getQueryString()} unless that
-     * is null. header: {@code request::getHeader}.
+     * previous one; one below 32 bytes is none, as when a variable is not set. target:
+     * {@code request.getRequestURI()}, and {@code "?" + request.getQueryString()} unless that is null. header:
+     * {@code request::getHeader}.
      */
     public static boolean isFromGate(List<byte[]> keys, String method, String target, UnaryOperator<String> header,
             long now, long window) throws GeneralSecurityException {
@@ -26,6 +27,7 @@ public final class WxgateProof {
                 of.apply("X-WX-APPID"), of.apply("X-WX-OPENID"), of.apply("X-WX-UNIONID"));
         boolean good = false;
         for (byte[] key : keys) {
+            if (key == null || key.length < 32) continue;
             var mac = Mac.getInstance("HmacSHA256");
             mac.init(new SecretKeySpec(key, "HmacSHA256"));
             byte[] mine = mac.doFinal(message.getBytes(StandardCharsets.ISO_8859_1));

@@ -13,6 +13,7 @@ NOW = 1795391212
 APPID, OPENID, UNIONID = "wx0123456789abcdef", "oVfC75dVVmLwTvJ4-example-001", "oK_union-example-0000000001"
 ID = "019391f0-7c00-7abc-8def-0123456789ab"
 KEY, PREVIOUS, STRANGE = (base64.b64encode(bytes([n]) * 32).decode() for n in (1, 2, 3))
+SHORT = "s" * 31
 
 
 def proof(key, method, target, request_id=ID, appid=APPID, openid=OPENID, unionid=UNIONID, now=NOW):
@@ -65,6 +66,8 @@ def proofs():
     case("too old", False, request, NOW + 61)
     case("from the future", False, request, NOW - 61)
     case("by a strange key", False, proof(STRANGE, "GET", "/me")[0])
+    case("by a key that is not set", False, proof("", "GET", "/me")[0])
+    case("by a key that is too short", False, proof(SHORT, "GET", "/me")[0])
     case("no proof at all", False, {**request, "headers": {n: v for n, v in request["headers"].items() if n != "x-wx-proof"}})
     for name, other in (
         ("an empty proof", ""),
@@ -81,7 +84,7 @@ def proofs():
         ("beyond ASCII", value[:-1] + "\u00e5"),
     ):
         case(name, False, spoilt(headers={"x-wx-proof": other}))
-    return {"keys": {"current": KEY, "previous": PREVIOUS}, "window": 60, "cases": cases}
+    return {"keys": {"current": KEY, "previous": PREVIOUS, "unset": "", "short": SHORT}, "window": 60, "cases": cases}
 
 
 def b64(data):
