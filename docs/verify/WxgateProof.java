@@ -25,6 +25,8 @@ public final class WxgateProof {
         if (!proof.matches() || Math.abs(now - Long.parseLong(proof.group(1))) > window) return false;
         var message = String.join("\n", "v1", proof.group(1), of.apply("X-Request-Id"), method, target,
                 of.apply("X-WX-APPID"), of.apply("X-WX-OPENID"), of.apply("X-WX-UNIONID"));
+        // What is no text of bytes has been decoded by something.
+        if (!StandardCharsets.ISO_8859_1.newEncoder().canEncode(message)) return false;
         boolean good = false;
         for (byte[] key : keys) {
             if (key == null || key.length < 32) continue;

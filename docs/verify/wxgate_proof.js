@@ -11,7 +11,9 @@ function isFromGate(keys, method, target, headers, now = Date.now() / 1000, wind
   const of = (name) => headers[name] || ''
   const lines = ['v1', proof[1], of('x-request-id'), method, target]
   lines.push(of('x-wx-appid'), of('x-wx-openid'), of('x-wx-unionid'))
-  const message = Buffer.from(lines.join('\n'), 'latin1')
+  const text = lines.join('\n')
+  if (/[^\x00-\xff]/.test(text)) return false // no text of bytes, so something has decoded it
+  const message = Buffer.from(text, 'latin1')
   const sign = (key) => crypto.createHmac('sha256', key).update(message).digest()
   const usable = keys.filter((key) => key && Buffer.byteLength(key) >= 32)
   return usable.some((key) => crypto.timingSafeEqual(sign(key), Buffer.from(proof[2], 'hex')))

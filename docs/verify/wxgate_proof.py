@@ -18,6 +18,9 @@ def is_from_gate(keys, method, target, headers, now=None, window=60):
     of = lambda name: headers.get(name) or ""
     lines = ["v1", proof[1], of("x-request-id"), method, target]
     lines += [of("x-wx-appid"), of("x-wx-openid"), of("x-wx-unionid")]
-    message = "\n".join(lines).encode("latin-1", "replace")
+    try:
+        message = "\n".join(lines).encode("latin-1")
+    except UnicodeEncodeError:
+        return False  # no text of bytes, so something has decoded it
     signed = [hmac.new(key, message, hashlib.sha256).hexdigest() for key in keys if key and len(key) >= 32]
     return any([hmac.compare_digest(mine, proof[2]) for mine in signed])

@@ -54,6 +54,8 @@ def proofs():
     case("another query", False, spoilt(target="/me?a=2"))
     case("no query", False, spoilt(target="/me"))
     case("another spelling of the path", False, spoilt(target="/%6de?a=1"))
+    for target, way in (("/a?b", "replaced"), ("/a-b", "cut")):
+        case(f"a character that is no byte, as if it were {way}", False, {**proof(KEY, "GET", target)[0], "target": "/a\u4e2db"})
     case("another request id", False, spoilt(headers={"x-request-id": ID.replace("9", "8")}))
     case("another appid", False, spoilt(headers={"x-wx-appid": "wxfedcba9876543210"}))
     case("another openid", False, spoilt(headers={"x-wx-openid": OPENID + "x"}))
