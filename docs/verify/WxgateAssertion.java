@@ -20,8 +20,8 @@ public final class WxgateAssertion {
     private static final Base64.Decoder BASE64 = Base64.getUrlDecoder();
 
     /**
-     * The claims, of which "sub" is the openid; throws for anything but the gate's word. jwks: what paths.jwks answers;
-     * keep it, and fetch it again when a "kid" is not in it. audience: null where none is configured.
+     * The claims; throws for anything but the gate's word. Who it is stands in "sub" (the openid) and "appid": never
+     * read an X-WX-* header, as an assertion says nothing of them. jwks: what paths.jwks answers; keep it, and fetch it again when a "kid" is not in it. audience: null where none is configured.
      */
     public static JsonNode userOf(JsonNode jwks, String token, String audience, long now) throws Exception {
         String[] parts = token.split("\\.", -1);

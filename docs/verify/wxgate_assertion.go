@@ -26,7 +26,8 @@ type User struct {
 
 var errNotTheGate = errors.New("not said by the gate")
 
-// UserOf gives the claims, of which Sub is the openid. audience: empty where none is configured.
+// UserOf gives the claims. Who it is stands in Sub (the openid) and Appid: never read an X-WX-* header, as
+// an assertion says nothing of them. audience: empty where none is configured.
 func UserOf(keys Keys, token, audience string, now time.Time) (*User, error) {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {

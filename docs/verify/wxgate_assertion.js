@@ -1,7 +1,8 @@
 // Who a request is from, by the header of [identity.jwt]. Node's own crypto only.
 const crypto = require('node:crypto')
 
-// The claims, of which `sub` is the openid, or null for anything but the gate's word.
+// The claims, or null for anything but the gate's word. Who it is stands in `sub` (the openid) and `appid`.
+// Never read an X-WX-* header: an assertion says nothing of them.
 // jwks: what `paths.jwks` answers; fetch it once, and again when a `kid` is not in it.
 function userOf(jwks, token, { issuer = 'wxgate', audience, now = Date.now() / 1000, leeway = 5 } = {}) {
   const [head, body, signature, rest] = String(token).split('.')

@@ -4,7 +4,8 @@
 use Firebase\JWT\JWK;
 use Firebase\JWT\JWT;
 
-// The claims, of which `sub` is the openid; throws for anything but the gate's word.
+// The claims; throws for anything but the gate's word. Who it is stands in `sub` (the openid) and `appid`.
+// Never read an X-WX-* header: an assertion says nothing of them.
 // $jwks: what `paths.jwks` answers, as an array; keep it, and fetch it again when a `kid` is not in it.
 function user_of(array $jwks, string $token, ?string $audience = null): object
 {

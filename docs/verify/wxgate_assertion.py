@@ -6,7 +6,11 @@ import jwt  # pip install "PyJWT[crypto]"
 
 
 def user_of(keys, token, audience=None):
-    """The claims, of which `sub` is the openid; raises jwt.PyJWTError for anything but the gate's word."""
+    """The claims; raises jwt.PyJWTError for anything but the gate's word.
+
+    Who it is stands in `sub` (the openid) and `appid`. Never read an X-WX-* header: an assertion says
+    nothing of them.
+    """
     key = keys.get_signing_key_from_jwt(token)
     return jwt.decode(
         token,
