@@ -58,8 +58,9 @@ impl Keys {
         format!("[identity.jwt]\nkey_file = \"{file}\"\naudience = \"shop\"\n{lines}\n")
     }
 
-    fn previous(&self) -> String {
-        let file = self.0.path().join("previous").display().to_string();
+    /// The line that publishes this key beside the one that signs.
+    fn beside(&self, name: &str) -> String {
+        let file = self.0.path().join(name).display().to_string();
         format!("previous_key_file = \"{file}\"")
     }
 
