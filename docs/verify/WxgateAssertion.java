@@ -21,7 +21,9 @@ public final class WxgateAssertion {
 
     /**
      * The claims; throws for anything but the gate's word. Who it is stands in "sub" (the openid) and "appid": never
-     * read an X-WX-* header, as an assertion says nothing of them. jwks: what paths.jwks answers; keep it, and fetch it again when a "kid" is not in it. audience: null where none is configured.
+     * read an X-WX-* header, as an assertion says nothing of them. jwks: what paths.jwks answers; keep it for five
+     * minutes, and fetch it before that when a "kid" is not in it, but at most once in 30 s: anybody can make one up.
+     * audience: null where none is configured.
      */
     public static JsonNode userOf(JsonNode jwks, String token, String audience, long now) throws Exception {
         String[] parts = token.split("\\.", -1);

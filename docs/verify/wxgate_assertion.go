@@ -13,7 +13,8 @@ import (
 	"time"
 )
 
-// Keys is what paths.jwks answers; keep it, and fetch it again when a kid is not in it.
+// Keys is what paths.jwks answers; keep it for five minutes, and fetch it before that when a kid is not in
+// it, but at most once in 30 s: anybody can make one up.
 type Keys struct {
 	Keys []struct{ Kid, Alg, X, Y string }
 }

@@ -3,7 +3,8 @@ const crypto = require('node:crypto')
 
 // The claims, or null for anything but the gate's word. Who it is stands in `sub` (the openid) and `appid`.
 // Never read an X-WX-* header: an assertion says nothing of them.
-// jwks: what `paths.jwks` answers; fetch it once, and again when a `kid` is not in it.
+// jwks: what `paths.jwks` answers; keep it for five minutes, and fetch it before that when a `kid` is not in
+// it, but at most once in 30 s: anybody can make one up.
 function userOf(jwks, token, { issuer = 'wxgate', audience, now = Date.now() / 1000, leeway = 5 } = {}) {
   const [head, body, signature, rest] = String(token).split('.')
   if (!signature || rest !== undefined) return null

@@ -6,7 +6,8 @@ use Firebase\JWT\JWT;
 
 // The claims; throws for anything but the gate's word. Who it is stands in `sub` (the openid) and `appid`.
 // Never read an X-WX-* header: an assertion says nothing of them.
-// $jwks: what `paths.jwks` answers, as an array; keep it, and fetch it again when a `kid` is not in it.
+// $jwks: what `paths.jwks` answers, as an array; keep it for five minutes, and fetch it before that when
+// a `kid` is not in it, but at most once in 30 s: anybody can make one up.
 function user_of(array $jwks, string $token, ?string $audience = null): object
 {
     JWT::$leeway = 5;
