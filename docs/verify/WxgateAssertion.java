@@ -38,6 +38,7 @@ public final class WxgateAssertion {
             signature.update((parts[0] + "." + parts[1]).getBytes(StandardCharsets.US_ASCII));
             if (!signature.verify(BASE64.decode(parts[2]))) break;
             JsonNode claims = JSON.readTree(BASE64.decode(parts[1]));
+            // "iss" is identity.jwt.issuer, by default this.
             if (claims.path("iss").asText().equals("wxgate") && now < claims.path("exp").asLong() + 5
                     && claims.path("iat").asLong(Long.MAX_VALUE) - 5 <= now
                     && (audience == null || claims.path("aud").asText().equals(audience))) return claims;

@@ -55,6 +55,7 @@ func UserOf(keys Keys, token, audience string, now time.Time) (*User, error) {
 			hash := sha256.Sum256(signed)
 			good = ecdsa.Verify(&public, hash[:], new(big.Int).SetBytes(signature[:32]), new(big.Int).SetBytes(signature[32:]))
 		}
+		// Iss is identity.jwt.issuer, by default this.
 		if good && user.Iss == "wxgate" && user.Iat-5 <= now.Unix() && now.Unix() < user.Exp+5 && (audience == "" || user.Aud == audience) {
 			return &user, nil
 		}

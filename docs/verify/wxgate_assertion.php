@@ -1,5 +1,5 @@
 <?php
-// Who a request is from, by the header of [identity.jwt]. Needs firebase/php-jwt 6 or later, and for
+// Who a request is from, by the header of [identity.jwt]. Needs firebase/php-jwt 6.7 or later, and for
 // Ed25519 the sodium extension, which PHP brings along.
 use Firebase\JWT\JWK;
 use Firebase\JWT\JWT;
@@ -13,7 +13,8 @@ function user_of(array $jwks, string $token, ?string $audience = null): object
     JWT::$leeway = 5;
     // Which algorithm is looked up in the key, never in the token.
     $claims = JWT::decode($token, JWK::parseKeySet($jwks));
-    if ($claims->iss !== 'wxgate' || !isset($claims->exp, $claims->appid)) {
+    // `iss` is identity.jwt.issuer, by default this.
+    if (($claims->iss ?? null) !== 'wxgate' || !isset($claims->exp, $claims->appid)) {
         throw new UnexpectedValueException('not said by the gate');
     }
     if ($audience !== null && ($claims->aud ?? null) !== $audience) {

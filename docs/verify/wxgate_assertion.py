@@ -41,7 +41,7 @@ def user_of(keys, token, audience=None):
         token,
         key.key,
         algorithms=[key.algorithm_name],  # as the key says, never as the token says
-        issuer="wxgate",
+        issuer="wxgate",  # as identity.jwt.issuer says
         audience=audience,
         leeway=5,
         options={"require": ["iss", "iat", "exp", "appid"], "verify_aud": audience is not None},
