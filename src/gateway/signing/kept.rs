@@ -16,8 +16,8 @@ use crate::domain::token::TokenDigest;
 /// every place is taken.
 const PLACES: usize = 1 << 15;
 
-/// What was signed of one session.
-#[derive(Debug)]
+/// What was signed of one session. Whoever has its text is that user for a while: only the session
+/// prints.
 pub(super) struct Assertion {
     pub(super) session: TokenDigest,
     pub(super) since: Timestamp,
@@ -53,14 +53,16 @@ impl Kept {
             })
     }
 
-    /// Keeps it in the place of what was signed of the same session, or else of the oldest.
+    /// Keeps it in the place of what was signed of the same session, or else of the oldest. What was
+    /// signed after it, before the clock was set back, is as good as gone: nobody finds it.
     pub(super) fn put(&self, assertion: Assertion) {
         let age = |place: &&ArcSwapOption<Assertion>| {
             let kept = place.load();
             let other = kept
                 .as_ref()
                 .filter(|kept| kept.session != assertion.session);
-            other.map_or(Timestamp::EPOCH, |kept| kept.since)
+            let found = other.filter(|kept| kept.since <= assertion.since);
+            found.map_or(Timestamp::EPOCH, |kept| kept.since)
         };
         let places = self.places(&assertion.session).into_iter().flatten();
         if let Some(place) = places.min_by_key(age) {
@@ -75,6 +77,12 @@ impl Kept {
         let [one, other] =
             [[a, b], [c, d]].map(|bits| usize::from(u16::from_be_bytes(bits)) % PLACES);
         [one, one ^ 1, other, other ^ 1].map(|place| self.0.get(place))
+    }
+}
+
+impl fmt::Debug for Assertion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Assertion({:?}, ..)", self.session)
     }
 }
 
@@ -156,6 +164,32 @@ mod tests {
             [96, 97, 98, 99],
             "four places, and the latest in them"
         );
+    }
+
+    #[test]
+    fn what_was_signed_while_the_clock_ran_ahead_goes_first_when_it_is_set_back() {
+        let kept = Kept::default();
+        let ahead = NOW.plus(Duration::from_hours(1));
+        for number in 0..4 {
+            put(&kept, session(0, number), ahead);
+        }
+        let later = |number: u8| NOW.plus(Duration::from_millis(number.into()));
+        for number in 4..8 {
+            put(&kept, session(0, number), later(number));
+        }
+        for number in 4..8 {
+            assert!(is_found(&kept, session(0, number), later(8)), "{number}");
+        }
+    }
+
+    #[test]
+    fn what_was_signed_does_not_print() {
+        let assertion = Assertion {
+            session: session(0, 1),
+            since: NOW,
+            text: Bytes::from_static(b"planted"),
+        };
+        assert!(!format!("{assertion:?}").contains("planted"));
     }
 
     #[test]
