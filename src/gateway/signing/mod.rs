@@ -25,6 +25,7 @@ use crate::domain::id::{OpenId, UnionId};
 use crate::domain::identity::{Sign, Statement};
 use crate::domain::token::TokenDigest;
 use crate::gateway::signing::kept::{Assertion, Kept};
+use crate::telemetry::event;
 
 /// `[identity.jwt]`: says who a request is from.
 #[derive(Debug)]
@@ -79,7 +80,13 @@ impl Assertions {
             iat: statement.now.as_secs(),
             exp: statement.now.plus(self.ttl).as_secs(),
         };
-        self.key.sign(&claims).map(Bytes::from)
+        let signed = self.key.sign(&claims).map(Bytes::from);
+        if signed.is_none() {
+            // The app server refuses what is not signed, and nothing else would tell why.
+            let request_id = statement.request_id.as_str();
+            tracing::error!(message = event::NOT_SIGNED, request_id);
+        }
+        signed
     }
 }
 
