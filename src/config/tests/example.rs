@@ -157,6 +157,8 @@ fn what_the_example_shows_as_a_comment_works_when_uncommented() {
             .replace("/run/secrets/wxgate_egress_token", &secret)
             .replace("/run/secrets/wxgate_proof_key_previous", &proof_key)
             .replace("/run/secrets/wxgate_proof_key", &proof_key)
+            .replace("the-random-text-before", PROOF_KEY)
+            .replace("the-random-text", PROOF_KEY)
             .replace("/etc/wxgate/identity/key.pem", &app_key)
             .replace("/etc/wxgate/identity/previous.pem", &app_key)
             .replace("/etc/wxgate/ca.pem", &pem)
@@ -179,6 +181,20 @@ fn what_the_example_shows_as_a_comment_works_when_uncommented() {
         ];
         let loaded = parse_with(&text, &variables);
         assert!(loaded.is_ok(), "{}", loaded.unwrap_err());
+    }
+}
+
+#[test]
+fn no_key_that_the_example_shows_for_proofs_is_taken() {
+    let shown = |key: &str| {
+        let mut lines = EXAMPLE.lines().filter_map(uncommented);
+        lines.find(|code| code.starts_with(key)).unwrap()
+    };
+    let previous = format!("key = \"{PROOF_KEY}\"\n{}", shown("previous_key = \""));
+    for lines in [shown("key = \""), &previous] {
+        let loaded = parse_with(&format!("[identity.hmac]\n{lines}\n{SHORTEST}"), &[]);
+        let fault = loaded.unwrap_err().to_string();
+        assert!(fault.contains("is shorter than 32 bytes"), "{fault}");
     }
 }
 
