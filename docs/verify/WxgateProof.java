@@ -1,4 +1,5 @@
 // Whether a request came through the gate, by the header of [identity.hmac]. The JDK only.
+// Headers have their default names here: write those of your [identity] where they are others.
 import java.nio.charset.StandardCharsets;
 import java.security.GeneralSecurityException;
 import java.security.MessageDigest;

@@ -1,5 +1,6 @@
 // Package wxgate says whether a request came through the gate, by what [identity.hmac] and
-// [identity.jwt] add to it. The standard library only.
+// [identity.jwt] add to it. The standard library only. Headers have their default names here: write those of
+// your [identity] where they are others.
 package wxgate
 
 import (

@@ -1,4 +1,5 @@
 // Whether a request came through the gate, by the header of [identity.hmac]. Node's own crypto only.
+// Headers have their default names here: write those of your [identity] where they are others.
 const crypto = require('node:crypto')
 
 // Only when this is true are the identity headers the gate's.

@@ -1,5 +1,6 @@
 <?php
 // Whether a request came through the gate, by the header of [identity.hmac].
+// Headers have their default names here: write those of your [identity] where they are others.
 
 // Only when this is true are the identity headers the gate's.
 // $keys: the key, and during a change-over the previous one; one below 32 bytes is none, as when a

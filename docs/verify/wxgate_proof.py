@@ -1,4 +1,7 @@
-"""Whether a request came through the gate, by the header of [identity.hmac]. Standard library only."""
+"""Whether a request came through the gate, by the header of [identity.hmac]. Standard library only.
+
+Headers have their default names here: write those of your [identity] where they are others.
+"""
 import hashlib
 import hmac
 import re
