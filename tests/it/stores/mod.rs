@@ -4,7 +4,9 @@
 mod contract;
 mod faults;
 mod gates;
+mod load;
 mod sealed;
+mod under_load;
 
 use std::time::Duration;
 
