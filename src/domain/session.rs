@@ -49,7 +49,48 @@ pub struct Session {
     stamp: AtomicU64,
 }
 
+/// What is written down of a session beside who holds it, when it has to outlive its process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// When it began.
+    pub created: Timestamp,
+    /// The moment at which it ends in any case; [`Timestamp::NEVER`] when it was neither ended nor
+    /// replaced.
+    pub cut: Timestamp,
+    /// The last use.
+    pub seen: Timestamp,
+    /// See [`Session::stamp`].
+    pub stamp: u64,
+}
+
 impl Session {
+    /// A session that was written down.
+    pub fn restore(digest: TokenDigest, holder: Holder, written: Written) -> Self {
+        Self {
+            digest,
+            holder,
+            created: written.created,
+            cut: AtomicU64::new(written.cut.as_millis()),
+            seen: AtomicU64::new(written.seen.as_millis()),
+            stamp: AtomicU64::new(written.stamp),
+        }
+    }
+
+    /// What has to be written down of it.
+    pub fn written(&self) -> Written {
+        Written {
+            created: self.created,
+            cut: Timestamp::from_millis(self.cut.load(Ordering::Acquire)),
+            seen: Timestamp::from_millis(self.seen.load(Ordering::Relaxed)),
+            stamp: self.stamp(),
+        }
+    }
+
+    /// Ends it at this moment at the latest.
+    pub fn cut(&self, at: Timestamp) {
+        self.cut.fetch_min(at.as_millis(), Ordering::AcqRel);
+    }
+
     /// A session that begins now.
     pub fn begin(digest: TokenDigest, holder: Holder, now: Timestamp) -> Self {
         Self {
@@ -62,25 +103,11 @@ impl Session {
         }
     }
 
-    /// A session that began before, as it was written down: when it was last used, and when it ends
-    /// if it was replaced.
-    pub fn restore(
-        digest: TokenDigest,
-        holder: Holder,
-        created: Timestamp,
-        (seen, cut): (Timestamp, Option<Timestamp>),
-    ) -> Self {
-        let session = Self::begin(digest, holder, created);
-        session.heard_of((seen, cut));
-        session
-    }
-
-    /// Takes over what somebody else knows of its use, and of its end.
-    pub fn heard_of(&self, (seen, cut): (Timestamp, Option<Timestamp>)) {
-        self.seen.fetch_max(seen.as_millis(), Ordering::Relaxed);
-        if let Some(cut) = cut {
-            self.cut.fetch_min(cut.as_millis(), Ordering::AcqRel);
-        }
+    /// Takes over what somebody else has written down of it since: a later use, an earlier end.
+    pub fn heard_of(&self, written: Written) {
+        self.seen
+            .fetch_max(written.seen.as_millis(), Ordering::Relaxed);
+        self.cut(written.cut);
     }
 
     /// The hash of its token.
@@ -102,18 +129,6 @@ impl Session {
     pub fn ends_at(&self, lifetimes: &Lifetimes) -> Timestamp {
         let cut = Timestamp::from_millis(self.cut.load(Ordering::Acquire));
         cut.min(self.created.plus(lifetimes.ttl))
-    }
-
-    /// What others may want to know: the last use, known to within a minute, and when it ends if it
-    /// was ended or replaced.
-    pub fn standing(&self) -> (Timestamp, Option<Timestamp>) {
-        let cut = Timestamp::from_millis(self.cut.load(Ordering::Acquire));
-        (self.seen(), (cut != Timestamp::NEVER).then_some(cut))
-    }
-
-    /// The last use, known to within a minute.
-    pub fn seen(&self) -> Timestamp {
-        Timestamp::from_millis(self.seen.load(Ordering::Relaxed))
     }
 
     /// Whether it was ended or replaced, as opposed to having run out.
@@ -140,8 +155,7 @@ impl Session {
 
     /// Ends it after the grace that a replaced session has.
     pub fn replace(&self, now: Timestamp) {
-        let grace_over = now.plus(limits::REPLACED_SESSION_GRACE);
-        self.cut.fetch_min(grace_over.as_millis(), Ordering::AcqRel);
+        self.cut(now.plus(limits::REPLACED_SESSION_GRACE));
     }
 
     /// Notes a use, so that an idle limit counts from now.

@@ -106,6 +106,12 @@ const DECRYPT_FAILED: Text = Text::new(
      WeChat again; do not send the same data again",
     "数据无法解密；请先调用 wx.login 并重新登录，再重新向微信获取数据；不要重发同一份数据",
 );
+const ENDED_HERE_ONLY: Text = Text::new(
+    "the session has ended at this gate, but the store could not take it down: it may come back after \
+     a crash, or live on at another gate for a while; forget the token",
+    "本网关已退出登录，但未能写入会话存储：网关异常重启后该会话可能恢复，或在其他网关上短时间内仍然有效；\
+     请在小程序端删除 token",
+);
 const PHONE_CODE_INVALID: Text = Text::new(
     "this code of the phone button is not good: it works once, for five minutes, for the user \
      of this session, and is not the code of wx.login; let the user tap the button again",
@@ -138,6 +144,7 @@ pub(in crate::gateway) fn detail(refusal: &Refusal, language: Language) -> Cow<'
             format!("请求体最多 {max} 字节，请压缩或分次发送"),
         ),
         Refusal::DecryptFailed => DECRYPT_FAILED.told(language),
+        Refusal::EndedHereOnly => ENDED_HERE_ONLY.told(language),
         Refusal::HeadersTooLarge => fixed(
             "the request head is larger than allowed; send fewer or shorter headers, most often it is \
              the cookies",
@@ -155,7 +162,6 @@ pub(in crate::gateway) fn detail(refusal: &Refusal, language: Language) -> Cow<'
             "too much at once; try again shortly",
             "当前请求过多，请稍后重试",
         ),
-        Refusal::EndedHereOnly => store::ENDED_HERE_ONLY.told(language),
         Refusal::LoginNotKept => store::LOGIN_NOT_KEPT.told(language),
         Refusal::NoLogins => store::NO_LOGINS.told(language),
         Refusal::StoreUnusable => store::UNUSABLE.told(language),

@@ -2,12 +2,6 @@
 
 use crate::gateway::texts::Text;
 
-pub(super) const ENDED_HERE_ONLY: Text = Text::new(
-    "the session has ended at this gate and will end at the others once they can be told; try \
-             again shortly to be sure",
-    "本网关已结束该会话，待存储恢复后其他网关也会结束；如需确认，请稍后重试",
-);
-
 pub(super) const LOGIN_NOT_KEPT: Text = Text::new(
     "WeChat took the code and the session could not be kept; call wx.login again shortly, the \
              code is used up",

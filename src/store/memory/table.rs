@@ -100,11 +100,11 @@ impl Table {
     /// Adds a session. No other has its token.
     pub(in crate::store) fn add(&self, session: Arc<Session>) {
         session.set_stamp(self.stamps.fetch_add(1, Ordering::Relaxed) + 1);
-        self.add_stamped(session);
+        self.insert(session);
     }
 
     /// Adds a session that has its stamp already. No other has its token.
-    pub(in crate::store) fn add_stamped(&self, session: Arc<Session>) {
+    pub(in crate::store) fn insert(&self, session: Arc<Session>) {
         let digest = *session.digest();
         let Some(shard) = self.shard(&digest) else {
             return;

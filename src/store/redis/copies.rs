@@ -108,13 +108,13 @@ impl Copies {
         let digest = *found.digest();
         let stamp = write(asked, true);
         if let Some(known) = self.table.peek(&digest) {
-            known.heard_of(found.standing());
+            known.heard_of(found.written());
             known.set_stamp(stamp);
             return known;
         }
         let session = match self.streams.session(&digest) {
             Some(known) => {
-                known.heard_of(found.standing());
+                known.heard_of(found.written());
                 known
             }
             None => Arc::new(found),
@@ -126,7 +126,7 @@ impl Copies {
     /// Adds a session that has just begun, or one of which there is no copy.
     pub(super) fn add(&self, session: &Arc<Session>, asked: Timestamp) {
         session.set_stamp(write(asked, true));
-        self.table.add_stamped(Arc::clone(session));
+        self.table.insert(Arc::clone(session));
         self.table.make_room(self.max_sessions, session, |oldest| {
             self.table.remove(oldest.digest());
         });
@@ -145,7 +145,7 @@ impl Copies {
     pub(super) fn cut(&self, digest: &TokenDigest, cut: Timestamp) {
         let known = self.table.peek(digest);
         if let Some(session) = known.or_else(|| self.streams.session(digest)) {
-            session.heard_of((Timestamp::EPOCH, Some(cut)));
+            session.cut(cut);
             self.streams.look_again(&session);
         }
     }

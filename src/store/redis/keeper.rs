@@ -82,6 +82,10 @@ impl Keeper {
         let heard = link::subscribe(server, &inner.names.endings(), timeout).await?;
         link::in_time(timeout, inner.know_again(redis.clone())).await?;
         link::in_time(timeout, inner.probe(redis.clone())).await?;
+        // Nothing, to find out whether an ending could be told.
+        let mut teller = redis.clone();
+        let tell = teller.publish(inner.names.endings(), "");
+        link::in_time::<()>(timeout, tell).await?;
         for ending in inner.unsent.all() {
             link::in_time(timeout, inner.tell_by(redis.clone(), &ending)).await?;
             inner.unsent.confirmed(&ending);

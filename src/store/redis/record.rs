@@ -13,7 +13,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::hex::hex;
 use crate::domain::id::{AppId, OpenId, UnionId, UserKey};
 use crate::domain::secret::SessionKey;
-use crate::domain::session::{Holder, Session};
+use crate::domain::session::{Holder, Session, Written};
 use crate::domain::token::TokenDigest;
 
 const SESSION: &str = "wxgate redis session v1";
@@ -82,9 +82,17 @@ impl Records {
         let (_ends, record) = parts.next().zip(parts.next()).ok_or(BadRecord::Form)?;
         let text = self.sealer.open(session_place(&[key.as_bytes()]), record)?;
         let (created, holder) = self.holder(&text).ok_or(BadRecord::Form)?;
-        let cut = (cut != 0).then_some(Timestamp::from_millis(cut));
-        let seen = Timestamp::from_millis(seen);
-        Ok(Session::restore(*digest, holder, created, (seen, cut)))
+        let cut = match cut {
+            0 => Timestamp::NEVER,
+            cut => Timestamp::from_millis(cut),
+        };
+        let written = Written {
+            created,
+            cut,
+            seen: Timestamp::from_millis(seen),
+            stamp: 0,
+        };
+        Ok(Session::restore(*digest, holder, written))
     }
 
     fn holder(&self, text: &[u8]) -> Option<(Timestamp, Holder)> {

@@ -144,7 +144,8 @@ async fn a_logout_while_redis_is_away_holds_here_at_once_and_everywhere_when_it_
         for gate in [&world, &other] {
             gate.sees_redis(false).await;
         }
-        overloaded(&world.log_out(target, &mine).await);
+        let ended = world.log_out(target, &mine).await;
+        ended.is_refused(503, "ended_here_only", "none");
         events.broken_within_a_second().await;
         // Unknown is what it is here now, and nothing is said of that.
         world.all_taken(&[&mine, &bobs], &[503, 200]).await;

@@ -20,7 +20,7 @@ use crate::support::raw::{Connection, Request};
 
 /// For how long a gate believes a copy here. Longer than the longest pause between two attempts to
 /// connect, so that a gate that has not come back yet believes nothing for longer either.
-pub(super) const LOCAL_CACHE_TTL: Duration = Duration::from_secs(3);
+pub(super) const LOCAL_CACHE_TTL: Duration = Duration::from_millis(2200);
 
 /// Clients, and how often each of them asks at most: some seven hundred requests a second.
 const CLIENTS: usize = 7;
@@ -28,11 +28,11 @@ const ASK_EVERY: Duration = Duration::from_millis(10);
 
 /// Who logs out, and how often at most.
 const ENDERS: usize = 2;
-const END_EVERY: Duration = Duration::from_millis(20);
+const END_EVERY: Duration = Duration::from_millis(40);
 
 /// Sessions that nobody ends, and sessions that are there to be ended.
-const STAY: usize = 20;
-const LEAVE: usize = 160;
+const STAY: usize = 12;
+const LEAVE: usize = 88;
 
 /// Logins at once, before the load begins.
 const LOGINS_AT_ONCE: usize = 8;
@@ -168,11 +168,16 @@ impl Load {
             .await;
     }
 
-    /// Lets the load go on for so long, and then for a round.
-    pub(super) async fn lasts(&self, duration: Duration) {
+    /// Lets the load go on for so long.
+    pub(super) async fn goes_on_for(&self, duration: Duration) {
         let over = Instant::now() + duration;
         self.until("the time is over", |_| Instant::now() >= over)
             .await;
+    }
+
+    /// Lets the load go on for so long, and then for a round.
+    pub(super) async fn lasts(&self, duration: Duration) {
+        self.goes_on_for(duration).await;
         self.round().await;
     }
 

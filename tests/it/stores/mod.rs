@@ -5,6 +5,8 @@ mod contract;
 mod faults;
 mod gates;
 mod load;
+mod model;
+mod reached;
 mod sealed;
 mod under_load;
 

@@ -10,7 +10,7 @@ use crate::support::process::Gate;
 use crate::support::redis::{RedisServer, table};
 
 /// Logouts that are acknowledged before something happens, and after it.
-const SOME: usize = 20;
+const SOME: usize = 15;
 
 /// With this in the environment, Redis is away for longer: `tests/run --long` sets it.
 const LONG: &str = "WXGATE_TESTS_LONG";
@@ -21,19 +21,23 @@ fn outage() -> Duration {
     Duration::from_secs(if long { 10 } else { 0 }).max(LOCAL_CACHE_TTL + Duration::from_millis(200))
 }
 
+/// How long Redis may take to answer.
+const TIMEOUT: Duration = Duration::from_millis(300);
+
 /// A Redis that has kept what it has confirmed.
 const KEEPING: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
 
 /// The configuration of gates at this Redis.
 fn at(redis: &RedisServer) -> String {
-    let ttl = LOCAL_CACHE_TTL.as_secs();
-    let keys = format!("timeout = \"300ms\"\nlocal_cache_ttl = \"{ttl}s\"");
+    let timeout = TIMEOUT.as_millis();
+    let ttl = LOCAL_CACHE_TTL.as_millis();
+    let keys = format!("timeout = \"{timeout}ms\"\nlocal_cache_ttl = \"{ttl}ms\"");
     table(&redis.url(), &keys)
 }
 
 async fn three(redis: &RedisServer) -> [Gate; 3] {
     let gate = || Gate::start(Setup::with(&at(redis)));
-    [gate().await, gate().await, gate().await]
+    tokio::join!(gate(), gate(), gate()).into()
 }
 
 fn print(what: &str, tally: &Tally) {
@@ -128,4 +132,19 @@ async fn a_gate_that_is_killed_takes_nobody_with_it_and_neither_does_a_new_one()
     let tally = all_is_well_again(&mut load).await;
     assert_eq!((tally.unavailable, tally.unconfirmed), (0, 0), "{tally:?}");
     print("gate killed", &tally);
+}
+
+#[tokio::test]
+async fn nobody_notices_that_redis_stands_still_for_a_moment_again_and_again() {
+    let redis = RedisServer::start().await;
+    let gates = three(&redis).await;
+    let mut load = Load::start(&gates.each_ref()).await;
+    for _ in 0..5 {
+        load.acknowledges(5).await;
+        redis.freeze();
+        load.goes_on_for(TIMEOUT + TIMEOUT / 3).await;
+        redis.thaw();
+    }
+    let tally = all_is_well_again(&mut load).await;
+    print("redis stopped for moments", &tally);
 }
