@@ -159,7 +159,8 @@ impl Load {
         until(what, || holds(&self.board.tally.lock())).await;
     }
 
-    /// Lets the load go on until every gate was asked about every session once more.
+    /// Lets the load go on until every gate was asked about every session once more, but for a few
+    /// where one client is slower than the others.
     pub(super) async fn round(&self) {
         let asked = self.tally().requests;
         // Those that are under way were begun before.
