@@ -15,7 +15,8 @@ const OUTAGE_GRACE: Duration = Duration::from_mins(5);
 
 const AUTHORITIES: &str = "a file with the certificates that vouch for Redis (PEM)";
 const EXPECTED: &str = "expected such as \"redis://user:password@host:6379/0\", \
-                        \"rediss://host\" or \"redis+unix:///run/redis.sock\"";
+                        \"rediss://host\", \"redis+unix:///run/redis.sock\", \
+                        \"redis+sentinel://host,host/name\" or \"redis-cluster://host,host\"";
 
 /// Reads `[store.redis]`. Nothing when no url is given.
 pub(super) fn read(table: &Key<'_>) -> Given<Settings> {

@@ -5,13 +5,13 @@ use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use redis::aio::{MultiplexedConnection, PubSub, PubSubSink};
+use redis::aio::{PubSub, PubSubSink};
 use redis::{AsyncCommands as _, ExistenceCheck, RedisError, SetExpiry, SetOptions};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::crypto::random;
 use crate::domain::hex::hex;
-use crate::store::redis::link::{self, Link, Meaning};
+use crate::store::redis::link::{self, Link, Meaning, Redis};
 use crate::store::redis::{Inner, RedisStore};
 use crate::telemetry::event;
 use crate::telemetry::metrics::{RedisOperation, RedisResult};
@@ -78,8 +78,7 @@ impl Keeper {
     async fn open(&mut self) -> Result<(Link, PubSub), RedisError> {
         let inner = &self.store.0;
         let (server, timeout) = (&inner.settings.server, inner.settings.timeout);
-        let redis = link::connect(server, timeout).await?;
-        let heard = link::subscribe(server, &inner.names.endings(), timeout).await?;
+        let (redis, heard) = link::open(server, &inner.names.endings(), timeout).await?;
         link::in_time(timeout, inner.know_again(redis.clone())).await?;
         link::in_time(timeout, inner.probe(redis.clone())).await?;
         // Nothing, to find out whether an ending could be told.
@@ -185,7 +184,7 @@ impl Inner {
 
     /// Notices when Redis is another than before, or has lost what it had. No session is left then that
     /// began before.
-    async fn know_again(&self, redis: MultiplexedConnection) -> Result<(), RedisError> {
+    async fn know_again(&self, redis: Redis) -> Result<(), RedisError> {
         let mark = self.marker(redis).await?;
         let known = std::mem::replace(&mut *self.marker.lock(), mark.clone());
         if mark.is_some() && known.is_some() && mark != known {
@@ -197,10 +196,7 @@ impl Inner {
     }
 
     /// The mark by which this Redis is known; a new one where there is none. None where none can be made.
-    async fn marker(
-        &self,
-        mut redis: MultiplexedConnection,
-    ) -> Result<Option<Vec<u8>>, RedisError> {
+    async fn marker(&self, mut redis: Redis) -> Result<Option<Vec<u8>>, RedisError> {
         let key = self.names.marker();
         let known: Option<Vec<u8>> = redis.get(&key).await?;
         if known.is_some() {
@@ -219,7 +215,7 @@ impl Inner {
 
     /// Finds out whether Redis writes. That it does not for want of room is no error: it can be read, and
     /// sessions can be ended.
-    async fn probe(&self, mut redis: MultiplexedConnection) -> Result<(), RedisError> {
+    async fn probe(&self, mut redis: Redis) -> Result<(), RedisError> {
         let expiry = SetOptions::default().with_expiration(SetExpiry::EX(PROBE_KEPT_FOR_SECONDS));
         let set = redis.set_options(self.names.probe(), 1, expiry).await;
         match set {

@@ -1,12 +1,18 @@
 //! Connections to Redis: how one comes about, and what an error means for whoever asked. Knows nothing
 //! of sessions.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::aio::{MultiplexedConnection, PubSub};
-use redis::{AsyncConnectionConfig, ErrorKind, RedisConnectionInfo, RedisError};
+use redis::aio::{ConnectionLike, MultiplexedConnection, PubSub};
+use redis::cluster::ClusterClient;
+use redis::cluster_async::ClusterConnection;
+use redis::{
+    AsyncConnectionConfig, Cmd, ConnectionAddr, ErrorKind, IntoConnectionInfo as _, Pipeline,
+    RedisConnectionInfo, RedisError, RedisFuture, Value,
+};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -22,10 +28,53 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
 
 type Wire = Box<dyn Duplex + 'static>;
 
-/// A connection for commands, one of those that there were one after the other.
+/// A connection for commands. A cheap handle.
+#[derive(Clone)]
+pub(super) enum Redis {
+    /// To one server.
+    One(MultiplexedConnection),
+    /// To all of a Cluster.
+    Cluster(ClusterConnection),
+}
+
+impl fmt::Debug for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Redis(..)")
+    }
+}
+
+impl ConnectionLike for Redis {
+    fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
+        match self {
+            Self::One(redis) => redis.req_packed_command(command),
+            Self::Cluster(redis) => redis.req_packed_command(command),
+        }
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        pipeline: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        match self {
+            Self::One(redis) => redis.req_packed_commands(pipeline, offset, count),
+            Self::Cluster(redis) => redis.req_packed_commands(pipeline, offset, count),
+        }
+    }
+
+    fn get_db(&self) -> i64 {
+        match self {
+            Self::One(redis) => redis.get_db(),
+            Self::Cluster(redis) => redis.get_db(),
+        }
+    }
+}
+
+/// One of the connections that there were one after the other.
 #[derive(Clone, Debug)]
 pub(super) struct Link {
-    pub(super) redis: MultiplexedConnection,
+    pub(super) redis: Redis,
     pub(super) number: u64,
 }
 
@@ -40,38 +89,104 @@ pub(super) enum Meaning {
     Failed,
 }
 
-/// Opens a connection for commands.
-pub(super) async fn connect(
-    server: &Server,
-    timeout: Duration,
-) -> Result<MultiplexedConnection, RedisError> {
-    let connecting = async {
-        let wire = dial(&server.address).await?;
-        // Whoever asks has a limit of their own.
-        let config = AsyncConnectionConfig::new().set_response_timeout(None);
-        let who = who(server);
-        let connected = MultiplexedConnection::new_with_config(&who, wire, config);
-        let (redis, driver) = connected.await?;
-        // Ends with the last handle.
-        tokio::spawn(driver);
-        Ok(redis)
-    };
-    in_time(timeout, connecting).await
-}
-
-/// Opens a connection on which is heard what is told on this channel.
-pub(super) async fn subscribe(
+/// Opens a connection for commands, and one on which is heard what is told on this channel.
+pub(super) async fn open(
     server: &Server,
     channel: &str,
     timeout: Duration,
-) -> Result<PubSub, RedisError> {
-    let subscribing = async {
-        let wire = dial(&server.address).await?;
-        let mut heard = PubSub::new(&who(server), wire).await?;
-        heard.subscribe(channel).await?;
-        Ok(heard)
+) -> Result<(Redis, PubSub), RedisError> {
+    let address = match &server.address {
+        Address::Sentinels(hosts, name) => &master(server, (hosts, name), timeout).await?,
+        address => address,
     };
-    in_time(timeout, subscribing).await
+    let redis = match address {
+        Address::Cluster(hosts) => Redis::Cluster(join(server, hosts, timeout).await?),
+        address => Redis::One(in_time(timeout, connect(server, address)).await?),
+    };
+    let mut heard = in_time(timeout, listen(server, address)).await?;
+    in_time(timeout, heard.subscribe(channel)).await?;
+    Ok((redis, heard))
+}
+
+async fn connect(server: &Server, address: &Address) -> Result<MultiplexedConnection, RedisError> {
+    converse(&who(server), dial(address).await?).await
+}
+
+async fn converse(
+    who: &RedisConnectionInfo,
+    wire: Wire,
+) -> Result<MultiplexedConnection, RedisError> {
+    // Whoever asks has a limit of their own.
+    let config = AsyncConnectionConfig::new().set_response_timeout(None);
+    let connected = MultiplexedConnection::new_with_config(who, wire, config);
+    let (redis, driver) = connected.await?;
+    // Ends with the last handle.
+    tokio::spawn(driver);
+    Ok(redis)
+}
+
+/// Of a Cluster, any one will do: what is told to one is told to all.
+async fn listen(server: &Server, address: &Address) -> Result<PubSub, RedisError> {
+    PubSub::new(&who(server), dial(address).await?).await
+}
+
+/// Asks one Sentinel after the other where the master is.
+async fn master(
+    server: &Server,
+    (hosts, name): (&[(String, u16)], &str),
+    timeout: Duration,
+) -> Result<Address, RedisError> {
+    let mut last = None;
+    for (host, port) in hosts {
+        let asked = in_time(timeout, ask_sentinel(server, (host, *port), name)).await;
+        match asked {
+            Ok(Some((host, port))) => return Ok(Address::Tcp(host, port)),
+            // It knows no master of that name.
+            Ok(None) => {}
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| {
+        let what = "no sentinel knows a master of this name";
+        (ErrorKind::MasterNameNotFoundBySentinel, what).into()
+    }))
+}
+
+/// Sentinels want no password, or that of Redis.
+async fn ask_sentinel(
+    server: &Server,
+    (host, port): (&str, u16),
+    name: &str,
+) -> Result<Option<(String, u16)>, RedisError> {
+    let mut command = redis::cmd("SENTINEL");
+    command.arg("GET-MASTER-ADDR-BY-NAME").arg(name);
+    let nobody = RedisConnectionInfo::default().set_skip_set_lib_name();
+    let mut sentinel = converse(&nobody, Box::new(tcp(host, port).await?)).await?;
+    let asked = command.query_async(&mut sentinel).await;
+    if !matches!(&asked, Err(error) if error.code() == Some("NOAUTH")) {
+        return asked;
+    }
+    let who = who(server).set_db(0);
+    let mut sentinel = converse(&who, Box::new(tcp(host, port).await?)).await?;
+    command.query_async(&mut sentinel).await
+}
+
+/// Finds a Cluster by any of these hosts.
+async fn join(
+    server: &Server,
+    hosts: &[(String, u16)],
+    timeout: Duration,
+) -> Result<ClusterConnection, RedisError> {
+    let nodes = hosts.iter().map(|(host, port)| {
+        let address = ConnectionAddr::Tcp(host.clone(), *port).into_connection_info();
+        address.map(|node| node.set_redis_settings(who(server)))
+    });
+    let nodes = nodes.collect::<Result<Vec<_>, _>>()?;
+    let client = ClusterClient::builder(nodes)
+        .connection_timeout(timeout)
+        .response_timeout(timeout)
+        .build()?;
+    in_time(timeout, client.get_async_connection()).await
 }
 
 /// Waits no longer than this.
@@ -93,6 +208,16 @@ async fn dial(address: &Address) -> io::Result<Wire> {
         Address::Unix(path) => Ok(Box::new(tokio::net::UnixStream::connect(path).await?)),
         #[cfg(not(unix))]
         Address::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+        Address::Cluster(hosts) | Address::Sentinels(hosts, _) => {
+            let mut last = io::ErrorKind::NotFound.into();
+            for (host, port) in hosts {
+                match tcp(host, *port).await {
+                    Ok(socket) => return Ok(Box::new(socket)),
+                    Err(error) => last = error,
+                }
+            }
+            Err(last)
+        }
     }
 }
 
@@ -131,6 +256,7 @@ pub(super) fn meaning(error: &RedisError) -> Meaning {
         ErrorKind::Io
         | ErrorKind::Parse
         | ErrorKind::AuthenticationFailed
+        | ErrorKind::ClusterConnectionNotFound
         | ErrorKind::InvalidClientConfig => return Meaning::Away,
         _ => {}
     }

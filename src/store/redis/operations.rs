@@ -3,7 +3,6 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
 use redis::{AsyncCommands as _, RedisError};
 
 use crate::domain::clock::Timestamp;
@@ -13,7 +12,7 @@ use crate::domain::secret::SessionKey;
 use crate::domain::session::{Lifetimes, Session};
 use crate::domain::token::TokenDigest;
 use crate::store::redis::flights::{Landing, Sight};
-use crate::store::redis::link::{self, Meaning};
+use crate::store::redis::link::{self, Meaning, Redis};
 use crate::store::redis::names::{self, DIGEST_CHARS};
 use crate::store::redis::unsent::Ending;
 use crate::store::redis::{Inner, RedisStore};
@@ -29,7 +28,7 @@ impl Inner {
     pub(super) async fn ask<T, F>(
         &self,
         operation: RedisOperation,
-        question: impl FnOnce(MultiplexedConnection) -> F,
+        question: impl FnOnce(Redis) -> F,
     ) -> Result<(T, u64), Unusable>
     where
         F: Future<Output = Result<T, RedisError>>,
@@ -116,15 +115,14 @@ impl Inner {
     ) -> Result<Kept, Unusable> {
         let operation = RedisOperation::Look;
         let Some(idle) = idle else {
-            let get = |mut redis: MultiplexedConnection| async move { redis.get(key).await };
+            let get = |mut redis: Redis| async move { redis.get(key).await };
             return self.ask(operation, get).await;
         };
         let mut look = self.scripts.look.key(key);
         look.arg(now.as_millis())
             .arg(millis(idle))
             .arg(millis(keep_idle(idle)));
-        let run =
-            |mut redis: MultiplexedConnection| async move { look.invoke_async(&mut redis).await };
+        let run = |mut redis: Redis| async move { look.invoke_async(&mut redis).await };
         self.ask(operation, run).await
     }
 
@@ -193,8 +191,7 @@ impl Inner {
             .arg(login.redeemed.as_millis())
             .arg(written.sealed)
             .arg(limits::MAX_SESSION_KEYS);
-        let run =
-            |mut redis: MultiplexedConnection| async move { begin.invoke_async(&mut redis).await };
+        let run = |mut redis: Redis| async move { begin.invoke_async(&mut redis).await };
         let asked = self.ask(RedisOperation::Begin, run).await?;
         let ((over, cut), number): ((Vec<u8>, Vec<u8>), u64) = asked;
         let link = self.link.lock();
@@ -222,7 +219,7 @@ impl Inner {
     /// The same by this connection. Gives the digests that have ended.
     pub(super) async fn tell_by(
         &self,
-        mut redis: MultiplexedConnection,
+        mut redis: Redis,
         ending: &Ending,
     ) -> Result<Vec<u8>, RedisError> {
         let channel = self.names.endings();
@@ -305,7 +302,7 @@ impl Inner {
         key_grace: Duration,
     ) -> Result<Vec<SessionKey>, Unusable> {
         let name = &self.names.user(user).keys;
-        let get = |mut redis: MultiplexedConnection| async move { redis.hgetall(name).await };
+        let get = |mut redis: Redis| async move { redis.hgetall(name).await };
         let (kept, _): (Vec<(Vec<u8>, Vec<u8>)>, _) = self.ask(RedisOperation::Keys, get).await?;
         let may_be_tried = |replaced| now.since(replaced) <= key_grace;
         let (keys, broken) = self.records.read_keys(name, &kept, may_be_tried);

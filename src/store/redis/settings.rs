@@ -15,6 +15,12 @@ use zeroize::Zeroizing;
 /// The port of a Redis whose url names none.
 const PORT: u16 = 6379;
 
+/// The port of a Sentinel whose url names none.
+const SENTINEL_PORT: u16 = 26379;
+
+/// Hosts that a url may name: more than anybody has Sentinels, and enough to find a Cluster by.
+const MAX_HOSTS: usize = 16;
+
 /// Longest path of a unix socket on Linux: `sun_path` has 108 bytes and ends with a zero.
 const MAX_SOCKET_PATH_BYTES: usize = 107;
 
@@ -55,6 +61,10 @@ pub enum Address {
     Tls(String, u16, Arc<ClientConfig>),
     /// On this machine.
     Unix(PathBuf),
+    /// Where these Sentinels say that the master of this name is, in clear text.
+    Sentinels(Vec<(String, u16)>, String),
+    /// The Cluster that these are of, in clear text.
+    Cluster(Vec<(String, u16)>),
 }
 
 /// Shown in the log.
@@ -63,8 +73,15 @@ impl fmt::Display for Address {
         match self {
             Self::Tcp(host, port) | Self::Tls(host, port, _) => write!(f, "{host}:{port}"),
             Self::Unix(path) => write!(f, "{}", path.display()),
+            Self::Sentinels(hosts, name) => write!(f, "{name} of {}", listed(hosts)),
+            Self::Cluster(hosts) => write!(f, "the cluster of {}", listed(hosts)),
         }
     }
+}
+
+fn listed(hosts: &[(String, u16)]) -> String {
+    let hosts = hosts.iter().map(|(host, port)| format!("{host}:{port}"));
+    hosts.collect::<Vec<_>>().join(",")
 }
 
 impl fmt::Debug for Address {
@@ -108,9 +125,12 @@ pub enum ServerFault {
     /// After the host and the database.
     #[error("has a query or a fragment, which mean nothing here")]
     More,
-    /// Several Redis that look after each other.
-    #[error("is of Sentinels or of a Cluster, which are not in this version")]
-    NotYet,
+    /// Of the master that Sentinels look after.
+    #[error("has no name of a master after its Sentinels")]
+    MasterName,
+    /// More than anybody has.
+    #[error("has more than 16 hosts")]
+    TooManyHosts,
     /// Percent signs that stand for no text.
     #[error("has a user or password that is not percent-encoded text")]
     Percent,
@@ -155,7 +175,8 @@ impl Server {
                 (Address::Tls(host, port, tls(authorities)?), database)
             }
             "redis+unix" => (unix(place)?, 0),
-            "redis+sentinel" | "redis-cluster" => return Err(ServerFault::NotYet),
+            "redis+sentinel" => sentinels(place)?,
+            "redis-cluster" => (Address::Cluster(cluster(place)?), 0),
             _ => return Err(ServerFault::Scheme),
         };
         Ok(Self {
@@ -184,15 +205,53 @@ fn credentials(who: Option<&str>) -> Result<(Option<String>, Option<Password>), 
 
 /// `host[:port][/database]`.
 fn host_and_more(text: &str) -> Result<(String, u16, u32), ServerFault> {
-    let (authority, database) = text.split_once('/').unwrap_or((text, ""));
-    let database = match database {
-        "" => 0,
-        digits => u32::from(
-            digits
-                .parse::<u16>()
-                .map_err(|_odd| ServerFault::Database)?,
-        ),
-    };
+    let (authority, number) = text.split_once('/').unwrap_or((text, ""));
+    let (host, port) = host(authority, PORT)?;
+    Ok((host, port, database(number)?))
+}
+
+/// `host[:port],…/master-name[/database]`.
+fn sentinels(text: &str) -> Result<(Address, u32), ServerFault> {
+    let (listed, rest) = text.split_once('/').unwrap_or((text, ""));
+    let (name, number) = rest.split_once('/').unwrap_or((rest, ""));
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    if name.is_empty() || !name.bytes().all(plain) {
+        return Err(ServerFault::MasterName);
+    }
+    let address = Address::Sentinels(hosts(listed, SENTINEL_PORT)?, name.to_owned());
+    Ok((address, database(number)?))
+}
+
+/// `host[:port],…`. A Cluster has one database.
+fn cluster(text: &str) -> Result<Vec<(String, u16)>, ServerFault> {
+    let (listed, number) = text.split_once('/').unwrap_or((text, ""));
+    if !number.is_empty() {
+        return Err(ServerFault::Database);
+    }
+    hosts(listed, PORT)
+}
+
+fn hosts(listed: &str, default_port: u16) -> Result<Vec<(String, u16)>, ServerFault> {
+    let hosts = listed.split(',').map(|one| host(one, default_port));
+    let hosts: Vec<_> = hosts.collect::<Result<_, _>>()?;
+    if hosts.len() > MAX_HOSTS {
+        return Err(ServerFault::TooManyHosts);
+    }
+    Ok(hosts)
+}
+
+fn database(number: &str) -> Result<u32, ServerFault> {
+    match number {
+        "" => Ok(0),
+        digits => match digits.parse::<u16>() {
+            Ok(number) => Ok(number.into()),
+            Err(_odd) => Err(ServerFault::Database),
+        },
+    }
+}
+
+/// `host[:port]`.
+fn host(authority: &str, default_port: u16) -> Result<(String, u16), ServerFault> {
     let (host, port) = match authority.rsplit_once(':') {
         // A colon inside the brackets of an address.
         Some((_, after)) if after.ends_with(']') => (authority, None),
@@ -200,7 +259,7 @@ fn host_and_more(text: &str) -> Result<(String, u16, u32), ServerFault> {
         None => (authority, None),
     };
     let port = match port {
-        None => PORT,
+        None => default_port,
         Some(digits) => digits.parse().map_err(|_odd| ServerFault::Port)?,
     };
     let bare = host
@@ -215,7 +274,7 @@ fn host_and_more(text: &str) -> Result<(String, u16, u32), ServerFault> {
     if host.is_empty() || !host.bytes().all(plain) {
         return Err(ServerFault::Host);
     }
-    Ok((host.to_owned(), port, database))
+    Ok((host.to_owned(), port))
 }
 
 fn unix(path: &str) -> Result<Address, ServerFault> {
@@ -275,8 +334,17 @@ mod tests {
             ("redis://a?db=1", ServerFault::More),
             ("redis://%ff@a", ServerFault::Percent),
             ("redis+unix://run/redis.sock", ServerFault::Socket),
-            ("redis+sentinel://a:26379/main", ServerFault::NotYet),
-            ("redis-cluster://a,b", ServerFault::NotYet),
+            ("redis+sentinel://a:26379", ServerFault::MasterName),
+            ("redis+sentinel://a:26379/", ServerFault::MasterName),
+            ("redis+sentinel://a:26379/a b", ServerFault::MasterName),
+            ("redis+sentinel://a,/main", ServerFault::Host),
+            ("redis+sentinel://a/main/x", ServerFault::Database),
+            ("redis-cluster://a,", ServerFault::Host),
+            ("redis-cluster://a/1", ServerFault::Database),
+            (
+                &format!("redis-cluster://{}a", "a,".repeat(16)),
+                ServerFault::TooManyHosts,
+            ),
         ] {
             assert_eq!(Server::parse(url, None).unwrap_err(), fault, "{url}");
         }
@@ -299,6 +367,16 @@ mod tests {
         let server = parse("redis+unix:///run/redis.sock");
         assert!(matches!(server.address, Address::Unix(path) if path.ends_with("redis.sock")));
         assert!(matches!(parse("rediss://a").address, Address::Tls(..)));
+    }
+
+    #[test]
+    fn several_hosts_stand_between_commas() {
+        let shown = |url| parse(url).address.to_string();
+        let cluster = shown("redis-cluster://u:p@a,[::1]:7000");
+        assert_eq!(cluster, "the cluster of a:6379,::1:7000");
+        let sentinels = parse("redis+sentinel://:p@a,b:1/main/2");
+        assert_eq!(sentinels.address.to_string(), "main of a:26379,b:1");
+        assert_eq!(sentinels.database, 2);
     }
 
     #[test]

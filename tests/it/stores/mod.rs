@@ -1,6 +1,7 @@
 //! Where sessions are kept: the same promises for every kind of store, and what a store that can go
 //! away adds to them.
 
+mod cluster;
 mod contract;
 mod faults;
 mod gates;
@@ -8,6 +9,7 @@ mod load;
 mod model;
 mod reached;
 mod sealed;
+mod sentinels;
 mod under_load;
 
 use std::time::Duration;

@@ -25,6 +25,8 @@ pub(crate) struct RedisServer(Arc<Inner>);
 struct Inner {
     port: u16,
     arguments: Vec<String>,
+    /// Of a Sentinel, which writes into it.
+    config: Option<String>,
     child: Mutex<Option<Child>>,
     folder: TempDir,
 }
@@ -65,9 +67,27 @@ impl RedisServer {
 
     /// One that is not running yet.
     pub(crate) fn prepared(arguments: &[&str]) -> Self {
+        Self::made_of(arguments, None)
+    }
+
+    /// A Sentinel that looks after this master under the name `main`, with one other.
+    pub(crate) async fn start_sentinel(master: &Self) -> Self {
+        let config = format!(
+            "sentinel monitor main 127.0.0.1 {} 2\n\
+             sentinel down-after-milliseconds main 500\n\
+             sentinel failover-timeout main 2000\n",
+            master.port()
+        );
+        let server = Self::made_of(&[], Some(config));
+        server.run().await;
+        server
+    }
+
+    fn made_of(arguments: &[&str], config: Option<String>) -> Self {
         Self(Arc::new(Inner {
             port: free_port(),
             arguments: arguments.iter().map(|&it| it.to_owned()).collect(),
+            config,
             child: Mutex::default(),
             folder: tempfile::tempdir().unwrap(),
         }))
@@ -77,10 +97,18 @@ impl RedisServer {
     pub(crate) async fn run(&self) {
         let inner = &self.0;
         let port = inner.port.to_string();
-        let child = Command::new("redis-server")
+        let mut command = Command::new("redis-server");
+        match &inner.config {
+            Some(config) => {
+                let file = inner.folder.path().join("sentinel.conf");
+                std::fs::write(&file, config).unwrap();
+                command.arg(file).arg("--sentinel")
+            }
+            None => command.args(IN_MEMORY),
+        };
+        let child = command
             .args(["--bind", "127.0.0.1", "--port", &port])
             .args(["--dir", &inner.folder.path().display().to_string()])
-            .args(IN_MEMORY)
             .args(&inner.arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
