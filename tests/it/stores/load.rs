@@ -272,25 +272,27 @@ impl Board {
         }
     }
 
-    /// Ends one session after the other, and asks the next gate when one cannot say that it is done.
+    /// Ends one session after the other.
     async fn end(self: Arc<Self>, number: usize, stop: CancellationToken) {
         let mut wires = Wires::default();
         let mut pace = pace(END_EVERY);
-        let mut turn = number;
-        let leaving = self.members[STAY..].iter().enumerate();
-        for (place, member) in leaving.skip(number).step_by(ENDERS) {
-            let logout = ["/wx/logout", "/wx/logout?all=true"][usize::from(place % 4 == 0)];
-            while !matches!(*member.end.lock(), End::Sure(_)) {
-                pace.tick().await;
-                if stop.is_cancelled() {
-                    return;
-                }
-                *member.end.lock() = End::Asked;
-                let target = self.target(turn);
-                turn += 1;
-                let request = member.asks("POST", logout, target.address);
-                let status = wires.send("POST", request).await;
-                self.note_ending(member, (target, status));
+        let mut places = (number..LEAVE).step_by(ENDERS);
+        let mut place = places.next();
+        for turn in number.. {
+            pace.tick().await;
+            let Some(at) = place.filter(|_| !stop.is_cancelled()) else {
+                return;
+            };
+            let member = &self.members[STAY + at];
+            *member.end.lock() = End::Asked;
+            let logout = ["/wx/logout", "/wx/logout?all=true"][usize::from(at % 4 == 0)];
+            let target = self.target(turn);
+            let request = member.asks("POST", logout, target.address);
+            let status = wires.send("POST", request).await;
+            self.note_ending(member, (target, status));
+            // The next gate is asked when this one cannot say that it is done.
+            if matches!(*member.end.lock(), End::Sure(_)) {
+                place = places.next();
             }
         }
     }

@@ -40,6 +40,10 @@ async fn three(redis: &RedisServer) -> [Gate; 3] {
     tokio::join!(gate(), gate(), gate()).into()
 }
 
+#[expect(
+    clippy::print_stdout,
+    reason = "how much was asked is for whoever looks, and no test"
+)]
 fn print(what: &str, tally: &Tally) {
     println!(
         "{what}: {} requests ({} taken, {} 503, {} cut), {} endings ({} acknowledged, {} 503), \
