@@ -41,6 +41,11 @@ impl CodeDigest {
         }
         Self(sha256.finalize().into())
     }
+
+    /// The 32 bytes of the hash.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
 }
 
 impl fmt::Debug for CodeDigest {
@@ -68,6 +73,20 @@ impl SealedAnswer {
             nonce,
             ciphertext: ciphertext.into_boxed_slice(),
         }
+    }
+
+    /// The answer as bytes, no less sealed.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        [&self.nonce[..], &self.ciphertext].concat()
+    }
+
+    /// An answer that was bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (nonce, ciphertext) = bytes.split_first_chunk()?;
+        Some(Self {
+            nonce: *nonce,
+            ciphertext: ciphertext.into(),
+        })
     }
 
     /// How much memory it takes, in bytes.
@@ -124,6 +143,15 @@ mod tests {
         );
         assert!(sealed.open(&app("wx2"), &code("c1")).is_none());
         assert!(sealed.open(&app("wx1"), &code("c2")).is_none());
+    }
+
+    #[test]
+    fn an_answer_is_the_same_after_it_was_bytes() {
+        let sealed = SealedAnswer::seal(&app("wx1"), &code("c1"), b"token");
+        let again = SealedAnswer::from_bytes(&sealed.to_bytes()).unwrap();
+        let opened = again.open(&app("wx1"), &code("c1")).unwrap();
+        assert_eq!(opened.as_slice(), b"token");
+        assert!(SealedAnswer::from_bytes(&[0; 11]).is_none());
     }
 
     #[test]

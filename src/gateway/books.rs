@@ -130,7 +130,7 @@ pub(in crate::gateway) fn of_login(outcome: &Result<LoginOutcome, NoLogin>) -> L
         Ok(Err(LoginError::Redeem(error))) => of_redeem(error),
         Ok(Err(LoginError::Refused)) => LoginResult::LoginRefused,
         Err(NoLogin::Limited(_)) => LoginResult::RateLimited,
-        Ok(Err(LoginError::Store(_)))
+        Ok(Err(LoginError::NotAsked(_) | LoginError::Store(_)))
         | Err(NoLogin::NoOutcome(NoOutcome::Busy(_)) | NoLogin::Store(_)) => {
             LoginResult::Overloaded
         }

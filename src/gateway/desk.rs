@@ -8,15 +8,13 @@ use std::time::Duration;
 
 use moka::sync::Cache;
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::crypto::code::{CodeDigest, SealedAnswer};
 use crate::crypto::token;
 use crate::domain::clock::{Clock, Timestamp};
-use crate::domain::id::{AppId, OpenId, UnionId, UserKey};
+use crate::domain::id::{AppId, UserKey};
 use crate::domain::identity::JustRedeemed;
 use crate::domain::limits;
 use crate::domain::secret::LoginCode;
@@ -25,8 +23,8 @@ use crate::domain::token::{SessionToken, TokenDigest};
 use crate::gateway::budgets::{Attempt, Budget, Toll, Unpaid, UsedUp};
 use crate::gateway::control::{Busy, Control, NoOutcome};
 use crate::gateway::hook::{Hook, HookData};
-use crate::gateway::{App, Settings};
-use crate::store::{Login, Store, Unusable};
+use crate::gateway::{App, Settings, kept_answer};
+use crate::store::{Claim, Lease, Login, Store, Unusable};
 use crate::wechat::client::Client;
 use crate::wechat::error::RedeemError;
 use crate::wechat::reply::Redeemed;
@@ -34,6 +32,12 @@ use crate::wechat::reply::Redeemed;
 /// How long a login waits for others from its address, whose codes decide whether WeChat is asked
 /// about its own: a call to WeChat takes no longer, as a rule.
 const WAIT_FOR_OTHERS: Duration = Duration::from_secs(6);
+
+/// How long a login waits for another gate that has its code: as long as WeChat may take, twice.
+const WAIT_FOR_OTHER_GATE: Duration = Duration::from_secs(12);
+
+/// How often it looks meanwhile. Two gates seldom have the same code.
+const LOOK_AT_OTHER_GATE_EVERY: Duration = Duration::from_millis(50);
 
 /// A login that succeeded.
 #[derive(Debug)]
@@ -54,12 +58,15 @@ pub enum LoginError {
     /// WeChat did not redeem the code.
     #[error(transparent)]
     Redeem(Arc<RedeemError>),
+    /// Whether another gate has the code could not be found out: WeChat was not asked.
+    #[error("the store could not be asked about the code")]
+    NotAsked(#[source] Unusable),
     /// The app server refused, or could not be asked.
     #[error("the app server did not agree to the login")]
     Refused,
     /// WeChat accepted, and the session could not be written down.
     #[error("the session could not be written down")]
-    Store(#[from] Unusable),
+    Store(#[source] Unusable),
 }
 
 /// What became of a code.
@@ -137,6 +144,13 @@ struct Redemption {
     max_per_user: Option<usize>,
     retry_window: Duration,
     hook: Option<Hook>,
+}
+
+impl Redemption {
+    /// What an answer is sealed under.
+    fn code(&self) -> (&AppId, &LoginCode) {
+        (&self.app.id, &self.code)
+    }
 }
 
 impl Desk {
@@ -304,24 +318,12 @@ impl Drop for Landing {
     }
 }
 
-/// What is sealed under a code.
-#[derive(Serialize, Deserialize)]
-struct KeptAnswer<'a> {
-    token: &'a str,
-    openid: &'a str,
-    unionid: Option<&'a str>,
-    since: u64,
-    /// In a list, for it may be `null`.
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    data: Option<[&'a RawValue; 1]>,
-}
-
 impl Inner {
     /// What is known of a code already.
     fn known(&self, digest: &CodeDigest, redemption: &Redemption) -> Option<Outcome> {
         let now = self.clock.now();
         if let Some(kept) = self.kept.get(digest).filter(|kept| now < kept.until)
-            && let Some(answer) = open_kept(&kept.answer, redemption)
+            && let Some(answer) = kept_answer::open(redemption.code(), &kept.answer)
         {
             return Some(Ok(Arc::new(answer)));
         }
@@ -338,6 +340,11 @@ impl Inner {
         mut redemption: Redemption,
         attempt: Attempt,
     ) -> Outcome {
+        let lease = match self.claim(&digest, &redemption).await {
+            Ok(Ok(lease)) => lease,
+            Ok(Err(logged_in)) => return Ok(Arc::new(logged_in)),
+            Err(why) => return Err(LoginError::NotAsked(why)),
+        };
         let hook = redemption.hook.take();
         let Redemption { app, code, .. } = &redemption;
         let asked = self.clock.now();
@@ -354,10 +361,13 @@ impl Inner {
         };
         match logged_in {
             Ok(logged_in) => {
-                self.keep(digest, &redemption, &logged_in);
+                self.keep(digest, &redemption, (&logged_in, lease)).await;
                 Ok(Arc::new(logged_in))
             }
             Err(error) => {
+                if let Some(lease) = lease {
+                    self.store.settle(lease, None).await;
+                }
                 self.remember_refusal(digest, &error);
                 Err(error)
             }
@@ -396,7 +406,7 @@ impl Inner {
             max_per_user: redemption.max_per_user,
         };
         let begun = self.store.begin(login, now, &redemption.lifetimes);
-        begun.await?;
+        begun.await.map_err(LoginError::Store)?;
         Ok(LoggedIn {
             token,
             holder,
@@ -405,32 +415,48 @@ impl Inner {
         })
     }
 
-    /// Keeps the answer for a repeat of the code. Who has the code can have the answer; who has
-    /// this memory cannot.
-    fn keep(&self, digest: CodeDigest, redemption: &Redemption, logged_in: &LoggedIn) {
-        if redemption.retry_window.is_zero() {
-            return;
+    /// Keeps the answer for a repeat of the code, here and at other gates.
+    async fn keep(
+        &self,
+        digest: CodeDigest,
+        redemption: &Redemption,
+        (logged_in, lease): (&LoggedIn, Option<Lease>),
+    ) {
+        let window = redemption.retry_window;
+        let answer = kept_answer::seal(redemption.code(), logged_in);
+        let answer = answer.filter(|_| !window.is_zero());
+        if let Some(lease) = lease {
+            let shared = answer.as_ref().map(|answer| (answer, window));
+            self.store.settle(lease, shared).await;
         }
-        let kept = KeptAnswer {
-            // Exposed to be sealed at once.
-            token: logged_in.token.expose(),
-            openid: logged_in.holder.openid.as_str(),
-            unionid: logged_in.holder.unionid.as_ref().map(UnionId::as_str),
-            since: logged_in.since.as_millis(),
-            data: logged_in.data.as_ref().map(|data| [data.as_raw()]),
-        };
-        let Ok(plain) = serde_json::to_vec(&kept).map(zeroize::Zeroizing::new) else {
-            return;
-        };
-        let answer = SealedAnswer::seal(&redemption.app.id, &redemption.code, &plain);
-        let until = self.clock.now().plus(redemption.retry_window);
-        self.kept.insert(
-            digest,
-            Kept {
-                answer: Arc::new(answer),
-                until,
-            },
-        );
+        if let Some(answer) = answer {
+            let until = self.clock.now().plus(window);
+            let answer = Arc::new(answer);
+            self.kept.insert(digest, Kept { answer, until });
+        }
+    }
+
+    /// Has this gate be the one that finds out what becomes of a code, or gives what another has found
+    /// out.
+    async fn claim(
+        &self,
+        digest: &CodeDigest,
+        redemption: &Redemption,
+    ) -> Result<Result<Option<Lease>, LoggedIn>, Unusable> {
+        let deadline = Instant::now() + WAIT_FOR_OTHER_GATE;
+        loop {
+            match self.store.claim(digest).await? {
+                Claim::Mine(lease) => return Ok(Ok(lease)),
+                Claim::Answered(answer) => {
+                    let answer = kept_answer::open(redemption.code(), &answer);
+                    return Ok(answer.map_or(Ok(None), Err));
+                }
+                Claim::Elsewhere if Instant::now() < deadline => {
+                    tokio::time::sleep(LOOK_AT_OTHER_GATE_EVERY).await;
+                }
+                Claim::Elsewhere => return Err(Unusable::Busy),
+            }
+        }
     }
 
     /// Remembers a code that is used up. Whether WeChat or the app server refused: asking again
@@ -439,7 +465,7 @@ impl Inner {
         let final_word = match error {
             LoginError::Redeem(error) => error.blames_code(),
             LoginError::Refused => true,
-            LoginError::Store(_) => false,
+            LoginError::NotAsked(_) | LoginError::Store(_) => false,
         };
         if final_word {
             let until = self.clock.now().plus(limits::LOGIN_CODE_LIFE);
@@ -447,22 +473,4 @@ impl Inner {
             self.refused.insert(digest, Refused { error, until });
         }
     }
-}
-
-fn open_kept(answer: &SealedAnswer, redemption: &Redemption) -> Option<LoggedIn> {
-    let app: &AppId = &redemption.app.id;
-    let plain = answer.open(app, &redemption.code)?;
-    let kept: KeptAnswer<'_> = serde_json::from_slice(&plain).ok()?;
-    let unionid = kept.unionid.map(UnionId::parse).transpose().ok()?;
-    let openid = OpenId::parse(kept.openid).ok()?;
-    Some(LoggedIn {
-        token: SessionToken::parse(kept.token)?,
-        holder: Holder {
-            app: app.clone(),
-            openid,
-            unionid,
-        },
-        since: Timestamp::from_millis(kept.since),
-        data: kept.data.map(|[data]| HookData::from_raw(data)),
-    })
 }

@@ -110,6 +110,7 @@ impl Gateway {
                 error,
                 app: app.id.clone(),
             },
+            LoginError::NotAsked(_) => Refusal::NoLogins,
             LoginError::Refused => Refusal::LoginRefused,
             LoginError::Store(_) => Refusal::LoginNotKept,
         })?;

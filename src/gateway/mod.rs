@@ -21,6 +21,7 @@ mod forward;
 mod hook;
 mod ids;
 mod inquiry;
+mod kept_answer;
 mod language;
 mod login;
 mod member;

@@ -9,6 +9,7 @@ mod users;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::crypto::code::{CodeDigest, SealedAnswer};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{AppId, UserKey};
 use crate::domain::secret::{SealKeys, SessionKey};
@@ -85,6 +86,24 @@ pub enum Found {
     Unusable(Unusable),
 }
 
+/// Who finds out what becomes of a login code.
+#[derive(Debug)]
+pub enum Claim {
+    /// Whoever asked. What comes of it is settled by the lease, where others may be waiting for it.
+    Mine(Option<Lease>),
+    /// Somebody has, and this is the answer.
+    Answered(SealedAnswer),
+    /// Another gate, at this moment.
+    Elsewhere,
+}
+
+/// The right to find out what becomes of a login code.
+#[derive(Debug)]
+pub struct Lease {
+    code: CodeDigest,
+    claim: Vec<u8>,
+}
+
 /// Keeps sessions.
 #[derive(Clone, Debug)]
 pub enum Store {
@@ -137,6 +156,23 @@ impl Store {
         match self {
             Self::Memory(_) => true,
             Self::Redis(_) => RedisStore::fits(digest, user),
+        }
+    }
+
+    /// Claims a login code, where several gates might have it redeemed. On the control thread.
+    pub async fn claim(&self, code: &CodeDigest) -> Result<Claim, Unusable> {
+        match self {
+            Self::Memory(_) => Ok(Claim::Mine(None)),
+            Self::Redis(redis) => redis.claim(code).await,
+        }
+    }
+
+    /// Gives up a claim: with an answer that others may have for a while, or without. On the control
+    /// thread.
+    pub async fn settle(&self, lease: Lease, answer: Option<(&SealedAnswer, Duration)>) {
+        match self {
+            Self::Memory(_) => {}
+            Self::Redis(redis) => redis.settle(lease, answer).await,
         }
     }
 

@@ -85,9 +85,12 @@ impl Keeper {
         let mut teller = redis.clone();
         let tell = teller.publish(inner.names.endings(), "");
         link::in_time::<()>(timeout, tell).await?;
-        for ending in inner.unsent.all() {
+        for ending in inner.unsent.recent(inner.clock.now()) {
             link::in_time(timeout, inner.tell_by(redis.clone(), &ending)).await?;
-            inner.unsent.confirmed(&ending);
+        }
+        for ending in inner.unsent.unconfirmed() {
+            link::in_time(timeout, inner.tell_by(redis.clone(), &ending)).await?;
+            inner.unsent.confirmed(&ending, inner.clock.now());
         }
         self.connections += 1;
         let number = self.connections;
@@ -226,14 +229,5 @@ impl Inner {
             Err(error) => return Err(error),
         }
         Ok(())
-    }
-
-    /// Tells Redis of the endings that it has not confirmed.
-    async fn tell_unsent(&self) {
-        for ending in self.unsent.all() {
-            if self.tell(&ending).await.is_err() {
-                return;
-            }
-        }
     }
 }

@@ -15,6 +15,8 @@
 //! are drawn until theirs has it as the first byte of its digest. That takes some 256 draws, a tenth
 //! of a millisecond of a login, and leaves 248 random bits.
 //!
+//! - `c:<hash of a login code>`: which gate asks WeChat about the code, then the answer for a repeat of it.
+//!
 //! # Endings
 //!
 //! A script that ends sessions tells so on a channel that every gate listens to. What was told while a
@@ -29,8 +31,10 @@
 //! that they are unknown. Nothing begins, and logins learn that before WeChat is asked.
 //!
 //! Redis that fails over to a replica may forget what it confirmed a moment ago: it replicates without
-//! waiting. So a session that ended within that moment may be back.
+//! waiting. So the endings of the last minute are told once more to whatever Redis a gate is connected to
+//! next. One of a gate that has gone meanwhile is lost, and its session is back.
 
+mod codes;
 mod copies;
 mod flights;
 mod keeper;
@@ -54,6 +58,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, oneshot};
 
+use crate::crypto::code::{CodeDigest, SealedAnswer};
 use crate::crypto::seal::Sealer;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::id::{AppId, UserKey};
@@ -69,7 +74,7 @@ use crate::store::redis::record::Records;
 use crate::store::redis::scripts::Scripts;
 use crate::store::redis::unsent::{Ending, Unsent};
 use crate::store::streams::Stream;
-use crate::store::{Found, Login, Unusable};
+use crate::store::{Claim, Found, Lease, Login, Unusable};
 use crate::telemetry::metrics::{RedisCounts, RedisOperation, RedisResult};
 
 /// Questions about tokens and keys that may be under way at once. At a thousand, whoever asks waits in
@@ -226,6 +231,20 @@ impl RedisStore {
         Tag::of_session(digest) == Tag::of_user(user)
     }
 
+    /// Must be called on the control thread.
+    pub(in crate::store) async fn claim(&self, code: &CodeDigest) -> Result<Claim, Unusable> {
+        self.0.claim(code).await
+    }
+
+    /// Must be called on the control thread.
+    pub(in crate::store) async fn settle(
+        &self,
+        lease: Lease,
+        answer: Option<(&SealedAnswer, Duration)>,
+    ) {
+        self.0.settle(lease, answer).await;
+    }
+
     pub(in crate::store) async fn begin(
         &self,
         login: Login,
@@ -258,7 +277,7 @@ impl RedisStore {
         self.0.runtime.spawn(async move {
             // Without a place it is left to the keeper, who comes round every second.
             let done = match &permit {
-                Ok(_place) => store.0.tell(&ending).await,
+                Ok(_place) => store.0.tell_now(&ending).await,
                 Err(_full) => Err(Unusable::Busy),
             };
             if done.is_err() {

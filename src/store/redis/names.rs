@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 
+use crate::crypto::code::CodeDigest;
 use crate::domain::hex::hex;
 use crate::domain::id::UserKey;
 use crate::domain::token::TokenDigest;
@@ -76,6 +77,15 @@ impl Names {
 
     fn sessions(&self, tag: Tag) -> String {
         format!("{}{{{}}}s:", self.prefix, hex(&[tag.0]))
+    }
+
+    /// The key of a login code.
+    pub(super) fn code(&self, code: &CodeDigest) -> String {
+        format!(
+            "{}c:{}",
+            self.prefix,
+            URL_SAFE_NO_PAD.encode(code.as_bytes())
+        )
     }
 
     /// The channel on which endings are told.

@@ -11,7 +11,7 @@ use crate::domain::limits;
 use crate::domain::secret::SessionKey;
 use crate::domain::session::{Lifetimes, Session};
 use crate::domain::token::TokenDigest;
-use crate::store::redis::flights::{Landing, Sight};
+use crate::store::redis::flights::{Joined, Landing, Sight};
 use crate::store::redis::link::{self, Meaning, Redis};
 use crate::store::redis::names::{self, DIGEST_CHARS};
 use crate::store::redis::unsent::Ending;
@@ -163,6 +163,10 @@ impl Inner {
         if !RedisStore::fits(session.digest(), &user) {
             return Err(Unusable::Failed);
         }
+        // An ending that is told before the answer is here must not be overlooked for it.
+        let Joined::Own(landing, _) = self.flights.join(session.digest()) else {
+            return Err(Unusable::Failed);
+        };
         let names = self.names.user(&user);
         let key = self.names.session(session.digest());
         let written = self.records.write_key(&names.keys, &user, &login.key);
@@ -194,25 +198,49 @@ impl Inner {
         let run = |mut redis: Redis| async move { begin.invoke_async(&mut redis).await };
         let asked = self.ask(RedisOperation::Begin, run).await?;
         let ((over, cut), number): ((Vec<u8>, Vec<u8>), u64) = asked;
-        let link = self.link.lock();
-        if link.as_ref().is_some_and(|link| link.number == number) {
-            self.copies.add(&session, now);
-        }
-        drop(link);
+        landing.land(|| {
+            let link = self.link.lock();
+            if link.as_ref().is_some_and(|link| link.number == number) {
+                self.copies.add(&session, now);
+            }
+            Sight::Found(session)
+        });
         self.end_each(&over);
         self.cut(&cut);
         Ok(())
     }
 
-    /// Tells Redis of an ending. Gives how many sessions were ended.
-    pub(super) async fn tell(&self, ending: &Ending) -> Result<usize, Unusable> {
+    /// Tells Redis of an ending that is wanted at this moment. Gives how many sessions were ended.
+    pub(super) async fn tell_now(&self, ending: &Ending) -> Result<usize, Unusable> {
+        let told = match ending {
+            Ending::Session(..) => self.tell(ending).await?,
+            Ending::User(user, _) => {
+                // Whatever a clock says of when a session began: it has begun.
+                let all = Ending::User(user.clone(), Timestamp::NEVER);
+                self.tell(&all).await?
+            }
+        };
+        self.unsent.confirmed(ending, self.clock.now());
+        Ok(told)
+    }
+
+    /// Tells Redis of the endings that it has not confirmed.
+    pub(super) async fn tell_unsent(&self) {
+        for ending in self.unsent.unconfirmed() {
+            if self.tell(&ending).await.is_err() {
+                return;
+            }
+            self.unsent.confirmed(&ending, self.clock.now());
+        }
+    }
+
+    async fn tell(&self, ending: &Ending) -> Result<usize, Unusable> {
         let operation = match ending {
             Ending::Session(..) => RedisOperation::End,
             Ending::User(..) => RedisOperation::EndAll,
         };
         let asked = self.ask(operation, |redis| self.tell_by(redis, ending));
         let (over, _) = asked.await?;
-        self.unsent.confirmed(ending);
         Ok(self.end_each(&over))
     }
 

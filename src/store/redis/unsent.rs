@@ -1,7 +1,9 @@
-//! Endings that Redis has not confirmed: kept until it has, and heeded by this gate meanwhile. Knows
-//! nothing of how Redis is told.
+//! Endings that Redis has not confirmed: kept until it has, and heeded by this gate meanwhile. Those that
+//! it has just confirmed are told once more to whatever Redis comes next: a replica that takes the
+//! place of its master may not have heard of them. Knows nothing of how Redis is told.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -13,6 +15,12 @@ use crate::domain::token::TokenDigest;
 /// Endings that are kept, per gate: 20 MiB at the most. Beyond, a logout during an outage holds at this
 /// gate for as long as the outage, and the log says so.
 const MAX_UNSENT: usize = 65_536;
+
+/// Endings that are told once more, per gate; of more, the oldest are not.
+const MAX_RECENT: usize = 4096;
+
+/// For how long an ending counts as one that a replica may not have heard of.
+const RECENT_FOR: Duration = Duration::from_mins(1);
 
 /// An ending.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +39,8 @@ pub(super) struct Unsent(Mutex<Kept>);
 struct Kept {
     sessions: HashMap<TokenDigest, UserKey>,
     users: HashMap<UserKey, Timestamp>,
+    /// Confirmed at these moments, in order.
+    recent: VecDeque<(Timestamp, Ending)>,
 }
 
 impl Unsent {
@@ -51,8 +61,12 @@ impl Unsent {
     }
 
     /// Redis has confirmed this ending, and with it no later one.
-    pub(super) fn confirmed(&self, ending: &Ending) {
+    pub(super) fn confirmed(&self, ending: &Ending, now: Timestamp) {
         let mut kept = self.0.lock();
+        if kept.recent.len() == MAX_RECENT {
+            kept.recent.pop_front();
+        }
+        kept.recent.push_back((now, ending.clone()));
         match ending {
             Ending::Session(digest, _) => drop(kept.sessions.remove(digest)),
             Ending::User(user, begun_by) => {
@@ -74,8 +88,21 @@ impl Unsent {
         begun_by.is_some_and(|begun_by| session.created() <= *begun_by)
     }
 
-    /// All that is kept.
-    pub(super) fn all(&self) -> Vec<Ending> {
+    /// What Redis has confirmed of late, and another one may not have heard of.
+    pub(super) fn recent(&self, now: Timestamp) -> Vec<Ending> {
+        let mut kept = self.0.lock();
+        let is_recent = |confirmed: Timestamp| now.since(confirmed) < RECENT_FOR;
+        kept.recent.retain(|(confirmed, _)| is_recent(*confirmed));
+        // What began since then is not meant, though the clocks of gates differ.
+        let endings = kept.recent.iter().map(|(confirmed, ending)| match ending {
+            Ending::User(user, begun_by) => Ending::User(user.clone(), *begun_by.min(confirmed)),
+            session @ Ending::Session(..) => session.clone(),
+        });
+        endings.collect()
+    }
+
+    /// What Redis has not confirmed.
+    pub(super) fn unconfirmed(&self) -> Vec<Ending> {
         let kept = self.0.lock();
         let sessions = kept.sessions.iter();
         let sessions = sessions.map(|(digest, user)| Ending::Session(*digest, user.clone()));
@@ -122,7 +149,7 @@ mod tests {
         assert!(unsent.keep(ending.clone()));
         assert!(unsent.has_ended(&mine, || user("a")));
         assert!(!unsent.has_ended(&other, || user("a")));
-        unsent.confirmed(&ending);
+        unsent.confirmed(&ending, NOW);
         assert!(!unsent.has_ended(&mine, || user("a")));
         assert_eq!(unsent.count(), 0);
     }
@@ -143,9 +170,28 @@ mod tests {
         let later = Timestamp::from_millis(NOW.as_millis() + 1);
         unsent.keep(Ending::User(user("a"), later));
         unsent.keep(Ending::User(user("a"), NOW));
-        unsent.confirmed(&Ending::User(user("a"), NOW));
-        assert_eq!(unsent.all(), [Ending::User(user("a"), later)]);
-        unsent.confirmed(&Ending::User(user("a"), later));
+        unsent.confirmed(&Ending::User(user("a"), NOW), NOW);
+        assert_eq!(unsent.unconfirmed(), [Ending::User(user("a"), later)]);
+        unsent.confirmed(&Ending::User(user("a"), later), NOW);
+        assert_eq!(unsent.count(), 0);
+    }
+
+    #[test]
+    fn what_was_confirmed_a_moment_ago_is_told_anew_and_what_began_since_is_spared() {
+        let unsent = Unsent::default();
+        let (old, soon) = (NOW, NOW.plus(Duration::from_secs(30)));
+        let session = Ending::Session(TokenDigest::new([1; 32]), user("a"));
+        unsent.confirmed(&session, old);
+        unsent.confirmed(&Ending::User(user("a"), soon.plus(RECENT_FOR)), soon);
+        let now = NOW.plus(RECENT_FOR);
+        for _ in 0..2 {
+            assert_eq!(unsent.recent(now), [Ending::User(user("a"), soon)]);
+        }
+        assert_eq!(unsent.recent(now.plus(RECENT_FOR)), []);
+        for _ in 0..=MAX_RECENT {
+            unsent.confirmed(&session, now);
+        }
+        assert_eq!(unsent.recent(now).len(), MAX_RECENT);
         assert_eq!(unsent.count(), 0);
     }
 

@@ -198,6 +198,8 @@ label! {
     RedisOperation {
         /// To write a login down.
         Begin => "begin",
+        /// A login code: whether another gate has it, and the answer for a repeat.
+        Code => "code",
         /// To end a session.
         End => "end",
         /// To end all sessions of a user.

@@ -161,6 +161,31 @@ async fn a_logout_while_redis_is_away_holds_here_at_once_and_everywhere_when_it_
 }
 
 #[tokio::test]
+async fn a_logout_that_redis_has_forgotten_is_told_again() {
+    for target in ["/wx/logout", "/wx/logout?all=true"] {
+        let redis = RedisServer::start().await;
+        let world = gate_at(&redis).await;
+        let other = world.beside(&redis.table()).await;
+        let (mine, bobs) = (world.login("alice").await, world.login("bob").await);
+        other.all_taken(&[&mine, &bobs], &[200, 200]).await;
+        // What a replica may be like that takes its master's place: as it was a moment ago.
+        redis.ask::<()>("SAVE");
+        assert_eq!(world.log_out(target, &mine).await.status, 204);
+        redis.kill();
+        for gate in [&world, &other] {
+            gate.sees_redis(false).await;
+        }
+        redis.run().await;
+        for gate in [&world, &other] {
+            gate.sees_redis(true).await;
+        }
+        world.all_taken(&[&mine, &bobs], &[401, 200]).await;
+        other.becomes(&mine, 401).await;
+        other.becomes(&bobs, 200).await;
+    }
+}
+
+#[tokio::test]
 async fn a_stream_breaks_when_its_session_can_no_longer_be_believed() {
     let redis = RedisServer::start().await;
     let world = gate_at(&redis).await;

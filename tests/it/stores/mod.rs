@@ -2,6 +2,7 @@
 //! away adds to them.
 
 mod cluster;
+mod codes;
 mod contract;
 mod faults;
 mod gates;
