@@ -9,14 +9,15 @@ use std::time::Duration;
 use futures_util::{StreamExt as _, stream};
 use tokio::runtime::Handle;
 use wxgate::config;
+use wxgate::crypto::code::{CodeDigest, SealedAnswer};
 use wxgate::crypto::token;
 use wxgate::domain::clock::Clock;
 use wxgate::domain::id::{AppId, OpenId, UnionId, UserKey};
-use wxgate::domain::secret::SessionKey;
+use wxgate::domain::secret::{LoginCode, SessionKey};
 use wxgate::domain::session::{Holder, Lifetimes, Session};
 use wxgate::domain::token::TokenDigest;
 use wxgate::store::redis::{RedisStore, Surroundings};
-use wxgate::store::{Found, Login, Store};
+use wxgate::store::{Claim, Found, Login, Store};
 use wxgate::telemetry::metrics::{Metrics, Plan};
 
 use crate::scale::page::number;
@@ -28,6 +29,9 @@ const LIFETIMES: Lifetimes = Lifetimes {
     ttl: Duration::from_hours(7 * 24),
     idle_ttl: None,
 };
+
+/// An answer to a login, about.
+const ANSWER_BYTES: usize = 200;
 
 /// Questions that are under way at once.
 const AT_ONCE: usize = 64;
@@ -72,6 +76,22 @@ impl Measured {
             redis,
             gates,
             logged_in,
+        }
+    }
+
+    /// Claims as many login codes, and settles each with an answer.
+    pub(super) async fn redeem(&self, codes: usize) {
+        let app = AppId::parse(APPID).unwrap();
+        for number in 0..codes {
+            let code = LoginCode::parse(&format!("{number:032}")).unwrap();
+            let digest = CodeDigest::of(&app, &code);
+            let claim = self.gates[0].claim(&digest).await.unwrap();
+            let Claim::Mine(Some(lease)) = claim else {
+                panic!("{claim:?}")
+            };
+            let answer = SealedAnswer::seal(&app, &code, &[b'a'; ANSWER_BYTES]);
+            let kept_for = Some((&answer, Duration::from_secs(10)));
+            self.gates[0].settle(lease, kept_for).await;
         }
     }
 

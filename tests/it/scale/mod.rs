@@ -76,7 +76,10 @@ async fn operations(gates: usize, users: u32) -> Vec<(&'static str, Done)> {
     let each_of = usize::try_from(users).unwrap();
     let before = measured.done();
     let people = measured.log_in(users, true).await;
-    all.push(("login", measured.since(&before, each_of)));
+    all.push(("login, the session", measured.since(&before, each_of)));
+    let before = measured.done();
+    measured.redeem(each_of).await;
+    all.push(("login, the code", measured.since(&before, each_of)));
     let again = measured.log_in_again(&people).await;
     let further = measured.log_in_again(&people).await;
     for title in [
@@ -239,7 +242,10 @@ async fn the_time_that_redis_takes_is_measured() {
     for (title, busy) in [
         ("first sights, many at once", look),
         ("first sight, one at a time", busy("request, first sight")),
-        ("login", busy("login")),
+        (
+            "login",
+            busy("login, the code") + busy("login, the session"),
+        ),
         ("logout", busy("logout")),
     ] {
         table.row(&[title.to_owned(), format!("{busy:.0}")]);
