@@ -235,6 +235,13 @@ impl Measured {
     pub(super) fn memory(&self) -> f64 {
         self.figure("memory", "used_memory:") - self.figure("memory", "mem_clients_normal:")
     }
+
+    /// Bytes of a key of this kind, on the average, as Redis says.
+    pub(super) fn usage(&self, kind: &str) -> f64 {
+        let keys: Vec<String> = self.redis.ask(&format!("KEYS *}}{kind}:*"));
+        let usage = |key: &String| self.redis.ask::<f64>(&format!("MEMORY USAGE {key}"));
+        keys.iter().map(usage).sum::<f64>() / number(keys.len())
+    }
 }
 
 impl Done {
