@@ -12,6 +12,7 @@ use crate::gateway::refusal::Refusal;
 use crate::gateway::reply::{json, require_post};
 use crate::gateway::{Gateway, Visit};
 use crate::server::body::RequestBody;
+use crate::store::ending::Ended;
 
 #[derive(Serialize)]
 struct SessionAnswer<'a> {
@@ -70,12 +71,15 @@ impl Gateway {
         let ended = if query_says(request.uri(), "all", "true") {
             let holder = live.holder();
             let user = UserKey::new(&holder.app, &holder.openid);
-            store.end_all(&user).await.map(drop)
+            let (_sessions, ended) = store.end_all(&user).await;
+            ended
         } else {
             store.end(live.session()).await
         };
-        ended.map_err(|_unconfirmed| Refusal::EndedHereOnly)?;
-        Ok(visit.style.envelope.done())
+        match ended {
+            Ended::Everywhere => Ok(visit.style.envelope.done()),
+            Ended::HereOnly => Err(Refusal::EndedHereOnly),
+        }
     }
 }
 
