@@ -16,6 +16,7 @@ use wxgate::domain::id::{AppId, OpenId, UnionId, UserKey};
 use wxgate::domain::secret::{LoginCode, SessionKey};
 use wxgate::domain::session::{Holder, Lifetimes, Session};
 use wxgate::domain::token::TokenDigest;
+use wxgate::store::ending::Ended;
 use wxgate::store::redis::{RedisStore, Surroundings};
 use wxgate::store::{Claim, Found, Login, Store};
 use wxgate::telemetry::metrics::{Metrics, Plan};
@@ -183,13 +184,15 @@ impl Measured {
 
     pub(super) async fn end(&self, users: &[User]) {
         for user in users {
-            self.gates[0].end(&user.session).await.unwrap();
+            let ended = self.gates[0].end(&user.session).await;
+            assert_eq!(ended, Ended::Everywhere);
         }
     }
 
     pub(super) async fn end_all(&self, users: &[User]) {
         for user in users {
-            self.gates[0].end_all(&user.key).await.unwrap();
+            let (_, ended) = self.gates[0].end_all(&user.key).await;
+            assert_eq!(ended, Ended::Everywhere);
         }
     }
 
