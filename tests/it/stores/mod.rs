@@ -6,10 +6,12 @@ mod codes;
 mod contract;
 mod faults;
 mod gates;
+mod load;
 mod model;
 mod reached;
 mod sealed;
 mod sentinels;
+mod under_load;
 
 use std::time::Duration;
 
