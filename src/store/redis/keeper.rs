@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use redis::aio::{PubSub, PubSubSink};
 use redis::{AsyncCommands as _, ExistenceCheck, RedisError, SetExpiry, SetOptions};
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::crypto::random;
 use crate::domain::hex::hex;
@@ -25,6 +25,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest. Logins wait for it, so it is short; and a Redis that starts has to bear one connection
 /// of each gate in that time.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// How long what was told before Redis went away may take to be read: it lies in this machine already.
+const HEAR_OUT: Duration = Duration::from_millis(100);
 
 /// For how long what a probe writes is kept.
 const PROBE_KEPT_FOR_SECONDS: u64 = 60;
@@ -116,16 +119,19 @@ impl Keeper {
         let number = link.number;
         let looking = self.look(link, sink);
         tokio::pin!(looking);
-        let listening = async {
+        let mut listen = async || {
             while let Some(message) = told.next().await {
                 inner.heard(message.get_payload_bytes());
             }
         };
         tokio::select! {
             error = &mut looking => inner.break_off(number, link::told(&error)),
-            () = listening => inner.break_off(number, "the channel of endings was closed".to_owned()),
+            () = listen() => inner.break_off(number, "the channel of endings was closed".to_owned()),
             () = inner.broken(number) => {}
         }
+        // The other connection may have been the first to end, with endings still unread on this one:
+        // copies are believed now for as if everything had been heard.
+        let _elapsed = timeout(HEAR_OUT, listen()).await;
         std::mem::take(&mut *inner.lost.lock())
     }
 

@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::stores::load::{LOCAL_CACHE_TTL, Load, Tally};
 use crate::support::Setup;
 use crate::support::process::Gate;
@@ -143,4 +145,27 @@ async fn a_gate_that_is_killed_takes_nobody_with_it_and_neither_does_a_new_one()
     let tally = all_is_well_again(&mut load).await;
     assert_eq!((tally.unavailable, tally.unconfirmed), (0, 0), "{tally:?}");
     print("gate killed", &tally);
+}
+
+#[tokio::test]
+async fn a_gate_that_hears_of_an_ending_and_of_the_end_of_redis_at_once_hears_both() {
+    let redis = RedisServer::start().await;
+    // Which of the two comes first is chance.
+    for _ in 0..24 {
+        let gate = || Gate::start(Setup::with(&at(&redis)));
+        let (first, second) = tokio::join!(gate(), gate());
+        let token = first.login("alice").await;
+        let taken = async |gate: &Gate| gate.get("/me").bearer(&token).send().await.status;
+        assert_eq!(taken(&second).await, 200);
+        second.program.signal("STOP").await;
+        let logout = first.request("POST", "/wx/logout").bearer(&token);
+        assert_eq!(logout.send().await.status, 204);
+        let over = Instant::now();
+        redis.kill();
+        second.program.signal("CONT").await;
+        while taken(&second).await == 200 {
+            assert!(over.elapsed() < LOCAL_CACHE_TTL, "taken though it is over");
+        }
+        redis.run().await;
+    }
 }
