@@ -8,10 +8,10 @@ use crate::support::{STUCK, Setup};
 /// Slots are numbered below this.
 const SLOTS: u16 = 16384;
 
-struct Cluster(Vec<RedisServer>);
+pub(in crate::stores) struct Cluster(Vec<RedisServer>);
 
 impl Cluster {
-    async fn start() -> Self {
+    pub(in crate::stores) async fn start() -> Self {
         let mut nodes = Vec::new();
         for _ in 0..3 {
             let bus = free_port().to_string();
@@ -47,7 +47,7 @@ impl Cluster {
         cluster
     }
 
-    fn url(&self) -> String {
+    pub(in crate::stores) fn url(&self) -> String {
         let hosts = self
             .0
             .iter()

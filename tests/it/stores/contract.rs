@@ -1,35 +1,59 @@
 //! What every store promises, whatever it is: each of these is run for all kinds.
 
+use std::any::Any;
 use std::time::Duration;
 
 use serde_json::json;
 use wxgate::sim::wechat::Wanted;
 
+use crate::stores::cluster::Cluster;
 use crate::stores::overloaded;
-use crate::support::redis::RedisServer;
+use crate::stores::reached::Encrypted;
+use crate::stores::sentinels::Watched;
+use crate::support::redis::{RedisServer, table};
 use crate::support::{APPID, Setup, World, appid, person};
 
-/// A kind of store.
+/// A kind of store, and of the ways to it.
 #[derive(Clone, Copy)]
 enum Kind {
     Memory,
     Redis,
+    /// Over TLS, as the user of an ACL.
+    GuardedRedis,
+    /// Found by Sentinels.
+    WatchedRedis,
+    /// A Cluster of three.
+    RedisCluster,
 }
 
 /// A gate with this kind of store, and what keeps it up.
 struct Kept {
     world: World,
-    _redis: Option<RedisServer>,
+    _redis: Box<dyn Any>,
 }
 
 impl Kind {
     async fn gate(self, toml: &str) -> Kept {
-        let redis = match self {
-            Self::Memory => None,
-            Self::Redis => Some(RedisServer::start().await),
+        let (store, redis): (String, Box<dyn Any>) = match self {
+            Self::Memory => (String::new(), Box::new(())),
+            Self::Redis => {
+                let redis = RedisServer::start().await;
+                (redis.table(), Box::new(redis))
+            }
+            Self::GuardedRedis => {
+                let redis = Encrypted::start().await;
+                (redis.guarded_table(), Box::new(redis))
+            }
+            Self::WatchedRedis => {
+                let redis = Watched::start().await;
+                (table(&redis.url("main"), ""), Box::new(redis))
+            }
+            Self::RedisCluster => {
+                let redis = Cluster::start().await;
+                (table(&redis.url(), ""), Box::new(redis))
+            }
         };
-        let table = redis.as_ref().map(RedisServer::table).unwrap_or_default();
-        let world = Setup::with(&format!("{table}{toml}")).start().await;
+        let world = Setup::with(&format!("{store}{toml}")).start().await;
         Kept {
             world,
             _redis: redis,
@@ -40,20 +64,18 @@ impl Kind {
 /// Has each promise be a test for each kind of store.
 macro_rules! promises {
     ($($promise:ident,)+) => {
-        mod in_memory {
+        promises! { in_memory, Memory: $($promise,)+ }
+        promises! { in_redis, Redis: $($promise,)+ }
+        promises! { in_redis_over_tls_by_acl, GuardedRedis: $($promise,)+ }
+        promises! { in_redis_by_sentinels, WatchedRedis: $($promise,)+ }
+        promises! { in_a_redis_cluster, RedisCluster: $($promise,)+ }
+    };
+    ($kinds:ident, $kind:ident: $($promise:ident,)+) => {
+        mod $kinds {
             $(
                 #[tokio::test]
                 async fn $promise() {
-                    super::$promise(super::Kind::Memory).await;
-                }
-            )+
-        }
-
-        mod in_redis {
-            $(
-                #[tokio::test]
-                async fn $promise() {
-                    super::$promise(super::Kind::Redis).await;
+                    super::$promise(super::Kind::$kind).await;
                 }
             )+
         }

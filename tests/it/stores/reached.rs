@@ -10,7 +10,7 @@ use crate::support::redis::{RedisServer, free_port, table};
 use crate::support::{Setup, World};
 
 /// A Redis that is reached over TLS, and what vouches for it.
-struct Encrypted {
+pub(in crate::stores) struct Encrypted {
     /// By its other port, for the test itself.
     redis: RedisServer,
     port: u16,
@@ -18,7 +18,7 @@ struct Encrypted {
 }
 
 impl Encrypted {
-    async fn start() -> Self {
+    pub(in crate::stores) async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let authority = Authority::new();
         authority.vouch().write(folder.path());
@@ -47,10 +47,27 @@ impl Encrypted {
         }
     }
 
+    /// `[store]` for gates that come as a user who may do no more than they have to.
+    pub(in crate::stores) fn guarded_table(&self) -> String {
+        let rules = shown_rules();
+        self.redis.ask::<()>(&format!("ACL SETUSER wxgate {rules}"));
+        let url = format!("rediss://wxgate:password@localhost:{}", self.port);
+        table(&url, &self.believing("ca.pem"))
+    }
+
     fn believing(&self, authority: &str) -> String {
         let path = self.folder.path().join(authority);
         format!("ca_file = \"{}\"", path.display())
     }
+}
+
+/// What the docs say that the user of the gates has to be allowed.
+fn shown_rules() -> String {
+    let docs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/redis.md");
+    let docs = fs::read_to_string(docs).unwrap();
+    let (_, shown) = docs.split_once("`user wxgate ").unwrap();
+    let (rules, _) = shown.split_once('`').unwrap();
+    rules.to_owned()
 }
 
 /// Logs in at a gate with this store, and uses the session at another.
@@ -96,10 +113,7 @@ async fn over_tls_a_redis_is_who_its_certificate_says_or_nobody() {
 
 #[tokio::test]
 async fn the_acl_that_the_docs_show_is_enough_and_less_is_not() {
-    let docs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/redis.md");
-    let docs = fs::read_to_string(docs).unwrap();
-    let (_, shown) = docs.split_once("`user wxgate ").unwrap();
-    let (rules, _) = shown.split_once('`').unwrap();
+    let rules = shown_rules();
     let redis = RedisServer::start().await;
     let url = format!("redis://wxgate:password@127.0.0.1:{}", redis.port());
     redis.ask::<()>(&format!("ACL SETUSER wxgate {rules}"));

@@ -5,14 +5,14 @@ use crate::support::app::until;
 use crate::support::redis::{RedisServer, table};
 use crate::support::{STUCK, Setup, World};
 
-struct Watched {
+pub(in crate::stores) struct Watched {
     master: RedisServer,
     replica: RedisServer,
     sentinels: Vec<RedisServer>,
 }
 
 impl Watched {
-    async fn start() -> Self {
+    pub(in crate::stores) async fn start() -> Self {
         let master = RedisServer::start().await;
         let port = master.port().to_string();
         let replica = RedisServer::start_with(&["--replicaof", "127.0.0.1", &port]).await;
@@ -42,7 +42,7 @@ impl Watched {
         watched
     }
 
-    fn url(&self, name: &str) -> String {
+    pub(in crate::stores) fn url(&self, name: &str) -> String {
         let sentinels = self.sentinels.iter();
         let hosts = sentinels.map(|sentinel| format!("127.0.0.1:{}", sentinel.port()));
         format!(
