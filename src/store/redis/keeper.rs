@@ -5,8 +5,9 @@ use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use redis::aio::{PubSub, PubSubSink};
+use redis::aio::PubSub;
 use redis::{AsyncCommands as _, ExistenceCheck, RedisError, SetExpiry, SetOptions};
+use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::crypto::random;
@@ -18,6 +19,9 @@ use crate::telemetry::metrics::{RedisOperation, RedisResult};
 
 /// How often Redis is looked at. A gate at rest would not notice otherwise that it is away.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How often it is told what it has not confirmed.
+const TELL_EVERY: Duration = Duration::from_secs(1);
 
 /// The first pause after a failed attempt; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -33,10 +37,14 @@ const PROBE_KEPT_FOR_SECONDS: u64 = 60;
 pub(super) struct Keeper {
     store: RedisStore,
     connections: u64,
+    /// In vain since the last connection.
+    attempts: usize,
     pause: Duration,
     /// Why there is no connection, as the log was told.
     told: Option<String>,
     streams_closed: bool,
+    /// What this gate's messages to itself begin with.
+    beat: String,
 }
 
 impl Keeper {
@@ -44,9 +52,11 @@ impl Keeper {
         Self {
             store,
             connections: 0,
+            attempts: 0,
             pause: FIRST_PAUSE,
             told: None,
             streams_closed: false,
+            beat: format!("b{}:", hex(&random::bytes::<8>())),
         }
     }
 
@@ -74,24 +84,20 @@ impl Keeper {
         }
     }
 
-    /// Connects, and makes Redis know of every ending before anything is asked of it.
+    /// Connects, and finds out what this Redis is.
     async fn open(&mut self) -> Result<(Link, PubSub), RedisError> {
         let inner = &self.store.0;
         let (server, timeout) = (&inner.settings.server, inner.settings.timeout);
-        let (redis, heard) = link::open(server, &inner.names.endings(), timeout).await?;
-        link::in_time(timeout, inner.know_again(redis.clone())).await?;
+        let channel = inner.names.endings();
+        self.attempts += 1;
+        let (redis, heard) = link::open(server, &channel, (timeout, self.attempts)).await?;
+        // Whether it is the one that it was matters when it is asked, and then everything is asked anew.
+        let _another = link::in_time(timeout, inner.know_again(redis.clone())).await?;
         link::in_time(timeout, inner.probe(redis.clone())).await?;
-        // Nothing, to find out whether an ending could be told.
-        let mut teller = redis.clone();
-        let tell = teller.publish(inner.names.endings(), "");
-        link::in_time::<()>(timeout, tell).await?;
-        for ending in inner.unsent.recent(inner.clock.now()) {
-            link::in_time(timeout, inner.tell_by(redis.clone(), &ending)).await?;
-        }
-        for ending in inner.unsent.unconfirmed() {
-            link::in_time(timeout, inner.tell_by(redis.clone(), &ending)).await?;
-            inner.unsent.confirmed(&ending, inner.clock.now());
-        }
+        // It may be one that has forgotten. Told of them it is by `tell`: that it refuses one must not
+        // keep this gate away, which heeds them all meanwhile.
+        inner.unsent.doubt_all();
+        self.attempts = 0;
         self.connections += 1;
         let number = self.connections;
         Ok((Link { redis, number }, heard))
@@ -112,43 +118,74 @@ impl Keeper {
     /// Listens until the connection is gone, and says why it is.
     async fn serve(&self, link: Link, heard: PubSub) -> String {
         let inner = &self.store.0;
-        let (sink, mut told) = heard.split();
+        let mut told = heard.into_on_message();
         let number = link.number;
-        let looking = self.look(link, sink);
-        tokio::pin!(looking);
+        let beats = watch::Sender::new(0);
+        let looking = self.look(link, beats.subscribe());
         let listening = async {
             while let Some(message) = told.next().await {
-                inner.heard(message.get_payload_bytes());
+                let told = message.get_payload_bytes();
+                match self.beat(told) {
+                    Some(beat) => drop(beats.send_replace(beat)),
+                    None => inner.heard(told),
+                }
             }
         };
         tokio::select! {
-            error = &mut looking => inner.break_off(number, link::told(&error)),
+            error = looking => inner.break_off(number, link::told(&error)),
             () = listening => inner.break_off(number, "the channel of endings was closed".to_owned()),
             () = inner.broken(number) => {}
+            () = self.tell() => {}
         }
         std::mem::take(&mut *inner.lost.lock())
     }
 
-    /// Looks at Redis again and again, until something is wrong with it.
-    async fn look(&self, link: Link, mut sink: PubSubSink) -> RedisError {
+    /// Tells Redis what it has not confirmed, or may have forgotten, again and again.
+    async fn tell(&self) {
+        let inner = &self.store.0;
+        let mut ticks = interval(TELL_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            inner.unsent.doubt_due(inner.clock.now());
+            inner.tell_unsent().await;
+        }
+    }
+
+    /// The number of one of this gate's own messages to itself.
+    fn beat(&self, told: &[u8]) -> Option<u64> {
+        let number = told.strip_prefix(self.beat.as_bytes())?;
+        std::str::from_utf8(number).ok()?.parse().ok()
+    }
+
+    /// Looks at Redis again and again, until something is wrong with it. What is told has to come back by
+    /// the channel: a node of a Cluster that has lost the others answers, and tells nothing of them.
+    async fn look(&self, mut link: Link, mut beats: watch::Receiver<u64>) -> RedisError {
         let inner = &self.store.0;
         let timeout = inner.settings.timeout;
         let mut ticks = interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks.tick().await;
+        let (channel, mut number) = (inner.names.endings(), 0);
         loop {
             ticks.tick().await;
+            number += 1;
             let looked = async {
-                inner.know_again(link.redis.clone()).await?;
+                if inner.know_again(link.redis.clone()).await? {
+                    inner.copies.came_back();
+                }
                 inner.probe(link.redis.clone()).await?;
-                sink.ping::<()>().await
+                let beat = format!("{}{number}", self.beat);
+                link.redis.publish::<_, _, ()>(&channel, beat).await?;
+                // Whoever listens is there for as long as this is.
+                let _heard = beats.wait_for(|heard| *heard == number).await;
+                Ok(())
             };
             if let Err(error) = link::in_time(timeout, looked).await {
                 inner.counts.asked(RedisOperation::Probe, RedisResult::Away);
                 return error;
             }
             inner.counts.asked(RedisOperation::Probe, RedisResult::Ok);
-            inner.tell_unsent().await;
         }
     }
 
@@ -185,17 +222,17 @@ impl Inner {
         }
     }
 
-    /// Notices when Redis is another than before, or has lost what it had. No session is left then that
-    /// began before.
-    async fn know_again(&self, redis: Redis) -> Result<(), RedisError> {
+    /// Whether Redis is another than before, or has lost what it had. No session is left then that began
+    /// before.
+    async fn know_again(&self, redis: Redis) -> Result<bool, RedisError> {
         let mark = self.marker(redis).await?;
         let known = std::mem::replace(&mut *self.marker.lock(), mark.clone());
-        if mark.is_some() && known.is_some() && mark != known {
+        let is_another = mark.is_some() && known.is_some() && mark != known;
+        if is_another {
             self.counts.emptied();
             tracing::error!(message = event::REDIS_EMPTIED);
-            self.copies.came_back();
         }
-        Ok(())
+        Ok(is_another)
     }
 
     /// The mark by which this Redis is known; a new one where there is none. None where none can be made.
