@@ -1,12 +1,14 @@
 //! Keeps the gate connected to Redis: connects, listens to what is told, looks every second whether
 //! Redis is still there, and connects anew when it is not. One task, on the control thread.
 
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use redis::aio::PubSub;
-use redis::{AsyncCommands as _, ExistenceCheck, RedisError, SetExpiry, SetOptions};
+use redis::{AsyncCommands as _, ExistenceCheck, InfoDict, RedisError, SetOptions};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
@@ -29,9 +31,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest. Logins wait for it, so it is short; and a Redis that starts has to bear one connection
 /// of each gate in that time.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-
-/// For how long what a probe writes is kept.
-const PROBE_KEPT_FOR_SECONDS: u64 = 60;
 
 /// Keeps one gate connected.
 pub(super) struct Keeper {
@@ -94,6 +93,9 @@ impl Keeper {
         // Whether it is the one that it was matters when it is asked, and then everything is asked anew.
         let _another = link::in_time(timeout, inner.know_again(redis.clone())).await?;
         link::in_time(timeout, inner.probe(redis.clone())).await?;
+        let looking = inner.look_for_eviction(redis.clone());
+        // Who may not ask is not told.
+        let _looked = link::in_time(timeout, looking).await;
         // It may be one that has forgotten. Told of them it is by `tell`: that it refuses one must not
         // keep this gate away, which heeds them all meanwhile.
         inner.unsent.doubt_all();
@@ -112,7 +114,7 @@ impl Keeper {
         self.pause = FIRST_PAUSE;
         self.told = None;
         self.streams_closed = false;
-        self.store.ask_about_streams(None);
+        inner.ask_streams.notify_one();
     }
 
     /// Listens until the connection is gone, and says why it is.
@@ -229,6 +231,7 @@ impl Inner {
         let known = std::mem::replace(&mut *self.marker.lock(), mark.clone());
         let is_another = mark.is_some() && known.is_some() && mark != known;
         if is_another {
+            self.counted.store(0, Ordering::Relaxed);
             self.counts.emptied();
             tracing::error!(message = event::REDIS_EMPTIED);
         }
@@ -253,17 +256,42 @@ impl Inner {
         }
     }
 
-    /// Finds out whether Redis writes. That it does not for want of room is no error: it can be read, and
-    /// sessions can be ended.
+    /// Finds out whether Redis writes, and whether it still has what it wrote. That it does not write for
+    /// want of room is no error: it can be read, and sessions can be ended.
     async fn probe(&self, mut redis: Redis) -> Result<(), RedisError> {
-        let expiry = SetOptions::default().with_expiration(SetExpiry::EX(PROBE_KEPT_FOR_SECONDS));
-        let set = redis.set_options(self.names.probe(), 1, expiry).await;
-        match set {
-            Ok(()) => self.writes(None),
+        let counted: Result<u64, _> = redis.incr(self.names.probe(), 1).await;
+        match counted {
+            Ok(number) => {
+                self.writes(None);
+                let before = self.counted.swap(number, Ordering::Relaxed);
+                if number <= before {
+                    // The other gates count too, so this is the least.
+                    let missing = before - number + 1;
+                    tracing::error!(message = event::REDIS_SET_BACK, missing);
+                }
+            }
             Err(error) if link::meaning(&error) == Meaning::NoWrites => {
                 self.writes(Some(&link::told(&error)));
             }
             Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Warns of a Redis that lets go of keys when memory is short.
+    async fn look_for_eviction(&self, mut redis: Redis) -> Result<(), RedisError> {
+        let info = redis::cmd("INFO").arg("memory").to_owned();
+        let told: Vec<InfoDict> = match redis {
+            Redis::One(_) => vec![info.query_async(&mut redis).await?],
+            Redis::Cluster(_) => {
+                let told: HashMap<String, InfoDict> = info.query_async(&mut redis).await?;
+                told.into_values().collect()
+            }
+        };
+        let mut policies = told.iter().filter_map(|it| it.get("maxmemory_policy"));
+        let evicts = policies.find(|policy: &String| policy != "noeviction");
+        if let Some(policy) = evicts {
+            tracing::warn!(message = event::REDIS_EVICTS, policy);
         }
         Ok(())
     }

@@ -98,7 +98,7 @@ impl Names {
         format!("{}marker", self.prefix)
     }
 
-    /// The key that is written to find out whether that can be done.
+    /// The number that is counted up to find out whether that can be done, and that nothing is forgotten.
     pub(super) fn probe(&self) -> String {
         format!("{}probe", self.prefix)
     }

@@ -165,7 +165,7 @@ impl Inner {
         let session = login.session;
         let holder = session.holder();
         let user = UserKey::new(&holder.app, &holder.openid);
-        if !RedisStore::fits(session.digest(), &user) {
+        if !RedisStore::fitting(&user)(session.digest()) {
             return Err(Unusable::Failed);
         }
         // An ending that is told before the answer is here must not be overlooked for it.
