@@ -248,7 +248,8 @@ fn develop(listen: SocketAddr, upstream: Option<&str>) -> Result<(), ExitCode> {
         level: Level::Warn,
         format: Format::Auto,
         access: true,
-        user: UserField::Off,
+        // Users are invented here, and a developer wants to know which one it was.
+        user: UserField::OpenId,
     };
     let log = start_log(&settings)?;
     let surroundings = Surroundings {

@@ -1,11 +1,12 @@
 //! The listener for operators: is the process alive, is it ready, what has it counted, which version is
-//! it. Never serves a client of the gate.
+//! it, and by which keys are identities verified. Never serves a client of the gate.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST, HeaderValue};
 use http::uri::Authority;
 use http::{Method, Request, Response, StatusCode};
@@ -52,6 +53,7 @@ pub struct Parts {
     readiness: Readiness,
     store_is_usable: StoreIsUsable,
     scrape: Scrape,
+    key_set: KeySet,
 }
 
 impl fmt::Debug for Parts {
@@ -61,13 +63,37 @@ impl fmt::Debug for Parts {
 }
 
 impl Parts {
-    /// Whether requests are taken and sessions can be looked up, and what is counted.
-    pub fn new(readiness: &Readiness, store_is_usable: StoreIsUsable, scrape: Scrape) -> Self {
+    /// Whether requests are taken and sessions can be looked up, what is counted, and by which keys
+    /// identities are verified.
+    pub fn new(
+        readiness: &Readiness,
+        store_is_usable: StoreIsUsable,
+        scrape: Scrape,
+        key_set: KeySet,
+    ) -> Self {
         Self {
             readiness: readiness.clone(),
             store_is_usable,
             scrape,
+            key_set,
         }
+    }
+}
+
+/// The keys by which identities are verified, asked for anew each time: they change with the settings.
+#[derive(Clone)]
+pub struct KeySet(Arc<dyn Fn() -> Option<Bytes> + Send + Sync>);
+
+impl KeySet {
+    /// What this gives: a JSON Web Key Set, or nothing where identities are not signed.
+    pub fn from_fn(ask: impl Fn() -> Option<Bytes> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(ask))
+    }
+}
+
+impl fmt::Debug for KeySet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeySet(..)")
     }
 }
 
@@ -109,9 +135,10 @@ impl Handler for Admin {
             "/readyz" => self.ready(),
             "/metrics" => metrics(&self.parts.scrape),
             "/version" => plain::json(StatusCode::OK, &version()),
+            "/.well-known/jwks.json" => jwks(&self.parts.key_set),
             _ => plain::text(
                 StatusCode::NOT_FOUND,
-                "/healthz /readyz /metrics /version\n",
+                "/healthz /readyz /metrics /version /.well-known/jwks.json\n",
             ),
         }
     }
@@ -137,6 +164,19 @@ fn metrics(scrape: &Scrape) -> Response<PlainBody> {
     let content_type = HeaderValue::from_static(CONTENT_TYPE_OF_METRICS);
     answer.headers_mut().insert(CONTENT_TYPE, content_type);
     answer
+}
+
+fn jwks(key_set: &KeySet) -> Response<PlainBody> {
+    match (key_set.0)() {
+        Some(json) => {
+            let body = PlainBody::full(json);
+            plain::answer(StatusCode::OK, "application/jwk-set+json", body)
+        }
+        None => plain::text(
+            StatusCode::NOT_FOUND,
+            "identities are not signed: there is no [identity.jwt]\n",
+        ),
+    }
 }
 
 fn version() -> serde_json::Value {

@@ -108,6 +108,9 @@ fn injected(config: &Config, require: Require) -> String {
     if rules.has_env() {
         always.push(&names.env);
     }
+    let signers = rules.signers();
+    always.extend(signers.assertion.as_ref().map(|_| &names.assertion));
+    always.extend(signers.proof.as_ref().map(|_| &names.proof));
     let always = always
         .into_iter()
         .map(FieldName::spelling)

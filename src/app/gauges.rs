@@ -60,6 +60,15 @@ impl metrics::Gauges for Gauges {
         self.store.redis()
     }
 
+    fn snapshots(&self) -> Option<metrics::Snapshots> {
+        let figures = self.store.snapshot_figures()?;
+        Some(metrics::Snapshots {
+            last: figures.last,
+            failed: figures.failed,
+            endings_not_saved: figures.endings_not_saved,
+        })
+    }
+
     fn access_token_ages(&self) -> Vec<(AppId, Duration)> {
         self.keepers.ages()
     }

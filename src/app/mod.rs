@@ -9,7 +9,7 @@ pub mod explain;
 mod gauges;
 mod greeting;
 mod sockets;
-mod store;
+mod stores;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -46,6 +46,7 @@ use crate::server::starvation::Starvation;
 use crate::server::tls::{OpenError, Tls};
 use crate::server::worker::{self, Context};
 use crate::server::{Listen, Settings as ServerSettings};
+use crate::store;
 use crate::telemetry::event;
 use crate::telemetry::log::Log;
 use crate::telemetry::metrics::{Listener, Metrics, Scrape};
@@ -81,6 +82,9 @@ pub enum StartError {
     /// An address of `server.listen`.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// `store.snapshot_file`.
+    #[error(transparent)]
+    Store(#[from] store::snapshot::OpenError),
     /// `[server.tls]`: its files have changed since they were checked.
     #[error("cannot use [server.tls]")]
     Tls(#[from] OpenError),
@@ -107,7 +111,7 @@ pub struct Running {
     readiness: Readiness,
     tls: Option<Tls>,
     crew: Crew,
-    deferred_pushes: DeferredSlots,
+    shared: Arc<Shared>,
     /// The workers that accept connections.
     accepting: TaskTracker,
     /// Cancelled: accept no more connections.
@@ -156,15 +160,18 @@ pub fn start_on(
     let unfinished = halt.clone().drop_guard();
     let readiness = Readiness::default();
 
+    // Before there is a runtime, which could not be let go of here if this fails.
+    let store = stores::open(&config, &surroundings.clock)?;
     let control = runtime()?;
     let (shared, attempted) = share(
         &config,
-        workers,
+        (workers, store),
         (wechat.clone(), metrics, routes),
         (keepers, &control, &surroundings.clock),
     );
     let scrape = scrape(&config, &shared, wechat, (&tls, &egress));
-    let admin = admin.map(|listener| (listener, parts(&readiness, &shared, scrape)));
+    let parts = parts(&readiness, &shared, scrape);
+    let admin = admin.map(|listener| (listener, parts));
     let mut threads = vec![spawn_control(
         control,
         Arc::clone(&shared),
@@ -173,7 +180,7 @@ pub fn start_on(
         halt.clone(),
     )?];
 
-    store::wait(attempted);
+    stores::wait(attempted);
     let (crew, seats) = Crew::new(workers);
     let drain = CancellationToken::new();
     let context = context(&config.server, (crew.clone(), tls.clone()), drain.clone());
@@ -189,10 +196,7 @@ pub fn start_on(
         )?);
     }
     accepting.close();
-    for address in &sockets.addresses {
-        let inherited = sockets.inherited;
-        tracing::info!(message = event::LISTENING, %address, workers, inherited);
-    }
+    announce(&sockets.addresses, sockets.inherited, workers);
     readiness.set(true);
     unfinished.disarm();
     Ok(Running {
@@ -204,7 +208,7 @@ pub fn start_on(
         readiness,
         tls,
         crew,
-        deferred_pushes: shared.deferred_pushes.clone(),
+        shared,
         accepting,
         drain,
         halt,
@@ -214,7 +218,14 @@ pub fn start_on(
 
 fn parts(readiness: &Readiness, shared: &Arc<Shared>, scrape: Scrape) -> admin::Parts {
     let store = shared.store.clone();
-    admin::Parts::new(readiness, Arc::new(move || store.is_usable()), scrape)
+    let usable = Arc::new(move || store.is_usable());
+    admin::Parts::new(readiness, usable, scrape, key_set(shared))
+}
+
+fn announce(addresses: &[Listen], inherited: bool, workers: usize) {
+    for address in addresses {
+        tracing::info!(message = event::LISTENING, %address, workers, inherited);
+    }
 }
 
 fn address_of(listener: Option<&std::net::TcpListener>) -> Option<SocketAddr> {
@@ -253,12 +264,12 @@ fn runtime() -> io::Result<Runtime> {
 
 fn share(
     config: &Config,
-    workers: usize,
+    (workers, store): (usize, stores::Opened),
     (wechat, metrics, routes): (Client, Metrics, RouteIds),
     (keepers, control, clock): (Keepers, &Runtime, &Clock),
 ) -> (Arc<Shared>, Option<Receiver<()>>) {
     let control = control.handle().clone();
-    let (store, attempted) = store::open(config, &control, (clock, &metrics));
+    let (store, attempted) = store.connected(config, &control, (clock, &metrics));
     let control = Control::new(control);
     let upstreams = config.upstreams.iter().cloned();
     let shared = Arc::new(Shared {
@@ -309,6 +320,15 @@ fn scrape(
     Scrape::new(shared.metrics.clone(), Arc::new(gauges))
 }
 
+/// Of the settings of whenever somebody asks.
+fn key_set(shared: &Arc<Shared>) -> admin::KeySet {
+    let shared = Arc::clone(shared);
+    admin::KeySet::from_fn(move || {
+        let settings = shared.settings.load();
+        settings.key_set.as_ref().map(|keys| keys.json().clone())
+    })
+}
+
 fn spawn_control(
     control: Runtime,
     shared: Arc<Shared>,
@@ -320,7 +340,7 @@ fn spawn_control(
         .name("control".to_owned())
         .spawn(move || {
             control.block_on(async {
-                tokio::spawn(store::sweep(shared));
+                tokio::spawn(stores::tend(shared));
                 if let Some((listener, parts)) = admin {
                     tokio::spawn(admin::serve(listener, parts, halt.clone()));
                 }
@@ -389,7 +409,7 @@ impl Running {
         if left > 0 {
             tracing::warn!(message = event::DRAIN_INCOMPLETE, connections = left);
         }
-        let pushes = self.deferred_pushes.taken();
+        let pushes = self.shared.deferred_pushes.taken();
         if pushes > 0 {
             tracing::error!(message = event::PUSHES_LEFT, pushes);
         }
@@ -398,6 +418,9 @@ impl Running {
             // A thread that panicked has nothing left to be waited for.
             drop(thread.join());
         }
+        // Nobody uses the store any more: this is what the next process finds.
+        let lifetimes = self.shared.settings.load().session.lifetimes;
+        self.shared.store.close(self.shared.clock.now(), &lifetimes);
         self.remove_sockets();
         tracing::info!(message = event::STOPPED);
     }
@@ -419,7 +442,7 @@ impl Running {
         drop(accepted);
         // WeChat will not repeat a push that it was told was taken. A connection may still bring one,
         // so the connections are looked at first.
-        while (self.crew.connections() > 0 || self.deferred_pushes.taken() > 0)
+        while (self.crew.connections() > 0 || self.shared.deferred_pushes.taken() > 0)
             && Instant::now() < deadline
         {
             tokio::time::sleep(LOOK_EVERY).await;

@@ -5,11 +5,13 @@ use http::{HeaderName, HeaderValue};
 
 use crate::config::header;
 use crate::config::key::Key;
+use crate::config::signing;
 use crate::config::value;
 use crate::domain::field::FieldName;
 use crate::domain::fold::Folded;
 use crate::domain::identity::{IdentityNames, IdentityRules, Stripping, TokenPlace};
 use crate::domain::peer::TrustedProxies;
+use crate::gateway::signing::KeySet;
 
 /// Whose dialect is spoken where `headers` says nothing.
 #[derive(Clone, Copy)]
@@ -29,12 +31,47 @@ impl Preset {
     }
 }
 
+/// What `[identity]` says.
+pub(super) struct Identity {
+    pub(super) rules: IdentityRules,
+    pub(super) key_set: Option<KeySet>,
+}
+
+/// `[identity]`, and the tables below it.
+pub(super) struct Tables<'a> {
+    table: Key<'a>,
+    headers: Key<'a>,
+    pub(super) jwt: Key<'a>,
+    hmac: Key<'a>,
+}
+
+impl<'a> Tables<'a> {
+    /// Of `[identity]`.
+    pub(super) fn of(table: &Key<'a>) -> Self {
+        Self {
+            table: table.clone(),
+            headers: table.table("headers"),
+            jwt: table.table("jwt"),
+            hmac: table.table("hmac"),
+        }
+    }
+
+    /// The keys that name headers, in the order of [`IdentityNames::all`].
+    fn keys_of_names(&self) -> [Key<'a>; 7] {
+        let names = ["openid", "unionid", "appid", "source", "env"];
+        let [openid, unionid, appid, source, env] = names.map(|name| self.headers.key(name));
+        let [assertion, proof] = [&self.jwt, &self.hmac].map(|table| table.key("header"));
+        [openid, unionid, appid, source, env, assertion, proof]
+    }
+}
+
 /// Reads `[identity]`. `None` when there is a fault in the names.
 pub(super) fn read(
-    table: &Key<'_>,
+    tables: &Tables<'_>,
     token_places: Vec<TokenPlace>,
     trusted: TrustedProxies,
-) -> Option<IdentityRules> {
+) -> Option<Identity> {
+    let table = &tables.table;
     let preset = table.key("preset").choice(
         Preset::CloudRun,
         &[
@@ -43,28 +80,32 @@ pub(super) fn read(
             ("x-forwarded-user", Preset::XForwardedUser),
         ],
     );
-    let names = read_names(&table.table("headers"), preset);
+    let names = read_names(&tables.keys_of_names(), preset, &token_places);
+    let signing = signing::read(&tables.jwt, &tables.hmac);
     let env = read_env(&table.key("env"));
     let prefixes = read_prefixes(&table.key("strip_prefixes"));
     let keep = read_keep(&table.key("keep"), names.as_ref(), &prefixes);
-    let names = names?;
-    Some(IdentityRules::new(
-        names,
-        env,
-        token_places,
-        trusted,
-        &Stripping { prefixes, keep },
-    ))
+    let stripping = Stripping { prefixes, keep };
+    let rules = IdentityRules::new(names?, env, token_places, trusted, &stripping);
+    Some(Identity {
+        rules: rules.signed_by(signing.signers),
+        key_set: signing.key_set,
+    })
 }
 
-fn read_names(headers: &Key<'_>, preset: Preset) -> Option<IdentityNames> {
-    let keys = ["openid", "unionid", "appid", "source", "env"].map(|name| headers.key(name));
+fn read_names(
+    keys: &[Key<'_>; 7],
+    preset: Preset,
+    token_places: &[TokenPlace],
+) -> Option<IdentityNames> {
     let defaults = [
         preset.openid(),
         "X-WX-UNIONID",
         "X-WX-APPID",
         "X-WX-SOURCE",
         "X-WX-ENV",
+        signing::ASSERTION,
+        signing::PROOF,
     ];
     let mut found: Vec<(&Key<'_>, FieldName)> = Vec::new();
     for (key, default) in keys.iter().zip(defaults) {
@@ -77,15 +118,34 @@ fn read_names(headers: &Key<'_>, preset: Preset) -> Option<IdentityNames> {
             }
         }
     }
+    for (key, name) in found.iter().skip(SIGNED_FROM) {
+        refuse_token_place(token_places, key, name);
+    }
     let names: Vec<_> = found.into_iter().map(|(_, name)| name).collect();
-    let [openid, unionid, appid, source, env] = names.try_into().ok()?;
+    let [openid, unionid, appid, source, env, assertion, proof] = names.try_into().ok()?;
     Some(IdentityNames {
         openid,
         unionid,
         appid,
         source,
         env,
+        assertion,
+        proof,
     })
+}
+
+/// Where what is signed begins among all names.
+const SIGNED_FROM: usize = 5;
+
+/// What a client shows its token in is no place for a signature of the gate's.
+fn refuse_token_place(places: &[TokenPlace], key: &Key<'_>, name: &FieldName) {
+    let folded = Folded::new(name.spelling());
+    let is_it = |place: &TokenPlace| matches!(place, TokenPlace::Header(header) if folded.is(header.as_str().as_bytes()));
+    if places.iter().any(is_it) {
+        key.fault(format!(
+            "is {name}, where session.token_from looks for tokens, expected different headers"
+        ));
+    }
 }
 
 fn refuse_same(found: &[(&Key<'_>, FieldName)], key: &Key<'_>, name: &FieldName) {

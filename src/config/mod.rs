@@ -35,6 +35,7 @@ mod redis;
 mod secret;
 mod server;
 mod session;
+mod signing;
 mod store;
 mod tls;
 mod upstream;
@@ -51,7 +52,7 @@ use crate::config::context::Context;
 use crate::config::document::{Node, Value};
 use crate::config::fault::{Finding, Place};
 use crate::config::key::Key;
-use crate::config::paths::Paths;
+use crate::config::paths::{Live, Paths};
 use crate::config::upstream::Upstreams;
 use crate::gateway;
 use crate::server::Listen;
@@ -161,7 +162,12 @@ fn read(root: &Key<'_>) -> Option<Config> {
         apps.as_deref().unwrap_or_default(),
         &mut app_paths,
     );
-    let paths = Paths::read(&root.table("paths"), !matches!(push, Ok(None)));
+    let identity = identity::Tables::of(&root.table("identity"));
+    let live = Live {
+        pushes: !matches!(push, Ok(None)),
+        assertions: identity.jwt.is_present(),
+    };
+    let paths = Paths::read(&root.table("paths"), live);
     let mut routes = access::read(&root.table("access"), &paths, &upstreams);
     let login = login::read(&root.table("login"), &mut app_paths);
     let decrypt = login::read_decrypt(&root.table("decrypt"), &mut app_paths);
@@ -170,7 +176,7 @@ fn read(root: &Key<'_>) -> Option<Config> {
     routes.reserved = app_paths.reserved(&paths);
     let (session, places) = session::read(&root.table("session"));
     let trusted = server.trusted_proxies.clone();
-    let identity = identity::read(&root.table("identity"), places, trusted);
+    let identity = identity::read(&identity, places, trusted);
     let store = store::read(&root.table("store"));
     let limits = server.limits.clone();
     let mut taken = server.listen.clone();
@@ -179,6 +185,9 @@ fn read(root: &Key<'_>) -> Option<Config> {
     let rate_limits = limits::read(&root.table("limits"));
     let errors = errors::read(&root.table("errors"));
     let field_names = compat::read(&root.table("compat"));
+    let (rules, key_set) = identity
+        .map(|identity| (identity.rules, identity.key_set))
+        .unzip();
     let first = apps.as_ref().and_then(|apps| apps.first());
     let log = log::read(&root.table("log"), first.map(|app| &app.secret));
     Some(Config {
@@ -188,7 +197,8 @@ fn read(root: &Key<'_>) -> Option<Config> {
         gateway: gateway::Settings {
             apps: apps?,
             routes,
-            identity: Arc::new(identity?),
+            identity: Arc::new(rules?),
+            key_set: key_set?,
             login,
             decrypt,
             phone,

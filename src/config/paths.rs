@@ -12,14 +12,23 @@ const PUSH: &str = "/wx/push/{appid}";
 /// What stands for the appid in such a path.
 const APPID: &str = "{appid}";
 
+/// What there is a route for only where something is configured.
+#[derive(Clone, Copy)]
+pub(super) struct Live {
+    /// Some app has pushes.
+    pub(super) pushes: bool,
+    /// Identities are signed, so there are keys to verify by.
+    pub(super) assertions: bool,
+}
+
 /// The gate's own routes, with where each was written.
 pub(super) struct Paths<'a> {
     found: Vec<(PathPattern, Endpoint, Key<'a>)>,
 }
 
 impl<'a> Paths<'a> {
-    /// Reads `[paths]`. Pushes have a route only where some app has them.
-    pub(super) fn read(table: &Key<'a>, with_pushes: bool) -> Self {
+    /// Reads `[paths]`.
+    pub(super) fn read(table: &Key<'a>, live: Live) -> Self {
         let mut paths = Self { found: Vec::new() };
         for (name, endpoint, default) in [
             ("login", Endpoint::Login, "/wx/login"),
@@ -41,8 +50,22 @@ impl<'a> Paths<'a> {
                 paths.add(&item, endpoint);
             }
         }
-        paths.read_push(&table.key("push"), with_pushes);
+        paths.read_push(&table.key("push"), live.pushes);
+        paths.read_jwks(&table.key("jwks"), live.assertions);
         paths
+    }
+
+    /// Where the keys to verify by are, if anywhere.
+    fn read_jwks(&mut self, key: &Key<'a>, live: bool) {
+        for item in key.text_or_texts().unwrap_or_default() {
+            if live {
+                self.add(&item, Endpoint::Jwks);
+            } else {
+                item.key.fault(
+                    "is on, but there is no key to be published, expected a table [identity.jwt]",
+                );
+            }
+        }
     }
 
     /// Where WeChat pushes to: a path in which one segment is the appid.

@@ -1,23 +1,17 @@
 //! Keys that are planned and not read yet. A file that uses one is told so, instead of being sent to a key that means something else. Once a key is read,
 //! it leaves this list.
 
-/// Tables and keys, the latter below any table of that name.
+/// Tables and keys.
 const PLANNED: &[&str] = &[
     "admin.token",
     "admin.token_env",
     "admin.token_file",
     "cors",
-    "identity.hmac",
-    "identity.jwt",
     "paths.auth",
-    "paths.jwks",
     "paths.ticket",
     "session.cookie",
     "tracing",
 ];
-
-/// Keys of every app, app server and store, by their last part.
-const PLANNED_ANYWHERE: &[&str] = &["snapshot_file"];
 
 /// Whether a later version has this key.
 pub(super) fn is_planned(path: &str) -> bool {
@@ -25,10 +19,7 @@ pub(super) fn is_planned(path: &str) -> bool {
         path.strip_prefix(table)
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     };
-    let name = path.rsplit('.').next().unwrap_or(path);
-    let many = ["apps[", "upstream.", "upstreams.", "store."];
     PLANNED.iter().any(|table| below(table))
-        || (many.iter().any(|start| path.starts_with(start)) && PLANNED_ANYWHERE.contains(&name))
 }
 
 #[cfg(test)]
@@ -37,7 +28,7 @@ mod tests {
 
     #[test]
     fn a_key_of_a_later_version_is_told_from_a_misspelt_one() {
-        for planned in ["cors.allowed_origins", "store.snapshot_file"] {
+        for planned in ["cors.allowed_origins", "tracing"] {
             assert!(is_planned(planned), "{planned}");
         }
         for misspelt in [

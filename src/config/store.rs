@@ -1,8 +1,11 @@
 //! `[store]`: where sessions are kept, and the key under which they leave the process.
 
+use std::path::Path;
+
 use crate::config::key::{Given, Key, Noted};
 use crate::config::{redis, secret};
 use crate::domain::secret::{SealKey, SealKeys};
+use crate::store::snapshot::SnapshotFile;
 use crate::store::{Settings, redis as store_redis};
 
 const SEAL_KEY: &str = "seal_key";
@@ -22,6 +25,12 @@ pub(super) fn read(table: &Key<'_>) -> Option<Settings> {
     let default = Settings::default().max_sessions;
     let max_sessions = table.key("max_sessions").number(default, 1..=1_000_000_000);
     let seal_keys = read_seal_keys(table);
+    let snapshot = read_snapshot_file(table, &seal_keys);
+    if kind == Kind::Redis && !matches!(snapshot, Ok(None)) {
+        table
+            .key("snapshot_file")
+            .fault("is for kind = \"memory\": in Redis sessions outlive the process anyway");
+    }
     let redis = redis::read(&table.table("redis"));
     let (seal_keys, redis) = match kind {
         Kind::Memory => (seal_keys.ok()?, redis.ok().map(|_unused| None)?),
@@ -29,6 +38,7 @@ pub(super) fn read(table: &Key<'_>) -> Option<Settings> {
     };
     Some(Settings {
         max_sessions,
+        snapshot: snapshot.ok()?,
         seal_keys,
         redis,
     })
@@ -54,6 +64,50 @@ fn require(
         );
     }
     Some((Some(seal_keys.ok()??), Some(redis.ok()??)))
+}
+
+/// Where sessions outlive the process; `""` is nowhere.
+fn read_snapshot_file(table: &Key<'_>, keys: &Given<SealKeys>) -> Given<SnapshotFile> {
+    let key = table.key("snapshot_file");
+    let Some(text) = key.text().filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    let path = key.context().directory.join(text);
+    let directory = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    let fault = if path.is_dir() {
+        Some("is a directory, expected the path of a file")
+    } else if !directory.is_dir() {
+        Some(
+            "is in a directory that does not exist, expected a directory that the gate may write to",
+        )
+    } else {
+        None
+    };
+    match (fault, std::fs::metadata(directory)) {
+        (Some(fault), _) => key.fault(fault),
+        (None, Ok(metadata)) if secret::others_may_write(&metadata) => key.warn(
+            "is in a directory that others may write to, who could take the file's place or keep the \
+             gate from starting; expected one of the gate's own",
+        ),
+        (None, _) => {}
+    }
+    if matches!(keys, Ok(None)) {
+        table.key(SEAL_KEY).fault(format!(
+            "missing beside snapshot_file, which is encrypted under it, expected exactly one of {}; \
+             `openssl rand -base64 32` makes one",
+            secret::forms_of(SEAL_KEY)
+        ));
+    }
+    match keys {
+        Ok(Some(keys)) if fault.is_none() => Ok(Some(SnapshotFile {
+            path,
+            keys: keys.clone(),
+        })),
+        _ => Err(Noted),
+    }
 }
 
 /// The keys that the gate seals under. Nothing has to use them.

@@ -4,8 +4,10 @@
 //! nothing of requests, sessions or configuration, and decides nothing: it says what fits and what
 //! does not. What a caller may tell a client about it is the caller's business.
 
+pub mod assertion;
 pub mod code;
 mod json;
+pub mod proof;
 pub mod push;
 pub mod random;
 pub mod seal;

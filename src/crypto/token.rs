@@ -59,6 +59,23 @@ pub fn digest(token: &SessionToken) -> TokenDigest {
     TokenDigest::new(hash.as_ref().try_into().expect("SHA-256 has 32 bytes"))
 }
 
+/// Says what the hash below is for, so that it is never the hash of anything else.
+const SESSION_ID: &[u8] = b"wxgate session id v1";
+
+/// A name for the session behind a digest that may be told to others: it opens nothing, and leads back
+/// neither to the token nor to the digest. 128 bits are enough for no two sessions to share one.
+pub fn session_id(digest: &TokenDigest) -> [u8; 16] {
+    let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+    context.update(SESSION_ID);
+    context.update(digest.as_bytes());
+    let hash = context.finish();
+    let mut id = [0; 16];
+    for (byte, hashed) in id.iter_mut().zip(hash.as_ref()) {
+        *byte = *hashed;
+    }
+    id
+}
+
 #[cfg(test)]
 mod tests {
     use sha2::{Digest as _, Sha256};

@@ -8,6 +8,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::domain::fold;
 use crate::domain::names::{Name, Tag, Tags};
 
 /// What stands between the name and the value of a field, and after it, where the gate writes it.
@@ -181,6 +182,17 @@ impl HeaderFields {
         self.may_have(name) && self.get(name).is_some()
     }
 
+    /// Whether there is one that servers fold onto this name, and that is not this name. The name has to
+    /// begin and end with a letter or digit, as that is what its tag is made of.
+    pub fn mimics(&self, name: Name<'_>) -> bool {
+        let is_mimic = |place: &Place| {
+            place.tag == name.tag()
+                && !self.is_called(place, name)
+                && fold::is_alike(self.part(place.name), name.text())
+        };
+        self.may_have(name) && self.places.iter().any(is_mimic)
+    }
+
     fn called<'a>(&'a self, name: Name<'_>) -> impl Iterator<Item = HeaderField<'a>> {
         let places = if self.may_have(name) {
             &*self.places
@@ -242,7 +254,8 @@ impl HeaderFields {
         *self = fields.build();
     }
 
-    /// Writes them down as they came. What stood together is copied together.
+    /// Writes them down as they came, but for those that `written_apart` says the caller writes itself.
+    /// Neighbours are copied together.
     pub fn write(&self, out: &mut Vec<u8>, mut written_apart: impl FnMut(HeaderField<'_>) -> bool) {
         let mut run = Span { from: 0, to: 0 };
         for place in &self.places {

@@ -11,13 +11,18 @@ const fn fold(byte: u8) -> u8 {
     }
 }
 
+/// Whether servers fold both names onto one.
+pub fn is_alike(one: &[u8], other: &[u8]) -> bool {
+    one.len() == other.len() && one.iter().zip(other).all(|(&a, &b)| fold(a) == fold(b))
+}
+
 /// First bytes of names as servers fold them, a bit for each: most names of a request are told to be
 /// in no set by their first letter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Firsts(u128);
 
 impl Firsts {
-    /// Every name begins with nothing.
+    /// Of an empty prefix, with which every name begins.
     const ALL: Self = Self(u128::MAX);
 
     /// That of a folded byte, which is always ASCII.
@@ -27,7 +32,7 @@ impl Firsts {
 
     /// These and those.
     #[must_use]
-    pub const fn and(self, others: Self) -> Self {
+    pub const fn or(self, others: Self) -> Self {
         Self(self.0 | others.0)
     }
 
@@ -87,7 +92,7 @@ impl NameSet {
         let prefixes = fold_all(&mut prefixes.into_iter());
         let firsts = names.iter().chain(&prefixes).map(Folded::first);
         Self {
-            firsts: firsts.fold(Firsts::default(), Firsts::and),
+            firsts: firsts.fold(Firsts::default(), Firsts::or),
             names,
             prefixes,
             kept: fold_all(&mut kept.into_iter()),

@@ -8,10 +8,12 @@ use http::header::{CONNECTION, HeaderMap, HeaderName};
 use crate::domain::fields::HeaderFields;
 use crate::domain::names::{self, Name, Tags};
 
-/// Always of one connection, listed or not.
-const HOP_BY_HOP: [Name<'static>; 8] = [
+/// Always of one connection, listed or not. `Proxy` is no header of HTTP at all, but CGI makes of it the
+/// variable that tells programs which proxy to use (CVE-2016-5385, "httpoxy").
+const HOP_BY_HOP: [Name<'static>; 9] = [
     names::CONNECTION,
     names::KEEP_ALIVE,
+    Name::fixed("proxy"),
     Name::fixed("proxy-authenticate"),
     Name::fixed("proxy-authorization"),
     Name::fixed("proxy-connection"),
@@ -38,11 +40,11 @@ pub fn remove(headers: &mut HeaderMap) {
 pub fn is_hop_by_hop<'a>(name: impl Into<Name<'a>>) -> bool {
     const TAGS: Tags = Tags::of(&HOP_BY_HOP);
     let name = name.into();
-    TAGS.has(name.tag()) && is_whole(name)
+    TAGS.has(name.tag()) && is_in_table(name)
 }
 
 #[inline(never)]
-fn is_whole(name: Name<'_>) -> bool {
+fn is_in_table(name: Name<'_>) -> bool {
     HOP_BY_HOP.iter().any(|one| name.is(*one))
 }
 
@@ -60,7 +62,7 @@ pub fn listed(headers: &HeaderMap) -> Vec<HeaderName> {
         .collect()
 }
 
-/// The same of one header.
+/// The names that one `Connection` value lists and that may be removed for it.
 pub fn listed_in(connection: &[u8]) -> impl Iterator<Item = HeaderName> {
     let others = items(connection).filter(|item| !is_usual(item));
     others
@@ -69,7 +71,7 @@ pub fn listed_in(connection: &[u8]) -> impl Iterator<Item = HeaderName> {
 }
 
 /// What `Connection` says most of the time, which removes nothing that would not go anyway.
-pub fn is_usual(item: &[u8]) -> bool {
+fn is_usual(item: &[u8]) -> bool {
     let usual: [&[u8]; 3] = [b"keep-alive", b"close", b"upgrade"];
     usual.iter().any(|usual| item.eq_ignore_ascii_case(usual))
 }

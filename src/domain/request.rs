@@ -1,5 +1,6 @@
 //! A request as it came in, whichever version of HTTP it came over.
 
+use http::uri::PathAndQuery;
 use http::{Method, Uri, Version};
 
 use crate::domain::fields::HeaderFields;
@@ -15,6 +16,14 @@ pub struct RequestHead {
     pub version: Version,
     /// The header fields.
     pub fields: HeaderFields,
+}
+
+impl RequestHead {
+    /// The target as it goes out: path and query as they came, without scheme and authority, which is
+    /// the form that origin servers take (RFC 9112 §3.2.1).
+    pub fn target(&self) -> &str {
+        self.uri.path_and_query().map_or("/", PathAndQuery::as_str)
+    }
 }
 
 /// A request.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 use http::header::SEC_WEBSOCKET_PROTOCOL;
 
+use crate::domain::clock::Timestamp;
 use crate::domain::identity::{Clean, Outbound, Presented};
 use crate::domain::response::Response;
 use crate::domain::session::Live;
@@ -62,7 +63,8 @@ impl Gateway {
             subprotocol,
         });
         let live = session.clone();
-        let outbound = self.identified(visit, (request, presented), session);
+        let now = visit.arrived;
+        let outbound = self.identified(visit, (request, presented), session, now);
         let written = self.exchange.write(upstream, outbound, visit.entry.begun());
         visit.entry.goes_to(upstream);
         Ok(Forwarding {
@@ -72,18 +74,19 @@ impl Gateway {
         })
     }
 
-    /// Says who the request is from, and which trace it is part of.
+    /// Says who the request is from, at this time, and which trace it is part of.
     pub(in crate::gateway) fn identified<B>(
         &self,
         visit: &mut Visit<'_>,
         (request, presented): (Clean<B>, Presented),
         session: Option<Live>,
+        now: Timestamp,
     ) -> Outbound<B> {
         let request_id = visit.request_id.clone();
         let came = request.traceparent();
         let trace = came.unwrap_or_else(|| self.ids.borrow_mut().traceparent());
         visit.entry.traced(trace);
-        let mut outbound = request.identify(session, presented.into_origin(), request_id);
+        let mut outbound = request.identify(session, presented.into_origin(), request_id, now);
         if came.is_none() {
             outbound.start_trace(trace);
         }

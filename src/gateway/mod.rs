@@ -21,6 +21,7 @@ mod forward;
 mod hook;
 mod ids;
 mod inquiry;
+mod jwks;
 mod kept_answer;
 mod language;
 mod login;
@@ -35,6 +36,7 @@ mod reply;
 pub mod route;
 mod session;
 mod settings;
+pub mod signing;
 mod texts;
 mod wechat_failure;
 
@@ -253,6 +255,7 @@ impl Gateway {
     ) -> Result<Response<AnswerBody>, Refusal> {
         let whole = match endpoint {
             Endpoint::Decrypt => return self.decrypt(visit, request, presented).await,
+            Endpoint::Jwks => Self::jwks(visit, &request),
             Endpoint::Login => self.login(visit, request, presented).await,
             Endpoint::Logout => self.logout(visit, &request, presented).await,
             Endpoint::Phone => return self.phone(visit, request, presented).await,

@@ -67,8 +67,9 @@ impl Gateway {
             None => request.with_body(Full::new(body)),
         };
         let hangs_on = live.clone();
-        let outbound = self.identified(visit, (request, presented), Some(live));
         // The time for the answer runs from now on: the body was read at the client's pace.
+        let now = self.shared.clock.now();
+        let outbound = self.identified(visit, (request, presented), Some(live), now);
         let written = self.exchange.write(upstream, outbound, Instant::now());
         visit.entry.goes_to(upstream);
         let forwarding = Forwarding::plain(written.map_err(Refusal::Upstream)?, hangs_on);

@@ -9,6 +9,7 @@ use http_body::Body;
 use http_body_util::{BodyExt, Limited};
 use tokio::time::Instant;
 
+use crate::domain::clock::Clock;
 use crate::domain::identity::{Cause, Clean, Identity, Message, Outbound, Presented};
 use crate::domain::response::Response;
 use crate::domain::trace::{RequestId, TraceParent};
@@ -27,6 +28,7 @@ pub(in crate::gateway) struct OwnRequest {
     cause: Cause,
     request_id: RequestId,
     traceparent: TraceParent,
+    clock: Clock,
 }
 
 impl Gateway {
@@ -46,6 +48,7 @@ impl Gateway {
             cause: request.cause(presented),
             request_id: visit.request_id.clone(),
             traceparent,
+            clock: self.shared.clock.clone(),
         }
     }
 
@@ -83,7 +86,10 @@ impl OwnRequest {
         message: Message,
         identity: Identity,
     ) -> Result<Response<upstream::AnswerBody>, upstream::Error> {
-        let mut outbound = Outbound::originate(message, identity, self.cause, self.request_id);
+        // Perhaps long after what caused it: a login waits for WeChat, and a push may be repeated.
+        let said = self.clock.now();
+        let mut outbound =
+            Outbound::originate(message, identity, self.cause, self.request_id, said);
         outbound.start_trace(self.traceparent);
         let now = Instant::now();
         let written = self.exchange.write(Index::FIRST, outbound, now)?;

@@ -12,6 +12,8 @@ use crate::upstream::Index;
 pub enum Endpoint {
     /// `POST {paths.decrypt}`
     Decrypt,
+    /// `GET {paths.jwks}`, for app servers
+    Jwks,
     /// `POST {paths.login}`
     Login,
     /// `POST {paths.logout}`
@@ -26,8 +28,9 @@ pub enum Endpoint {
 
 impl Endpoint {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Decrypt,
+        Self::Jwks,
         Self::Login,
         Self::Logout,
         Self::Phone,
@@ -39,6 +42,7 @@ impl Endpoint {
     pub fn name(self) -> &'static str {
         match self {
             Self::Decrypt => "decrypt",
+            Self::Jwks => "jwks",
             Self::Login => "login",
             Self::Logout => "logout",
             Self::Phone => "phone",

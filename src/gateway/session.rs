@@ -12,6 +12,7 @@ use crate::gateway::refusal::Refusal;
 use crate::gateway::reply::{json, require_post};
 use crate::gateway::{Gateway, Visit};
 use crate::server::body::RequestBody;
+use crate::store::ending::Ended;
 
 #[derive(Serialize)]
 struct SessionAnswer<'a> {
@@ -71,13 +72,18 @@ impl Gateway {
             let holder = live.holder();
             let user = UserKey::new(&holder.app, &holder.openid);
             // This one by its name too: a store may have lost its list of the user's sessions.
-            let (all, own) = tokio::join!(store.end_all(&user), store.end(live.session()));
-            all.and(own)
+            let ended = tokio::join!(store.end_all(&user), store.end(live.session()));
+            match ended {
+                ((_sessions, Ended::Everywhere), Ended::Everywhere) => Ended::Everywhere,
+                _ => Ended::HereOnly,
+            }
         } else {
             store.end(live.session()).await
         };
-        ended.map_err(|_unconfirmed| Refusal::EndedHereOnly)?;
-        Ok(visit.style.envelope.done())
+        match ended {
+            Ended::Everywhere => Ok(visit.style.envelope.done()),
+            Ended::HereOnly => Err(Refusal::EndedHereOnly),
+        }
     }
 }
 

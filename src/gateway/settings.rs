@@ -19,6 +19,7 @@ use crate::gateway::budgets::RateLimits;
 use crate::gateway::push::{AppPush, Push};
 use crate::gateway::refusal::Refusal;
 use crate::gateway::route::{Access, Line, Require, Routes};
+use crate::gateway::signing::KeySet;
 use crate::gateway::{Envelope, FieldNames, Language};
 use crate::server::Limits;
 use crate::wechat::Credential;
@@ -30,8 +31,10 @@ pub struct Settings {
     pub apps: Vec<App>,
     /// `[paths]` and `[access]`.
     pub routes: Routes,
-    /// `[identity]`, `session.token_from` and `server.trusted_proxies`.
+    /// `[identity]` with the keys that sign, `session.token_from` and `server.trusted_proxies`.
     pub identity: Arc<IdentityRules>,
+    /// `[identity.jwt]`: the keys to verify by, where identities are signed so.
+    pub key_set: Option<KeySet>,
     /// `[login]`.
     pub login: Login,
     /// `[decrypt]`.
@@ -183,7 +186,7 @@ impl Settings {
             return Err(Refusal::UriTooLong(limits.max_uri_bytes));
         }
         let fields = &request.fields;
-        let bytes = target + fields.bytes();
+        let bytes = request.method.as_str().len() + target + fields.bytes();
         if bytes > limits.max_header_bytes || fields.len() > limits.max_headers {
             return Err(Refusal::HeadersTooLarge);
         }

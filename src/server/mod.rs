@@ -1,6 +1,7 @@
 //! Takes connections and speaks HTTP with whoever is at the other end: accepting, counting,
 //! deadlines, draining. Hands every request to a handler and knows nothing of what it means.
 
+mod answer;
 pub mod body;
 pub mod capacity;
 pub mod connection;

@@ -1,8 +1,10 @@
 //! Where sessions are kept: looked up by the hash of their token, ended by user. Decides nothing
 //! about how long a session lives; `domain::session` does.
 
+pub mod ending;
 pub mod memory;
 pub mod redis;
+pub mod snapshot;
 pub mod streams;
 mod users;
 
@@ -10,13 +12,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::crypto::code::{CodeDigest, SealedAnswer};
-use crate::domain::clock::Timestamp;
+use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::id::{AppId, UserKey};
 use crate::domain::secret::{SealKeys, SessionKey};
 use crate::domain::session::{Lifetimes, Live, Session};
 use crate::domain::token::TokenDigest;
+use crate::store::ending::Ended;
 use crate::store::memory::MemoryStore;
 use crate::store::redis::RedisStore;
+use crate::store::snapshot::{Figures, OpenError, SnapshotFile, Snapshots};
 use crate::store::streams::Stream;
 
 /// `[store]`: where sessions are kept.
@@ -26,6 +30,8 @@ pub struct Settings {
     pub max_sessions: u64,
     /// What is sealed under when sessions leave the process.
     pub seal_keys: Option<SealKeys>,
+    /// Where sessions outlive the process, if they do.
+    pub snapshot: Option<SnapshotFile>,
     /// `[store.redis]`, when sessions are kept there; it needs `seal_keys`.
     pub redis: Option<redis::Settings>,
 }
@@ -35,6 +41,7 @@ impl Default for Settings {
         Self {
             max_sessions: 1_000_000,
             seal_keys: None,
+            snapshot: None,
             redis: None,
         }
     }
@@ -119,6 +126,63 @@ impl Store {
         Self::Memory(MemoryStore::new(settings.max_sessions))
     }
 
+    /// A store in this process, with the sessions that outlived the last one. Reads files, and takes
+    /// them for this process.
+    pub fn open(
+        settings: &Settings,
+        now: Timestamp,
+        lifetimes: &Lifetimes,
+    ) -> Result<Self, OpenError> {
+        let Some(file) = &settings.snapshot else {
+            return Ok(Self::in_memory(settings));
+        };
+        let memory = Snapshots::open(file, settings.max_sessions, (now, lifetimes))?;
+        Ok(Self::Memory(memory))
+    }
+
+    /// Writes down what has changed, again and again, where sessions outlive the process. `lifetimes`
+    /// are asked for every time.
+    pub async fn keep_saved(self, clock: Clock, lifetimes: impl Fn() -> Lifetimes) {
+        if self.snapshots().is_none() {
+            return;
+        }
+        loop {
+            tokio::time::sleep(snapshot::EVERY).await;
+            let (store, now, lifetimes) = (self.clone(), clock.now(), lifetimes());
+            let saved = tokio::task::spawn_blocking(move || store.save(now, &lifetimes));
+            // One that panicked is tried again.
+            drop(saved.await);
+        }
+    }
+
+    fn save(&self, now: Timestamp, lifetimes: &Lifetimes) {
+        match self {
+            Self::Memory(memory) => memory.save(now, lifetimes),
+            Self::Redis(_) => {}
+        }
+    }
+
+    /// Writes down what has changed for the last time. For when nobody uses the store any more. Takes
+    /// as long as the disk needs.
+    pub fn close(&self, now: Timestamp, lifetimes: &Lifetimes) {
+        match self {
+            Self::Memory(memory) => memory.close(now, lifetimes),
+            Self::Redis(_) => {}
+        }
+    }
+
+    fn snapshots(&self) -> Option<&Snapshots> {
+        match self {
+            Self::Memory(memory) => memory.snapshots(),
+            Self::Redis(_) => None,
+        }
+    }
+
+    /// What is counted of snapshots, where there are any.
+    pub fn snapshot_figures(&self) -> Option<Figures> {
+        self.snapshots().map(Snapshots::figures)
+    }
+
     /// What is known of this token. A use of a live session is noted.
     pub fn find(&self, digest: &TokenDigest, now: Timestamp, lifetimes: &Lifetimes) -> Found {
         match self {
@@ -186,31 +250,39 @@ impl Store {
     ) -> Result<(), Unusable> {
         match self {
             Self::Memory(memory) => {
-                memory.begin(login, now, lifetimes);
+                let displaced = memory.begin(login, now, lifetimes);
+                // Nobody asked for these endings, so nobody is told when one is not safe: the store is.
+                let _ended = displaced.landed().await;
                 Ok(())
             }
             Self::Redis(redis) => redis.begin(login, now, lifetimes).await,
         }
     }
 
-    /// Ends a session and the streams that hang on it. When that fails it has ended at this gate, and
-    /// will at the others.
-    pub async fn end(&self, session: &Arc<Session>) -> Result<(), Unusable> {
+    /// Ends a session and the streams that hang on it. It has ended here when this is first polled, and
+    /// wherever else is said.
+    pub async fn end(&self, session: &Arc<Session>) -> Ended {
         match self {
-            Self::Memory(memory) => {
-                memory.end(session);
-                Ok(())
-            }
-            Self::Redis(redis) => redis.end(session).await,
+            Self::Memory(memory) => memory.end(session).landed().await,
+            Self::Redis(redis) => match redis.end(session).await {
+                Ok(()) => Ended::Everywhere,
+                Err(_unconfirmed) => Ended::HereOnly,
+            },
         }
     }
 
-    /// Ends all sessions of a user, and forgets the user's keys. Gives how many were ended. When that
-    /// fails they have ended at this gate, and will at the others.
-    pub async fn end_all(&self, user: &UserKey) -> Result<usize, Unusable> {
+    /// Ends all sessions of a user, and forgets the user's keys. Gives how many were ended, as far as
+    /// that is known, and where.
+    pub async fn end_all(&self, user: &UserKey) -> (usize, Ended) {
         match self {
-            Self::Memory(memory) => Ok(memory.end_all(user)),
-            Self::Redis(redis) => redis.end_all(user).await,
+            Self::Memory(memory) => {
+                let (ended, ending) = memory.end_all(user);
+                (ended, ending.landed().await)
+            }
+            Self::Redis(redis) => match redis.end_all(user).await {
+                Ok(ended) => (ended, Ended::Everywhere),
+                Err(_unconfirmed) => (0, Ended::HereOnly),
+            },
         }
     }
 

@@ -51,26 +51,30 @@ struct More {
 
 /// One user of one mini program, taken out to be changed.
 #[derive(Debug, Default)]
-struct User {
+pub(in crate::store) struct User {
     /// In order of login.
-    sessions: Vec<Arc<Session>>,
+    pub(in crate::store) sessions: Vec<Arc<Session>>,
     /// Newest first; never more than [`limits::MAX_SESSION_KEYS`].
-    keys: Vec<Key>,
+    pub(in crate::store) keys: Vec<Key>,
 }
 
+/// WeChat's key for a user.
 #[derive(Clone, Debug)]
-struct Key {
-    secret: SessionKey,
-    redeemed: Timestamp,
+pub(in crate::store) struct Key {
+    pub(in crate::store) secret: SessionKey,
+    /// The moment at which it was asked for.
+    pub(in crate::store) redeemed: Timestamp,
     /// When a newer key took its place.
-    replaced: Option<Timestamp>,
+    pub(in crate::store) replaced: Option<Timestamp>,
 }
 
 /// What a login did to the user's other sessions. The index has let go of those that ended.
 #[derive(Debug, Default)]
 pub(in crate::store) struct Displaced {
-    /// Over the cap, or run out.
-    pub(in crate::store) ended: Vec<Arc<Session>>,
+    /// Run out.
+    pub(in crate::store) ran_out: Vec<Arc<Session>>,
+    /// Over the cap.
+    pub(in crate::store) over_cap: Vec<Arc<Session>>,
     /// Replaced: works for its grace.
     pub(in crate::store) replaced: Option<Arc<Session>>,
 }
@@ -95,8 +99,8 @@ impl Users {
         let key = UserKey::new(&holder.app, &holder.openid);
         self.change(&key, |user| {
             let mut displaced = Displaced {
-                ended: user.take_dead(now, lifetimes),
-                replaced: None,
+                ran_out: user.take_dead(now, lifetimes),
+                ..Displaced::default()
             };
             if user.sessions.is_empty() {
                 // Whoever comes now is a new user, as if the sweep had been here already.
@@ -104,9 +108,7 @@ impl Users {
             }
             displaced.replaced = login.replaces.and_then(|digest| user.replace(&digest, now));
             user.sessions.push(login.session);
-            displaced
-                .ended
-                .extend(user.take_over_cap(login.max_per_user));
+            displaced.over_cap = user.take_over_cap(login.max_per_user);
             user.add_key(login.key, login.redeemed, now);
             displaced
         })
@@ -149,6 +151,27 @@ impl Users {
             .filter(fresh)
             .map(|key| key.secret)
             .collect()
+    }
+
+    /// Copies of all users, a part at a time: as they are when their part comes.
+    pub(in crate::store) fn parts(&self) -> impl Iterator<Item = Vec<User>> {
+        let shards = self.shards.iter();
+        shards.map(|shard| shard.lock().iter().map(|kept| kept.open()).collect())
+    }
+
+    /// Adds what was written down of a user, in one part or several.
+    pub(in crate::store) fn restore(&self, part: User) {
+        let Some(first) = part.sessions.first() else {
+            return;
+        };
+        let holder = first.holder();
+        let key = UserKey::new(&holder.app, &holder.openid);
+        self.change(&key, |user| {
+            user.sessions.extend(part.sessions);
+            if user.keys.is_empty() {
+                user.keys = part.keys;
+            }
+        });
     }
 
     /// Lets go of the dead sessions of some users, and gives them. `part` counts up: all users come

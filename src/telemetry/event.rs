@@ -111,3 +111,19 @@ pub const WECHAT_RESUMED: &str = "wechat answers again";
 /// This machine's clock and WeChat's differ by more than watermarks may.
 pub const CLOCK_SKEW: &str =
     "this machine's clock differs from wechat's; fresh data may count as old";
+/// Endings of sessions could not be written down; says why. They hold here, but not after a crash.
+pub const ENDINGS_NOT_SAVED: &str = "endings of sessions cannot be saved; they hold, unless the gate crashes before the next snapshot";
+/// After that, they could be again.
+pub const ENDINGS_SAVED_AGAIN: &str = "endings of sessions are saved again";
+/// The sessions could not be written to the snapshot file; says why. The one before is still there.
+pub const SNAPSHOT_FAILED: &str = "sessions cannot be saved to store.snapshot_file";
+/// At the start, sessions were read.
+pub const SNAPSHOT_READ: &str = "sessions read from store.snapshot_file";
+/// The snapshot file or the one of endings beside it is not believed; says why. The gate has no
+/// sessions.
+pub const SNAPSHOT_REFUSED: &str =
+    "store.snapshot_file is refused and kept aside; the gate starts without sessions";
+/// The sessions were written to the snapshot file.
+pub const SNAPSHOT_WRITTEN: &str = "sessions saved to store.snapshot_file";
+/// The process stops; the next one finds these.
+pub const SNAPSHOT_LEFT: &str = "sessions left in store.snapshot_file for the next start";

@@ -1,6 +1,6 @@
 //! The log: events and access records, written by one thread of its own, so that neither a request
-//! nor a slow terminal waits for the other. What does not fit into its queue is dropped and
-//! counted.
+//! nor a slow terminal waits for the other. What does not fit into its queue, or cannot be
+//! written, is counted and said later.
 
 use std::fmt::{self, Write as _};
 use std::io::Write;
@@ -26,8 +26,8 @@ use crate::telemetry::{Level, Settings, event};
 /// How long a record waits at most for the log thread.
 const WRITE_EVERY: Duration = Duration::from_millis(50);
 
-/// The same while there are many: what they take to write is processor time that requests may be
-/// waiting for, and is better taken in small parts; each of which has its price, too.
+/// The same while there are many. Writing takes processor time that requests may want, so it is done in
+/// small parts; still smaller ones would cost more in wake-ups.
 const WRITE_MANY_EVERY: Duration = Duration::from_millis(10);
 
 /// Access records in one go from which on there are many.
@@ -35,7 +35,7 @@ const MANY_RECORDS: usize = 64;
 
 /// Bytes of access lines that are written at once: a system call for each line would cost more than
 /// the line.
-const WRITE_AT_ONCE: usize = 64 * 1024;
+const WRITE_AT_ONCE_BYTES: usize = 64 * 1024;
 
 /// The log of one process: a handle, and the thread behind it.
 #[derive(Clone, Debug)]
@@ -44,7 +44,8 @@ pub struct Log(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     events: ArrayQueue<String>,
-    dropped_events: AtomicU64,
+    /// Lines that did not fit into the queue, or could not be written.
+    dropped: AtomicU64,
     rings: Mutex<Vec<Ring>>,
     style: Style,
     level: Level,
@@ -62,17 +63,7 @@ impl Log {
         clock: Clock,
         sink: Box<dyn Write + Send>,
     ) -> std::io::Result<Self> {
-        let log = Self(Arc::new(Inner {
-            events: ArrayQueue::new(limits::MAX_LOG_EVENTS),
-            dropped_events: AtomicU64::new(0),
-            rings: Mutex::default(),
-            style,
-            level: settings.level,
-            access: settings.access,
-            clock,
-            closed: AtomicBool::new(false),
-            thread: Mutex::default(),
-        }));
+        let log = Self(Arc::new(Inner::new(settings, style, clock)));
         let inner = Arc::clone(&log.0);
         let lines = LineWriter::new(style, settings.user.clone());
         let thread = std::thread::Builder::new()
@@ -105,11 +96,24 @@ impl Log {
 }
 
 impl Inner {
+    fn new(settings: &Settings, style: Style, clock: Clock) -> Self {
+        Self {
+            events: ArrayQueue::new(limits::MAX_LOG_EVENTS),
+            dropped: AtomicU64::new(0),
+            rings: Mutex::default(),
+            style,
+            level: settings.level,
+            access: settings.access,
+            clock,
+            closed: AtomicBool::new(false),
+            thread: Mutex::default(),
+        }
+    }
+
     fn run(&self, mut sink: Box<dyn Write + Send>, mut lines: LineWriter) {
         loop {
             let closing = self.closed.load(Ordering::Acquire);
-            // A sink that cannot be written to has nowhere to say so.
-            let records = self.drain(&mut *sink, &mut lines).unwrap_or_default();
+            let records = self.drain(&mut *sink, &mut lines);
             if closing {
                 return;
             }
@@ -121,13 +125,40 @@ impl Inner {
     }
 
     /// Writes what is waiting. Gives how many access records that was.
-    fn drain(&self, sink: &mut dyn Write, lines: &mut LineWriter) -> std::io::Result<usize> {
-        let mut wrote = false;
-        while let Some(line) = self.events.pop() {
-            writeln!(sink, "{line}")?;
-            wrote = true;
-        }
+    fn drain(&self, sink: &mut dyn Write, lines: &mut LineWriter) -> usize {
+        let events = self.write_events(sink);
         let rings = self.rings.lock().clone();
+        let records = self.write_records(&rings, sink, lines);
+        let dropped = rings.iter().map(Ring::take_dropped).sum::<u64>()
+            + self.dropped.swap(0, Ordering::Relaxed);
+        if dropped > 0 {
+            let mut fields = Fields::default();
+            fields.add("count", dropped.into());
+            let event = event::LOG_LINES_DROPPED;
+            let line = self.line("warn", "wxgate::telemetry", event, &fields);
+            self.count_lost(writeln!(sink, "{line}").map_err(|_nowhere_to_say| dropped));
+        }
+        if events + records > 0 || dropped > 0 {
+            // What a buffer behind the sink still holds goes out with the next lines.
+            let _later = sink.flush();
+        }
+        records
+    }
+
+    /// Writes the events that wait. Gives how many.
+    fn write_events(&self, sink: &mut dyn Write) -> usize {
+        let mut count = 0;
+        // No more than wait now: what is logged meanwhile has its turn next.
+        for _ in 0..self.events.len() {
+            let Some(line) = self.events.pop() else { break };
+            self.count_lost(writeln!(sink, "{line}").map_err(|_nowhere_to_say| 1));
+            count += 1;
+        }
+        count
+    }
+
+    /// Writes the records that wait. Gives how many.
+    fn write_records(&self, rings: &[Ring], sink: &mut dyn Write, lines: &mut LineWriter) -> usize {
         let of_ring = |ring| Ring::take(ring).map(move |record| (record, ring));
         let mut records: Vec<(_, &Ring)> = rings.iter().flat_map(of_ring).collect();
         // Workers fill their rings side by side; a reader wants to see what happened in order.
@@ -138,28 +169,20 @@ impl Inner {
         for (record, ring) in records {
             lines.add(&record);
             ring.give_back(record);
-            wrote = true;
-            if lines.pending().len() >= WRITE_AT_ONCE {
-                lines.write_out(sink)?;
+            if lines.pending().len() >= WRITE_AT_ONCE_BYTES {
+                self.count_lost(lines.write_out(sink));
             }
         }
-        lines.write_out(sink)?;
-        let dropped = rings.iter().map(Ring::take_dropped).sum::<u64>()
-            + self.dropped_events.swap(0, Ordering::Relaxed);
-        if dropped > 0 {
-            let mut fields = Fields::default();
-            fields.add("count", dropped.into());
-            let event = event::LOG_LINES_DROPPED;
-            writeln!(
-                sink,
-                "{}",
-                self.line("warn", "wxgate::telemetry", event, &fields)
-            )?;
+        self.count_lost(lines.write_out(sink));
+        count
+    }
+
+    /// A sink that cannot be written to has nowhere to say so. It is told how much is missing as soon as
+    /// it can be written to again.
+    fn count_lost(&self, lines: Result<(), u64>) {
+        if let Err(lines) = lines {
+            self.dropped.fetch_add(lines, Ordering::Relaxed);
         }
-        if wrote || dropped > 0 {
-            sink.flush()?;
-        }
-        Ok(count)
     }
 
     fn line(&self, level: &str, target: &str, message: &str, fields: &Fields) -> String {
@@ -254,7 +277,67 @@ impl<S: Subscriber> Layer<S> for Log {
             .unwrap_or_default();
         let line = self.0.line(name, metadata.target(), message, &fields);
         if self.0.events.push(line).is_err() {
-            self.0.dropped_events.fetch_add(1, Ordering::Relaxed);
+            self.0.dropped.fetch_add(1, Ordering::Relaxed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::telemetry::{Format, UserField};
+
+    /// A sink that takes no line while it is full.
+    #[derive(Default)]
+    struct Disk {
+        full: bool,
+        taken: Vec<u8>,
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.full {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.taken.extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_that_cannot_be_written_are_counted_and_said_when_there_is_room_again() {
+        let settings = Settings {
+            level: Level::Info,
+            format: Format::Json,
+            access: true,
+            user: UserField::Off,
+        };
+        let log = Inner::new(&settings, Style::Json, Clock::System);
+        let mut lines = LineWriter::new(Style::Json, settings.user);
+        let mut disk = Disk::default();
+        let say = |text: &str| log.events.push(text.to_owned());
+
+        disk.full = true;
+        assert_eq!(say("one"), Ok(()));
+        assert_eq!(say("two"), Ok(()));
+        log.drain(&mut disk, &mut lines);
+        log.drain(&mut disk, &mut lines);
+        assert!(disk.taken.is_empty());
+
+        disk.full = false;
+        assert_eq!(say("three"), Ok(()));
+        log.drain(&mut disk, &mut lines);
+        let taken = String::from_utf8(disk.taken).unwrap();
+        let said: Vec<&str> = taken.lines().collect();
+        assert_eq!(said[0], "three");
+        assert!(said[1].contains(event::LOG_LINES_DROPPED), "{taken}");
+        assert!(said[1].contains(r#""count":2"#), "{taken}");
+        assert_eq!(said.len(), 2);
     }
 }

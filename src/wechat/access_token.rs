@@ -13,26 +13,20 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
-use reqwest::header::CONTENT_TYPE;
-use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use zeroize::Zeroizing;
 
 use crate::crypto::random;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::AppId;
-use crate::domain::secret::{AccessToken, AppSecret};
+use crate::domain::secret::AccessToken;
 use crate::telemetry::event;
 use crate::wechat::Credential;
-use crate::wechat::client::{Answer, Client};
-use crate::wechat::count::{self, Asking};
-use crate::wechat::error::{ApiError, CallError, Malformed};
+use crate::wechat::client::Client;
+use crate::wechat::error::CallError;
+use crate::wechat::report;
+use crate::wechat::stable_token::{Granted, MAX_LIFE};
 use crate::wechat::token_error::TokenError;
-use crate::wechat::{reply, report};
-
-/// Where tokens are.
-pub(super) const STABLE_TOKEN: &str = "/cgi-bin/stable_token";
 
 /// How long before its end a token is asked for anew. WeChat makes a new one in the last 300 s only;
 /// the rest of that is for attempts that fail.
@@ -43,9 +37,6 @@ const JITTER_SECS: u64 = 30;
 
 /// Between two refreshes that succeed, however short the life that WeChat tells.
 const MIN_REFRESH: Duration = Duration::from_mins(1);
-
-/// Longest life that is believed; WeChat's own is 7200 s.
-const MAX_LIFE: Duration = Duration::from_hours(2);
 
 /// A token that is refused with more life left than this was ended by somebody: WeChat lets an old
 /// token work for five minutes beside the new one.
@@ -373,97 +364,6 @@ pub(super) fn refresh_after(life: Duration) -> Duration {
     let jitter = Duration::from_secs(u64::from(random) % (2 * JITTER_SECS + 1));
     let earliest = life.saturating_sub(REFRESH_MARGIN + Duration::from_secs(JITTER_SECS));
     (earliest + jitter).max(MIN_REFRESH)
-}
-
-/// A token, and how long WeChat says it lives from now on.
-pub(super) struct Granted {
-    token: AccessToken,
-    life: Duration,
-}
-
-#[derive(Serialize)]
-struct Asked<'a> {
-    grant_type: &'static str,
-    appid: &'a str,
-    secret: &'a str,
-}
-
-#[derive(Deserialize)]
-struct Answered {
-    access_token: String,
-    expires_in: u64,
-}
-
-impl Client {
-    /// Asks for the mini program's token: with the previous AppSecret too, when the new one is
-    /// wrong. Takes none of the permits of other calls, as there is one of these per mini program.
-    async fn stable_token(&self, credential: &Credential) -> Result<Granted, TokenError> {
-        let mut asking = Asking::new(&self.counts, STABLE_TOKEN);
-        let asked = self.ask_with_either(&mut asking, credential);
-        let asked = tokio::time::timeout(self.timeout, asked).await;
-        asked
-            .map_err(|_elapsed| {
-                asking.timed_out();
-                CallError::TimedOut
-            })?
-            .map_err(TokenError::from)
-    }
-
-    async fn ask_with_either(
-        &self,
-        asking: &mut Asking,
-        credential: &Credential,
-    ) -> Result<Granted, ApiError> {
-        let secret = &credential.secret;
-        let first = self.ask_for_token(asking, credential, secret).await;
-        let Some(previous) = &credential.previous_secret else {
-            return first;
-        };
-        let is_about_secret = matches!(
-            &first,
-            Err(ApiError::Refused(refused)) if refused.errcode.is_about_secret()
-        );
-        if !is_about_secret {
-            return first;
-        }
-        let second = self.ask_for_token(asking, credential, previous).await;
-        if second.is_ok() {
-            report::previous_secret_works(&credential.app);
-        }
-        // What is wrong with the new one matters, not with the old.
-        second.or(first)
-    }
-
-    async fn ask_for_token(
-        &self,
-        asking: &mut Asking,
-        credential: &Credential,
-        secret: &AppSecret,
-    ) -> Result<Granted, ApiError> {
-        let body = Zeroizing::new(
-            serde_json::to_vec(&Asked {
-                grant_type: "client_credential",
-                appid: credential.app.as_str(),
-                // Exposed to WeChat: this is what it is for.
-                secret: secret.expose(),
-            })
-            .map_err(|_cause| Malformed::Json)?,
-        );
-        let request = self
-            .http
-            .post(self.endpoint(STABLE_TOKEN))
-            .header(CONTENT_TYPE, "application/json")
-            .body(body.to_vec());
-        let Answer { status, body } = self.send(asking, request).await?;
-        let answered: Result<Answered, _> = reply::read(status, &body);
-        asking.answered(status, count::of_answer(&answered));
-        let answered = answered?;
-        let token = AccessToken::parse(answered.access_token);
-        Ok(Granted {
-            token: token.ok_or(Malformed::AccessToken)?,
-            life: Duration::from_secs(answered.expires_in).min(MAX_LIFE),
-        })
-    }
 }
 
 impl fmt::Debug for Keeper {

@@ -17,6 +17,7 @@ pub mod reply;
 mod report;
 pub mod session_key;
 mod skew;
+mod stable_token;
 pub mod token_error;
 mod watched;
 
@@ -32,7 +33,7 @@ use crate::domain::secret::AppSecret;
 
 /// The APIs that the gate calls on its own account, by path.
 pub const APIS: [&str; 5] = [
-    access_token::STABLE_TOKEN,
+    stable_token::STABLE_TOKEN,
     client::JSCODE2SESSION,
     phone::PHONE_NUMBER,
     session_key::CHECK_ENCRYPTED,

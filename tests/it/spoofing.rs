@@ -186,6 +186,19 @@ async fn trailers_bring_no_identity_but_others_pass() {
     assert_eq!(left, [("x-checksum".to_owned(), "7")]);
 }
 
+/// Who merges trailers into headers folds their names as well.
+#[tokio::test]
+async fn trailers_bring_nothing_that_a_server_may_take_for_what_frames_a_message() {
+    let world = Setup::with(RULES).start().await;
+    let request = world.post("/public/upload");
+    let request = request.header("Transfer-Encoding", "chunked");
+    let trailers = "Content_Length: 9\r\nTransfer_Encoding: chunked\r\nContent_Type: a/b\r\n\
+                    Proxy: http://evil.example\r\nProxy_Connection: x\r\nX-Checksum: 7\r\n";
+    let body = format!("5\r\nhello\r\n0\r\n{trailers}\r\n");
+    assert_eq!(request.body(body).send().await.status, 200);
+    assert_eq!(world.app.last().trailers, [pair("x-checksum", "7")]);
+}
+
 #[tokio::test]
 async fn a_websocket_upgrade_brings_no_identity_of_its_own() {
     let world = Setup::with("[access]\ndefault = \"optional\"")
@@ -236,6 +249,47 @@ async fn upload_by_http2(
     body.send_data(Bytes::from_static(b"hello"), false).unwrap();
     body.send_trailers(trailers).unwrap();
     answer.await.unwrap().status()
+}
+
+/// CGI makes `HTTP_PROXY` of it, and programs let that tell them which proxy to use.
+#[tokio::test]
+async fn no_client_names_a_proxy_for_the_app_server() {
+    let world = Setup::with(RULES).start().await;
+    let request = world
+        .get("/public/a")
+        .header("Proxy", "http://evil.example");
+    assert_eq!(request.send().await.status, 200);
+    assert_eq!(world.app.last().header("proxy"), [""; 0]);
+}
+
+/// CGI and WSGI fold it onto the name of the real one, and some servers listen to that.
+#[tokio::test]
+async fn nothing_that_a_server_may_take_for_a_length_or_coding_gets_by() {
+    let world = Setup::with(RULES).start().await;
+    for name in [
+        "Content_Length",
+        "content_length",
+        "CONTENT.LENGTH",
+        "Transfer_Encoding",
+        "transfer!encoding",
+    ] {
+        let request = world.post("/public/a").header(name, "5").body("hello");
+        let answer = request.send().await;
+        assert_eq!(
+            (answer.status, answer.problem()),
+            (400, "bad_request".to_owned()),
+            "{name}"
+        );
+
+        let request = http::Request::post("http://gate.example/public/a");
+        let request = request.header(name, "5").body(()).unwrap();
+        let status = upload_by_http2(world.address(), request, HeaderMap::new()).await;
+        assert_eq!(status, 400, "{name}");
+    }
+    assert_eq!(world.app.count(), 0);
+    // What only resembles it is nobody's length.
+    let request = world.get("/public/a").header("Content-Lengths", "5");
+    assert_eq!(request.send().await.status, 200);
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use crate::codec::fault::{Fault, Malformed};
 use crate::domain::bytes::ByteSet;
 use crate::domain::fields::Places;
 
-/// What no text has in it, nor anything below a space but tabs.
+/// The only byte above the space that text may not have (RFC 9110 §5.5); below it only tabs are text.
 const DELETE: u8 = 0x7f;
 
 /// What a token is made of (RFC 9110 §5.6.2).
@@ -24,7 +24,7 @@ static TOKEN: ByteSet = ByteSet::ALPHANUMERIC.with(b"!#$%&'*+-.^_`|~");
 pub enum Stop {
     /// Its end has not come yet.
     Short,
-    /// It is none.
+    /// What came is no line, whatever follows.
     Fault(Fault),
 }
 
@@ -258,9 +258,8 @@ fn run(bytes: &[u8], least: u8) -> usize {
     length + rest.count()
 }
 
-/// Has the high bit set of the first byte that is less than `least` or DELETE, in the order of a
-/// little-endian word; of none before it, and of others after it perhaps wrongly: a byte takes from the
-/// next one only where it is odd itself.
+/// Marks bytes below `least`, which is ASCII, and DELETE by their high bit. The lowest mark is right; marks
+/// above it may not be, as subtracting from a marked byte borrows from the next.
 #[inline]
 fn odd_ones(word: u64, least: u8) -> u64 {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);

@@ -6,6 +6,8 @@ const EXAMPLE: &str = include_str!("../../../config.example.toml");
 
 /// As WeChat's console draws them.
 const AES_KEY: &str = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG";
+/// As `openssl rand -base64 32` makes them.
+const PROOF_KEY: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
 
 /// As the example says to make them.
 const SEAL_KEY: &str = "JVPZFZKcXCuF3YeNFV+mm5cMLMYuhhwwyUFx3Gd/R0Q=";
@@ -25,20 +27,15 @@ fn line(number: usize) -> &'static str {
     EXAMPLE.lines().nth(number).unwrap()
 }
 
-/// Which secret with forms side by side a line gives in another form than the first, which is as good as any.
+/// Which secret below a table a line gives in another form than the first, which is as good as any.
+/// The three forms of a secret stand together.
 fn other_form(number: usize) -> Option<&'static str> {
-    let name = line(number).trim_start_matches("# ").split(" = ").next();
-    let forms = [
-        "token",
-        "encoding_aes_key",
-        "previous_encoding_aes_key",
-        "seal_key",
-        "previous_seal_key",
-    ];
-    forms.into_iter().find(|stem| {
-        let form = name.and_then(|name| name.strip_prefix(stem));
-        form.is_some_and(|form| matches!(form, "" | "_file"))
-    })
+    let name = line(number).trim_start_matches("# ").split(" = ").next()?;
+    let stem = name.strip_suffix("_file").unwrap_or(name);
+    let first = format!("# {stem}_env = ");
+    let is_first = |before: usize| line(number.saturating_sub(before)).starts_with(&first);
+    let of_a_table = !stem.ends_with("secret") && stem != "user_key";
+    (of_a_table && (1..=2).any(is_first)).then_some(stem)
 }
 
 /// The example with everything uncommented that `wanted` says, by line from 0.
@@ -111,6 +108,7 @@ fn real_values(directory: &Path) -> Vec<(&'static str, String)> {
     let secret = file("secret", PLANTED);
     let aes_key = file("aes_key", AES_KEY);
     let seal_key = file("seal_key", SEAL_KEY);
+    let proof_key = file("proof_key", PROOF_KEY);
     let pem = file("ca.pem", "-----BEGIN CERTIFICATE-----");
     let (cert, key) = tls::pair(|_params| {});
     let (cert, key) = (file("cert.pem", &cert), file("key.pem", &key));
@@ -131,6 +129,10 @@ fn real_values(directory: &Path) -> Vec<(&'static str, String)> {
         ("/run/secrets/wxgate_egress_token", secret),
         ("redis://127.0.0.1", "rediss://127.0.0.1".to_owned()),
         ("/etc/wxgate/redis/ca.pem", app_cert.clone()),
+        ("/run/secrets/wxgate_proof_key_previous", proof_key.clone()),
+        ("/run/secrets/wxgate_proof_key", proof_key),
+        ("/etc/wxgate/identity/key.pem", app_key.clone()),
+        ("/etc/wxgate/identity/previous.pem", app_key.clone()),
         ("/etc/wxgate/ca.pem", pem),
         ("/etc/wxgate/tls/cert.pem", cert.clone()),
         ("/etc/wxgate/tls/key.pem", key),
@@ -142,10 +144,8 @@ fn real_values(directory: &Path) -> Vec<(&'static str, String)> {
     ]
 }
 
-#[test]
-fn what_the_example_shows_as_a_comment_works_when_uncommented() {
-    let directory = tempfile::tempdir().unwrap();
-    let real = real_values(directory.path());
+/// The example with all that it shows as a comment, and once more for every other form of a secret.
+fn uncommented_in_every_form() -> Vec<String> {
     let is_code = |number: usize| EXAMPLE.lines().nth(number).and_then(uncommented).is_some();
     let rules = |number: usize| {
         let line = line(number);
@@ -157,7 +157,6 @@ fn what_the_example_shows_as_a_comment_works_when_uncommented() {
     texts.extend(alternatives.map(|number| {
         if let Some(stem) = other_form(number) {
             let first = format!("# {stem}_env = ");
-            // The three forms of a secret stand together.
             let same =
                 |other: usize| other.abs_diff(number) <= 2 && line(other).starts_with(&first);
             let chosen = |other| rules(other) && !same(other);
@@ -171,7 +170,15 @@ fn what_the_example_shows_as_a_comment_works_when_uncommented() {
             text
         }
     }));
-    assert_eq!(texts.len(), 21);
+    texts
+}
+
+#[test]
+fn what_the_example_shows_as_a_comment_works_when_uncommented() {
+    let directory = tempfile::tempdir().unwrap();
+    let real = real_values(directory.path());
+    let texts = uncommented_in_every_form();
+    assert_eq!(texts.len(), 25);
     for text in texts {
         let text = real
             .iter()
@@ -185,6 +192,8 @@ fn what_the_example_shows_as_a_comment_works_when_uncommented() {
             ("WX_PUSH_TOKEN", PLANTED),
             ("WX_PUSH_AES_KEY", AES_KEY),
             ("WX_PUSH_OLD_AES_KEY", AES_KEY),
+            ("WXGATE_PROOF_KEY", PROOF_KEY),
+            ("WXGATE_PROOF_KEY_PREVIOUS", PROOF_KEY),
         ];
         let loaded = parse_with(&text, &variables);
         assert!(loaded.is_ok(), "{}", loaded.unwrap_err());

@@ -96,8 +96,6 @@ fn a_key_of_a_later_version_is_said_to_be_one() {
     for lines in [
         "[paths]\nticket = \"/wx/ticket\"",
         "[session.cookie]\nname = \"x\"",
-        "[store]\nsnapshot_file = \"x\"",
-        "[identity.jwt]\nheader = \"x\"",
         "[cors]\nmax_age = \"1m\"",
         "[admin]\ntoken = \"x\"",
         "[tracing]\notlp_endpoint = \"x\"",

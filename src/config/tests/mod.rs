@@ -19,6 +19,7 @@ mod overrides;
 mod push;
 mod redis;
 mod secrets;
+mod signing;
 mod store;
 mod tables;
 mod tls;

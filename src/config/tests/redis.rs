@@ -21,6 +21,16 @@ fn redis_needs_a_url_and_a_key_to_seal_under_and_both_are_missed_at_once() {
 }
 
 #[test]
+fn a_snapshot_file_beside_redis_is_a_fault() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("sessions");
+    let lines = format!("{REDIS}snapshot_file = \"{}\"\n", file.display());
+    let found = faults(&format!("{lines}[store.redis]\nurl = \"redis://host\"\n"));
+    let expected = "wxgate.toml:4: store.snapshot_file: is for kind = \"memory\"";
+    assert!(found.starts_with(expected), "{found}");
+}
+
+#[test]
 fn a_url_that_is_none_is_a_fault_and_is_not_repeated() {
     for url in [
         PLANTED,

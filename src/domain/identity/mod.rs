@@ -7,10 +7,12 @@
 //!
 //! Knows nothing of routes or of where sessions are kept.
 
+mod host;
 mod originate;
 mod overrides;
 mod query;
 mod rules;
+mod signing;
 mod subprotocol;
 mod tokens;
 mod trailers;
@@ -18,24 +20,24 @@ mod trailers;
 pub use originate::{Cause, JustRedeemed, Message, VerifiedSender};
 pub use overrides::is_method_override;
 pub use rules::{IdentityNames, IdentityRules, Stripping, TokenPlace};
+pub use signing::{Sign, Signers, Statement, User};
 pub use tokens::{AmbiguousToken, TokenClaim};
 pub use trailers::CleanBody;
 
 use std::sync::Arc;
 
-use http::uri::Authority;
-use http::{HeaderName, HeaderValue, Method, Uri, Version};
+use http::{HeaderName, HeaderValue, Method, Uri};
 use http_body::Body;
 
+use crate::domain::clock::Timestamp;
 use crate::domain::field::FieldName;
 use crate::domain::fields::{HeaderField, HeaderFields};
 use crate::domain::forwarded::{Origin, X_REQUEST_ID};
 use crate::domain::hop;
-use crate::domain::id::{AppId, OpenId, UnionId};
-use crate::domain::names;
+use crate::domain::names::{self, Name};
 use crate::domain::peer::Peer;
 use crate::domain::request::{Request, RequestHead};
-use crate::domain::session::{Holder, Live};
+use crate::domain::session::Live;
 use crate::domain::trace::{RequestId, TraceParent};
 use crate::domain::websocket::{BadHandshake, WebSocketRequest};
 
@@ -47,6 +49,10 @@ static TRACEPARENT_FIELD: FieldName = FieldName::fixed(TRACEPARENT, "traceparent
 
 /// Names that `Connection` may list. Each is looked for among all header fields.
 const MAX_CONNECTION_OPTIONS: usize = 32;
+
+/// What says where a body ends. In another spelling, as `Content_Length`, nobody here listens to it; an
+/// app server may.
+const FRAMING: [Name<'static>; 2] = [names::CONTENT_LENGTH, names::TRANSFER_ENCODING];
 
 /// The value of the source header: a mini program.
 const SOURCE: &[u8] = b"wx_client";
@@ -63,6 +69,11 @@ pub enum Unclean {
     /// More connection options than any client has.
     #[error("the Connection header lists more than {MAX_CONNECTION_OPTIONS} names")]
     Connection,
+    /// A field that some servers take for one of those that say where the body ends.
+    #[error(
+        "a header is spelled so that some servers take it for Content-Length or Transfer-Encoding"
+    )]
+    Framing,
     /// None, two, or one that differs from the target's.
     #[error("the request needs exactly one Host that names its target")]
     Host,
@@ -135,7 +146,10 @@ impl<B> Clean<B> {
         peer: &Arc<Peer>,
     ) -> Result<(Self, Presented), Unclean> {
         let Request { mut head, body } = request;
-        settle_host(&mut head)?;
+        host::settle(&mut head)?;
+        if FRAMING.iter().any(|name| head.fields.mimics(*name)) {
+            return Err(Unclean::Framing);
+        }
         let mut websocket = WebSocketRequest::find(&head)?.map(Box::new);
         let token = tokens::take(&mut head, websocket.as_deref_mut(), rules.token_places())?;
         // Before the headers of the connection go: a client whose `Connection` line a proxy passes on
@@ -260,6 +274,7 @@ impl<B> Clean<B> {
         session: Option<Live>,
         origin: Origin,
         request_id: RequestId,
+        now: Timestamp,
     ) -> Outbound<B> {
         Outbound(OutboundParts {
             head: self.head,
@@ -273,6 +288,7 @@ impl<B> Clean<B> {
                 asked_host: None,
                 request_id,
                 traceparent: None,
+                now,
             },
         })
     }
@@ -310,8 +326,8 @@ pub struct OutboundParts<B> {
     pub own: OwnFields,
 }
 
-/// The fields that the gate writes into a request itself: who it is from, where it came from, its
-/// id, and its trace when that begins here.
+/// The fields that the gate writes into a request itself: who it is from, signed where that is wanted,
+/// where it came from, its id, and its trace when that begins here.
 #[derive(Debug)]
 pub struct OwnFields {
     rules: Arc<IdentityRules>,
@@ -321,6 +337,8 @@ pub struct OwnFields {
     asked_host: Option<Box<HeaderValue>>,
     request_id: RequestId,
     traceparent: Option<TraceParent>,
+    /// When it was said who it is from.
+    now: Timestamp,
 }
 
 impl<B> Outbound<B> {
@@ -339,16 +357,13 @@ impl<B> Outbound<B> {
 }
 
 impl OwnFields {
-    /// Shows every field, each name once. `host` is the request's own `Host`.
-    pub fn for_each(&self, host: Option<&[u8]>, mut write: impl FnMut(&FieldName, &[u8])) {
-        match &self.identity {
-            Identity::Session(live) => self.holder(live.holder(), &mut write),
-            Identity::LoggedIn(redeemed) => self.holder(redeemed.holder(), &mut write),
-            Identity::Sender(sender) => {
-                self.user(sender.app(), sender.openid(), None, &mut write);
-            }
-            Identity::Anonymous => {}
+    /// Shows every field, each name once. `head` is that of the request as it goes out.
+    pub fn for_each(&self, head: &RequestHead, mut write: impl FnMut(&FieldName, &[u8])) {
+        if let Some(user) = User::of(&self.identity) {
+            self.user(&user, &mut write);
+            self.signatures(user, head, &mut write);
         }
+        let host = head.fields.get(names::HOST).map(|host| host.value());
         let asked_host = self.asked_host.as_ref().map(|host| host.as_bytes());
         self.origin.fields(host.or(asked_host), &mut write);
         write(&REQUEST_ID_FIELD, self.request_id.as_bytes());
@@ -357,30 +372,43 @@ impl OwnFields {
         }
     }
 
-    fn holder(&self, holder: &Holder, write: &mut impl FnMut(&FieldName, &[u8])) {
-        let unionid = holder.unionid.as_ref();
-        self.user(&holder.app, Some(&holder.openid), unionid, write);
-    }
-
-    fn user(
-        &self,
-        app: &AppId,
-        openid: Option<&OpenId>,
-        unionid: Option<&UnionId>,
-        write: &mut impl FnMut(&FieldName, &[u8]),
-    ) {
+    fn user(&self, user: &User<'_>, write: &mut impl FnMut(&FieldName, &[u8])) {
         let names = &self.rules.names;
-        if let Some(openid) = openid {
+        if let Some(openid) = user.openid {
             write(&names.openid, openid.header().as_bytes());
         }
-        write(&names.appid, app.header().as_bytes());
+        write(&names.appid, user.app.header().as_bytes());
         write(&names.source, SOURCE);
-        if let Some(unionid) = unionid {
+        if let Some(unionid) = user.unionid {
             write(&names.unionid, unionid.header().as_bytes());
         }
         if let Some(env) = &self.rules.env {
             write(&names.env, env.as_bytes());
         }
+    }
+
+    fn signatures(
+        &self,
+        user: User<'_>,
+        head: &RequestHead,
+        write: &mut impl FnMut(&FieldName, &[u8]),
+    ) {
+        let statement = Statement {
+            user,
+            method: &head.method,
+            target: head.target(),
+            request_id: &self.request_id,
+            now: self.now,
+        };
+        let IdentityRules { names, signers, .. } = &*self.rules;
+        let mut sign = |name: &FieldName, signer: &Option<Arc<dyn Sign>>| {
+            let signed = signer.as_ref().and_then(|signer| signer.sign(&statement));
+            if let Some(signed) = signed {
+                write(name, &signed);
+            }
+        };
+        sign(&names.assertion, &signers.assertion);
+        sign(&names.proof, &signers.proof);
     }
 }
 
@@ -413,70 +441,13 @@ fn listed(fields: &HeaderFields) -> Result<Vec<HeaderName>, Unclean> {
     if !fields.has(names::CONNECTION) {
         return Ok(Vec::new());
     }
-    let connections = fields.all(names::CONNECTION).map(|field| field.value());
-    let unusual = connections.filter(|connection| !hop::is_usual(connection));
-    let listed = unusual.flat_map(hop::listed_in);
+    let values = fields.all(names::CONNECTION).map(|field| field.value());
+    let listed = values.flat_map(hop::listed_in);
     let listed: Vec<_> = listed.take(MAX_CONNECTION_OPTIONS + 1).collect();
     if listed.len() > MAX_CONNECTION_OPTIONS {
         return Err(Unclean::Connection);
     }
     Ok(listed)
-}
-
-/// Makes sure that the request names its host once, and leaves the name in `Host` alone: RFC 9112
-/// §3.2.2 has the target's authority win; here the two may not differ.
-fn settle_host(head: &mut RequestHead) -> Result<(), Unclean> {
-    let target = head.uri.path_and_query();
-    let has_path = target.is_some_and(|target| target.as_str().starts_with('/'));
-    if !has_path || head.method == Method::CONNECT {
-        return Err(Unclean::Target);
-    }
-    let host = head.fields.get(names::HOST);
-    if host.is_some() && head.fields.only(names::HOST).is_none() {
-        return Err(Unclean::Host);
-    }
-    match (host.map(|host| host.value()), head.uri.authority()) {
-        (Some(host), None) if is_authority(host) => {}
-        (Some(host), Some(authority)) if same_host(host, authority) => {}
-        // HTTP/1.1 needs the header whatever its target says (RFC 9112 §3.2).
-        (None, Some(_)) if head.version == Version::HTTP_11 => return Err(Unclean::Host),
-        (None, Some(authority)) if is_authority(authority.as_str().as_bytes()) => {
-            let host = HeaderValue::try_from(authority.as_str());
-            let host = host.map_err(|_odd| Unclean::Host)?;
-            head.fields.append("Host", &host);
-        }
-        // HTTP/1.0 has no need of a host (RFC 9112 §3.2).
-        (None, None) if head.version < Version::HTTP_11 => {}
-        _ => return Err(Unclean::Host),
-    }
-    Ok(())
-}
-
-/// `host[:port]`: a name, an IPv4 address, or an IPv6 address in brackets. Narrower than RFC 3986
-/// §3.2.2, which knows names of characters that no host has and that some server misreads.
-fn is_authority(host: &[u8]) -> bool {
-    let inside = |byte: &u8| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.');
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-    let end_of_name = match host {
-        [b'[', rest @ ..] => match rest.iter().position(|byte| !inside(byte)) {
-            Some(length @ 1..) if rest.get(length) == Some(&b']') => length + 2,
-            _ => return false,
-        },
-        _ => host
-            .iter()
-            .position(|byte| !plain(byte))
-            .unwrap_or(host.len()),
-    };
-    match host.get(end_of_name..) {
-        _ if end_of_name == 0 => false,
-        Some([]) => true,
-        Some([b':', port @ ..]) => port.len() <= 5 && port.iter().all(u8::is_ascii_digit),
-        _ => false,
-    }
-}
-
-fn same_host(host: &[u8], authority: &Authority) -> bool {
-    is_authority(host) && host.eq_ignore_ascii_case(authority.as_str().as_bytes())
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Uri, Version};
 use http_body_util::Full;
 
+use crate::domain::clock::Timestamp;
 use crate::domain::fields::HeaderFields;
 use crate::domain::forwarded::Origin;
 use crate::domain::id::{AppId, OpenId};
@@ -114,6 +115,7 @@ impl Outbound<Full<Bytes>> {
         identity: Identity,
         cause: Cause,
         request_id: RequestId,
+        now: Timestamp,
     ) -> Self {
         let mut fields = HeaderFields::default();
         fields.append("Content-Type", &message.content_type);
@@ -135,6 +137,7 @@ impl Outbound<Full<Bytes>> {
                 asked_host: cause.host.map(Box::new),
                 request_id,
                 traceparent: None,
+                now,
             },
         })
     }

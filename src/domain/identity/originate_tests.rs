@@ -5,7 +5,7 @@ use http::HeaderMap;
 use super::tests::{live, peer, rules};
 use super::*;
 use crate::domain::id::OpenId;
-use crate::domain::names;
+use crate::domain::session::Holder;
 use crate::domain::trace::RequestId;
 
 fn holder() -> Holder {
@@ -30,11 +30,11 @@ fn sent(headers: &[(&str, &str)], identity: Identity) -> (RequestHead, HeaderMap
     let (clean, presented) = Clean::strip(request, &rules(&[]), &peer()).unwrap();
     let message = Message::json("/hooks/login".parse().unwrap(), "{}");
     let id = RequestId::told(&HeaderValue::from_static("id")).unwrap();
-    let outbound = Outbound::originate(message, identity, clean.cause(&presented), id);
+    let cause = clean.cause(&presented);
+    let outbound = Outbound::originate(message, identity, cause, id, Timestamp::EPOCH);
     let OutboundParts { head, own, .. } = outbound.into_parts();
     let mut all = head.fields.to_map();
-    let host = head.fields.get(names::HOST).map(|host| host.value());
-    own.for_each(host, |name, value| {
+    own.for_each(&head, |name, value| {
         all.append(name.name(), HeaderValue::from_bytes(value).unwrap());
     });
     (*head, all)

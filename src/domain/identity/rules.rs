@@ -1,6 +1,8 @@
 //! What is taken out of a request and what is put in, as far as the operator decides it: names,
 //! prefixes, places of tokens, trusted proxies. Takes nothing out itself but names.
 
+use std::sync::LazyLock;
+
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, TRANSFER_ENCODING};
 use http::{HeaderName, HeaderValue};
 
@@ -9,6 +11,7 @@ use crate::domain::fold::{Firsts, NameSet};
 use crate::domain::forwarded;
 use crate::domain::hop;
 use crate::domain::identity::overrides::is_method_override;
+use crate::domain::identity::signing::Signers;
 use crate::domain::peer::TrustedProxies;
 
 /// The names under which the app server learns who sent a request.
@@ -24,17 +27,23 @@ pub struct IdentityNames {
     pub source: FieldName,
     /// The cloud environment, a fixed text.
     pub env: FieldName,
+    /// Who the user is, signed. Protected also where nothing is signed.
+    pub assertion: FieldName,
+    /// What the user asks for, signed. The same.
+    pub proof: FieldName,
 }
 
 impl IdentityNames {
     /// All of them.
-    pub fn all(&self) -> [&FieldName; 5] {
+    pub fn all(&self) -> [&FieldName; 7] {
         [
             &self.openid,
             &self.unionid,
             &self.appid,
             &self.source,
             &self.env,
+            &self.assertion,
+            &self.proof,
         ]
     }
 }
@@ -89,6 +98,7 @@ pub struct IdentityRules {
     /// What the names begin with that are protected, or only for proxies.
     suspects: Firsts,
     pub(in crate::domain::identity) trusted: TrustedProxies,
+    pub(in crate::domain::identity) signers: Signers,
 }
 
 impl IdentityRules {
@@ -117,10 +127,22 @@ impl IdentityRules {
             names,
             env,
             token_places,
-            suspects: protected.firsts().and(forwarded::firsts()),
+            suspects: protected.firsts().or(forwarded::firsts()),
             protected,
             trusted,
+            signers: Signers::default(),
         }
+    }
+
+    /// The same, with identities signed by these.
+    #[must_use]
+    pub fn signed_by(self, signers: Signers) -> Self {
+        Self { signers, ..self }
+    }
+
+    /// By whom identities are signed.
+    pub fn signers(&self) -> &Signers {
+        &self.signers
     }
 
     /// The names under which the app server learns who sent a request.
@@ -141,16 +163,19 @@ impl IdentityRules {
     /// Whether the name may not stand in trailers: what headers are cleaned of, and what changes
     /// how a message is read (RFC 9110 §6.5.1).
     pub(in crate::domain::identity) fn forbids_in_trailers(&self, name: &HeaderName) -> bool {
-        static NEVER: [HeaderName; 6] = [
-            AUTHORIZATION,
-            CONTENT_LENGTH,
-            CONTENT_TYPE,
-            COOKIE,
-            HOST,
-            TRANSFER_ENCODING,
-        ];
+        static NEVER: LazyLock<NameSet> = LazyLock::new(|| {
+            let names = [
+                AUTHORIZATION,
+                CONTENT_LENGTH,
+                CONTENT_TYPE,
+                COOKIE,
+                HOST,
+                TRANSFER_ENCODING,
+            ];
+            NameSet::new(names.iter().map(HeaderName::as_str), ["proxy"], [])
+        });
         let bytes = name.as_str().as_bytes();
-        NEVER.contains(name)
+        NEVER.has(bytes)
             || hop::is_hop_by_hop(name)
             || self.protected.has(bytes)
             || forwarded::is_forwarding(bytes)

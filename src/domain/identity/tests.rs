@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use http::HeaderMap;
+use bytes::Bytes;
 use http::header::{HOST, UPGRADE};
+use http::{HeaderMap, Version};
 
 use super::*;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{AppId, OpenId, UnionId};
 use crate::domain::peer::TrustedProxies;
 use crate::domain::peer::{Address, Scheme};
-use crate::domain::session::{Lifetimes, Session};
+use crate::domain::session::{Holder, Lifetimes, Session};
 use crate::domain::token::TokenDigest;
 use crate::domain::trace::RequestId;
 
@@ -48,6 +49,8 @@ pub(super) fn rules(places: &[TokenPlace]) -> Arc<IdentityRules> {
         appid: FieldName::parse("X-WX-APPID").unwrap(),
         source: FieldName::parse("X-WX-SOURCE").unwrap(),
         env: FieldName::parse("X-WX-ENV").unwrap(),
+        assertion: FieldName::parse("X-WX-Assertion").unwrap(),
+        proof: FieldName::parse("X-WX-Proof").unwrap(),
     };
     let prefixes = vec!["x-wx-".to_owned()];
     let trusted = TrustedProxies::default();
@@ -77,12 +80,10 @@ pub(super) fn peer() -> Arc<Peer> {
 /// A name that both have would be there twice.
 fn sent(clean: Clean<()>, presented: Presented, session: Option<Live>) -> HeaderMap {
     let id = RequestId::told(&HeaderValue::from_static("id")).unwrap();
-    let outbound = clean.identify(session, presented.into_origin(), id);
+    let outbound = clean.identify(session, presented.into_origin(), id, Timestamp::EPOCH);
     let parts = outbound.into_parts();
     let mut headers = parts.head.fields.to_map();
-    let host = headers.get(HOST).cloned();
-    let host = host.as_ref().map(HeaderValue::as_bytes);
-    parts.own.for_each(host, |name, value| {
+    parts.own.for_each(&parts.head, |name, value| {
         headers.append(name.name(), HeaderValue::from_bytes(value).unwrap());
     });
     headers
@@ -320,4 +321,46 @@ fn only_a_whole_websocket_handshake_is_one() {
     assert_eq!(strip(&with_body).unwrap_err(), BadHandshake::Body.into());
     let h2c = [("connection", "upgrade"), ("upgrade", "h2c")];
     assert!(strip(&h2c).unwrap().0.websocket().is_none());
+}
+
+/// Signs everything with the same words, or nothing.
+#[derive(Debug)]
+struct Fixed(Option<&'static str>);
+
+impl Sign for Fixed {
+    fn sign(&self, statement: &Statement<'_>) -> Option<Bytes> {
+        assert_eq!(statement.target, "/me");
+        assert_eq!(statement.user.openid.unwrap().as_str(), "oReal");
+        self.0.map(Bytes::from)
+    }
+}
+
+/// What the app server gets of a request with these forged signatures.
+fn sent_signed(signed: Option<&'static str>, session: Option<Live>) -> HeaderMap {
+    let signers = Signers {
+        assertion: Some(Arc::new(Fixed(signed))),
+        proof: Some(Arc::new(Fixed(signed))),
+    };
+    let rules = IdentityRules::clone(&rules(&[])).signed_by(signers);
+    let forged = [("x_wx_assertion", "forged"), ("x-wx-proof", "forged")];
+    let stripped = Clean::strip(request(&forged), &Arc::new(rules), &peer());
+    let (clean, presented) = stripped.unwrap();
+    assert_eq!(presented.stripped(), 2);
+    sent(clean, presented, session)
+}
+
+#[test]
+fn only_who_is_known_is_signed_and_what_cannot_be_signed_is_not_made_up() {
+    let known = sent_signed(Some("signed"), Some(live()));
+    for name in ["x-wx-assertion", "x-wx-proof"] {
+        let values: Vec<_> = known.get_all(name).iter().collect();
+        assert_eq!(values, ["signed"], "{name}");
+    }
+    for headers in [
+        sent_signed(Some("signed"), None),
+        sent_signed(None, Some(live())),
+    ] {
+        assert!(!headers.contains_key("x-wx-assertion") && !headers.contains_key("x-wx-proof"));
+        assert!(!format!("{headers:?}").contains("forged"), "{headers:?}");
+    }
 }

@@ -276,6 +276,9 @@ fn unclean(why: Unclean, language: Language) -> Cow<'static, str> {
     let zh = match why {
         Unclean::AmbiguousToken(_) => "请求带了不止一个 token，请只在一处带一个 token",
         Unclean::Connection => "Connection 请求头列出的名称过多，请去掉多余的",
+        Unclean::Framing => {
+            "有请求头的写法会被某些服务器当作 Content-Length 或 Transfer-Encoding，请去掉"
+        }
         Unclean::Handshake(BadHandshake::Body) => "WebSocket 握手请求不能带请求体",
         Unclean::Handshake(BadHandshake::Key) => {
             "WebSocket 握手有误：Sec-WebSocket-Key 不是 16 字节的 base64"
@@ -386,6 +389,7 @@ mod tests {
             Refusal::BodyBroken(BodyFault::Idle),
             Refusal::BodyTooLarge(1),
             Refusal::DecryptFailed,
+            Refusal::EndedHereOnly,
             Refusal::HeadersTooLarge,
             Refusal::Internal,
             Refusal::MethodNotAllowed { allowed: "POST" },
@@ -408,6 +412,7 @@ mod tests {
             Refusal::SessionExpired,
             Refusal::SessionRequired,
             Refusal::Unclean(Unclean::Connection),
+            Refusal::Unclean(Unclean::Framing),
             Refusal::Unclean(Unclean::Host),
             Refusal::Unclean(Unclean::Target),
             Refusal::UnknownApp(UnknownApp::Named),

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH};
+use http::header::CONNECTION;
 use http::{HeaderMap, StatusCode, Version};
 use http_body::{Body, Frame};
 use tokio::io::AsyncWrite as _;
@@ -15,6 +15,7 @@ use crate::codec::Outgoing;
 use crate::codec::outgoing::write_field;
 use crate::domain::names;
 use crate::domain::response::Response;
+use crate::server::answer::{Left, Length, Wanted, WrongLength};
 use crate::server::connection::BoxError;
 use crate::server::http1::date;
 use crate::server::http1::wire::Wire;
@@ -23,8 +24,8 @@ use crate::server::socket::Socket;
 /// What an answer depends on beside itself.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::server) struct Terms {
-    /// Whether the request was HEAD.
-    pub(in crate::server) head_only: bool,
+    /// What of the answer is asked for.
+    pub(in crate::server) wanted: Wanted,
     /// What the client speaks: 1.0, which knows no chunks, or 1.1.
     pub(in crate::server) version: Version,
     /// Whether the client takes trailers.
@@ -33,41 +34,23 @@ pub(in crate::server) struct Terms {
     pub(in crate::server) persists: bool,
 }
 
-/// How the body of an answer is framed. Said by the gate itself, from what it will send.
+/// How the body of an answer is framed (RFC 9112 §6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Framing {
     Chunked,
-    Length(u64),
-    /// No body; its length, where that is known and may be said.
-    Nothing(Option<u64>),
+    /// By its length, or there is none.
+    Length,
     /// Up to the end of the connection.
     UntilClose,
 }
 
 impl Framing {
-    /// RFC 9110 §6.4.1 and RFC 9112 §6.
-    fn of<B: Body>(response: &Response<B>, terms: Terms) -> Self {
-        let status = response.status;
-        let exact = response.body.size_hint().exact();
-        if terms.head_only || status == StatusCode::NOT_MODIFIED {
-            // The length of the body that is not sent, as the head says it already; an empty one is
-            // as a rule just not there.
-            let said = response.says(&CONTENT_LENGTH);
-            return Self::Nothing(exact.filter(|&length| !said && length > 0));
+    fn of(length: Length, version: Version) -> Self {
+        match length {
+            Length::Exactly(_) | Length::Nothing(_) => Self::Length,
+            Length::Unknown if version == Version::HTTP_10 => Self::UntilClose,
+            Length::Unknown => Self::Chunked,
         }
-        if status.is_informational() || status == StatusCode::NO_CONTENT {
-            return Self::Nothing(None);
-        }
-        match exact {
-            Some(length) => Self::Length(length),
-            None if terms.version == Version::HTTP_10 => Self::UntilClose,
-            None => Self::Chunked,
-        }
-    }
-
-    /// Whether the head of the answer may say a length that did not come from here.
-    fn keeps_length(self) -> bool {
-        matches!(self, Self::Nothing(_))
     }
 }
 
@@ -78,8 +61,7 @@ pub(in crate::server) struct Answering<B> {
     body: Option<B>,
     framing: Framing,
     takes_trailers: bool,
-    /// Bytes that are still to come of a body of known length.
-    left: u64,
+    left: Left,
 }
 
 /// Why an answer did not come to its end.
@@ -94,9 +76,8 @@ pub(in crate::server) enum Unanswered {
     /// The body broke off.
     #[error("the answer broke off")]
     Body(#[source] BoxError),
-    /// The body was longer or shorter than it said.
-    #[error("the answer is not as long as announced")]
-    WrongLength,
+    #[error(transparent)]
+    WrongLength(#[from] WrongLength),
 }
 
 impl<B> Answering<B>
@@ -105,24 +86,17 @@ where
 {
     /// Writes the head down.
     pub(in crate::server) fn new(response: Response<B>, terms: Terms, mut space: Vec<u8>) -> Self {
-        let framing = Framing::of(&response, terms);
+        let length = Length::of(&response, terms.wanted);
+        let framing = Framing::of(length, terms.version);
         let persists = terms.persists && framing != Framing::UntilClose;
-        write_head(&mut space, &response, framing, Terms { persists, ..terms });
-        let left = match framing {
-            Framing::Length(length) => length,
-            Framing::Chunked | Framing::Nothing(_) | Framing::UntilClose => 0,
-        };
-        let has_body = match framing {
-            Framing::Length(_) => left > 0,
-            Framing::Chunked | Framing::UntilClose => true,
-            Framing::Nothing(_) => false,
-        };
+        write_head(&mut space, &response, length, Terms { persists, ..terms });
+        let has_body = !matches!(length, Length::Nothing(_) | Length::Exactly(0));
         Self {
             out: Outgoing::with_head(space),
             body: has_body.then_some(response.body),
             framing,
             takes_trailers: terms.takes_trailers,
-            left,
+            left: length.left(),
         }
     }
 
@@ -183,18 +157,11 @@ where
             Err(frame) => return self.end(frame.into_trailers().ok()),
         };
         let mut is_last = self.body.as_ref().is_none_or(Body::is_end_stream);
+        self.left.take(data.len())?;
+        is_last |= self.left.is_used_up();
         match self.framing {
             Framing::Chunked => self.out.add_chunk(data, is_last),
-            Framing::Length(_) | Framing::Nothing(_) => {
-                let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
-                self.left = self
-                    .left
-                    .checked_sub(length)
-                    .ok_or(Unanswered::WrongLength)?;
-                is_last |= self.left == 0;
-                self.out.add(data);
-            }
-            Framing::UntilClose => self.out.add(data),
+            Framing::Length | Framing::UntilClose => self.out.add(data),
         }
         if is_last {
             self.over()?;
@@ -212,16 +179,13 @@ where
 
     fn over(&mut self) -> Result<(), Unanswered> {
         self.body = None;
-        if self.left > 0 {
-            return Err(Unanswered::WrongLength);
-        }
-        Ok(())
+        Ok(self.left.end()?)
     }
 }
 
-fn write_head<B>(out: &mut Vec<u8>, response: &Response<B>, framing: Framing, terms: Terms) {
+fn write_head<B>(out: &mut Vec<u8>, response: &Response<B>, length: Length, terms: Terms) {
     write_status(out, response.status, terms.version);
-    let keeps_length = framing.keeps_length();
+    let keeps_length = length.keeps_said();
     let (mut dated, mut connected) = (false, false);
     response.passed.write(out, |field| {
         dated |= field.is(names::DATE);
@@ -234,14 +198,16 @@ fn write_head<B>(out: &mut Vec<u8>, response: &Response<B>, framing: Framing, te
     if let Some(request_id) = &response.request_id {
         write_field(out, names::X_REQUEST_ID.text(), request_id.as_bytes());
     }
-    match framing {
-        Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
-        Framing::Length(length) | Framing::Nothing(Some(length)) => {
+    match length {
+        Length::Exactly(length) | Length::Nothing(Some(length)) => {
             out.extend_from_slice(b"content-length: ");
             out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
             out.extend_from_slice(b"\r\n");
         }
-        Framing::Nothing(None) | Framing::UntilClose => {}
+        Length::Unknown if Framing::of(length, terms.version) == Framing::Chunked => {
+            out.extend_from_slice(b"transfer-encoding: chunked\r\n");
+        }
+        Length::Unknown | Length::Nothing(None) => {}
     }
     if !terms.persists && !connected {
         out.extend_from_slice(b"connection: close\r\n");

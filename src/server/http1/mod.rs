@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{Method, StatusCode, Version};
+use http::{StatusCode, Version};
 use http_body::Body;
 use http_body_util::Empty;
 use tokio::io::AsyncWrite as _;
@@ -26,6 +26,7 @@ use crate::domain::limits;
 use crate::domain::names;
 use crate::domain::request::Request;
 use crate::domain::response::Response;
+use crate::server::answer::Wanted;
 use crate::server::body::{Pull, RequestBody};
 use crate::server::connection::{BoxError, GOODBYE, Handler, Shared};
 use crate::server::ending::Ending;
@@ -166,7 +167,7 @@ where
     // From here on the connection is busy, until the answer is written.
     let _guard = shared.begin_request();
     let mut terms = Terms {
-        head_only: received.head.method == Method::HEAD,
+        wanted: Wanted::by(&received.head.method),
         version: received.head.version,
         takes_trailers: received.said.takes_trailers,
         persists: received.said.persists,
@@ -310,7 +311,7 @@ where
         body: Empty::<Bytes>::new(),
     };
     let terms = Terms {
-        head_only: false,
+        wanted: Wanted::Whole,
         version: Version::HTTP_11,
         takes_trailers: false,
         persists: false,

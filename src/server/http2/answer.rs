@@ -5,8 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, Method, StatusCode};
+use http::HeaderMap;
 use http_body::{Body, Frame};
 use tokio::time::Instant;
 
@@ -14,14 +13,15 @@ use crate::codec::hpack::{write_field, write_status};
 use crate::domain::hop;
 use crate::domain::names;
 use crate::domain::response::Response;
+use crate::server::answer::{Left, Length, Wanted, WrongLength};
 use crate::server::connection::BoxError;
 use crate::server::http1::date;
 use crate::server::http2::mux::Mux;
 use crate::server::http2::stream::Stream;
 
-/// What is given to the client at a time, in bytes, before another answer may go first. Of a client
-/// that takes nothing of so much for too long no more is expected.
-const BIT_BYTES: usize = 16 * 1024;
+/// What counts as progress, in bytes: a client that takes less than that within `body_idle_timeout` is
+/// given up.
+const PROGRESS_BYTES: usize = 16 * 1024;
 
 /// Why an answer did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -32,51 +32,8 @@ pub(in crate::server::http2) enum Unanswered {
     /// It has a status that no last answer has.
     #[error("the answer is none to a request")]
     Status,
-    /// The body was longer or shorter than it said.
-    #[error("the answer is not as long as announced")]
-    WrongLength,
-}
-
-/// What is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::server::http2) enum Wanted {
-    Whole,
-    /// The head alone.
-    Head,
-}
-
-impl Wanted {
-    pub(in crate::server::http2) fn by(method: &Method) -> Self {
-        if method == Method::HEAD {
-            Self::Head
-        } else {
-            Self::Whole
-        }
-    }
-}
-
-/// How long the body of an answer is, as the gate itself says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Length {
-    Exactly(u64),
-    /// No body; the length of the one that is not sent, where that is known and may be said.
-    Nothing(Option<u64>),
-    Unknown,
-}
-
-impl Length {
-    /// RFC 9110 §6.4.1.
-    fn of<B: Body>(response: &Response<B>, wanted: Wanted) -> Self {
-        let exact = response.body.size_hint().exact();
-        if wanted == Wanted::Head || response.status == StatusCode::NOT_MODIFIED {
-            let said = response.says(&CONTENT_LENGTH);
-            return Self::Nothing(exact.filter(|&length| !said && length > 0));
-        }
-        if response.status == StatusCode::NO_CONTENT {
-            return Self::Nothing(None);
-        }
-        exact.map_or(Self::Unknown, Self::Exactly)
-    }
+    #[error(transparent)]
+    WrongLength(#[from] WrongLength),
 }
 
 /// What is to be sent next.
@@ -90,6 +47,8 @@ enum Next {
         rest: Bytes,
         is_last: bool,
     },
+    /// That this was all.
+    End,
     Trailers(HeaderMap),
     Nothing,
 }
@@ -99,10 +58,9 @@ enum Next {
 pub(in crate::server::http2) struct Answering<B> {
     response: Response<B>,
     length: Length,
-    /// Bytes that are still to come of a body of known length.
-    left: u64,
-    /// Bytes that the client has to take before it has taken something.
-    bit: usize,
+    left: Left,
+    /// Bytes that the client has yet to take to have made progress.
+    until_progress: usize,
     next: Next,
 }
 
@@ -118,15 +76,11 @@ where
             return Err(Unanswered::Status);
         }
         let length = Length::of(&response, wanted);
-        let left = match length {
-            Length::Exactly(length) => length,
-            Length::Nothing(_) | Length::Unknown => 0,
-        };
         Ok(Self {
             response,
             length,
-            left,
-            bit: 0,
+            left: length.left(),
+            until_progress: 0,
             next: Next::Head,
         })
     }
@@ -152,6 +106,11 @@ where
                     self.frame(frame.map_err(|error| Unanswered::Body(error.into()))?)?;
                 }
                 Next::Data { .. } => ready!(self.poll_data(mux, stream, context)),
+                Next::End => {
+                    ready!(mux.poll_room(context));
+                    mux.send(stream, Bytes::new(), true);
+                    self.next = Next::Nothing;
+                }
                 Next::Trailers(trailers) => {
                     ready!(mux.poll_room(context));
                     let trailers = std::mem::take(trailers);
@@ -169,7 +128,7 @@ where
             Length::Exactly(_) | Length::Unknown => !self.response.body.is_end_stream(),
         };
         // From here on there is an answer, and no going ahead any more.
-        stream.waits.set(false);
+        stream.awaits_go_ahead.set(false);
         let (response, length) = (&self.response, self.length);
         let mut out = mux.out.borrow_mut();
         out.add_block(stream.id, !has_body, |block| {
@@ -181,51 +140,39 @@ where
 
     /// What the body has.
     fn frame(&mut self, frame: Option<Frame<Bytes>>) -> Result<(), Unanswered> {
-        let ended = Next::Data {
-            rest: Bytes::new(),
-            is_last: true,
-        };
         let data = match frame.map(Frame::into_data) {
             Some(Ok(data)) => data,
             Some(Err(frame)) => {
                 let trailers = frame.into_trailers().unwrap_or_default();
-                let none = trailers.is_empty();
-                self.next = if none {
-                    ended
+                self.next = if trailers.is_empty() {
+                    Next::End
                 } else {
                     Next::Trailers(trailers)
                 };
-                return self.check_whole();
+                return Ok(self.left.end()?);
             }
             None => {
-                self.next = ended;
-                return self.check_whole();
+                self.next = Next::End;
+                return Ok(self.left.end()?);
             }
         };
         // Also when as much has come as was announced: trailers may follow.
         let is_last = self.response.body.is_end_stream();
-        if let Length::Exactly(_) = self.length {
-            let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
-            let left = self.left.checked_sub(length);
-            self.left = left.ok_or(Unanswered::WrongLength)?;
-        }
+        self.left.take(data.len())?;
         if is_last {
-            self.check_whole()?;
+            self.left.end()?;
         }
-        if !data.is_empty() || is_last {
-            self.bit = data.len().min(BIT_BYTES);
-            self.next = Next::Data {
-                rest: data,
-                is_last,
-            };
+        if data.is_empty() {
+            if is_last {
+                self.next = Next::End;
+            }
+            return Ok(());
         }
-        Ok(())
-    }
-
-    fn check_whole(&self) -> Result<(), Unanswered> {
-        if self.left > 0 {
-            return Err(Unanswered::WrongLength);
-        }
+        self.until_progress = data.len().min(PROGRESS_BYTES);
+        self.next = Next::Data {
+            rest: data,
+            is_last,
+        };
         Ok(())
     }
 
@@ -234,13 +181,6 @@ where
         let Next::Data { rest, is_last } = &mut self.next else {
             return Poll::Ready(());
         };
-        if rest.is_empty() {
-            // Only to say that this was all.
-            ready!(mux.poll_room(context));
-            mux.send(stream, Bytes::new(), true);
-            self.next = Next::Nothing;
-            return Poll::Ready(());
-        }
         let Poll::Ready(length) = mux.poll_window(stream, rest.len(), context) else {
             if stream.untaken_since.get().is_none() {
                 stream.untaken_since.set(Some(Instant::now()));
@@ -250,9 +190,9 @@ where
         let data = rest.split_to(length);
         let ends = rest.is_empty() && *is_last;
         mux.send(stream, data, ends);
-        self.bit = self.bit.saturating_sub(length);
-        if self.bit == 0 {
-            self.bit = rest.len().min(BIT_BYTES);
+        self.until_progress = self.until_progress.saturating_sub(length);
+        if self.until_progress == 0 {
+            self.until_progress = rest.len().min(PROGRESS_BYTES);
             stream.untaken_since.set(None);
         }
         if rest.is_empty() {
@@ -282,8 +222,8 @@ fn write_head<B>(out: &mut Vec<u8>, response: &Response<B>, length: Length) {
     let mut dated = false;
     for field in response.passed.iter() {
         let is_length = field.is(names::CONTENT_LENGTH);
-        let is_said_here = is_length && !matches!(length, Length::Nothing(_));
-        if !is_said_here && !hop::is_hop_by_hop(field) {
+        let is_dropped = is_length && !length.keeps_said();
+        if !is_dropped && !hop::is_hop_by_hop(field) {
             dated |= field.is(names::DATE);
             write_field(out, field.name(), field.value());
         }

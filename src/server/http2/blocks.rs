@@ -34,7 +34,7 @@ pub(in crate::server::http2) struct Begun {
 pub(in crate::server::http2) struct Blocks {
     decoder: Decoder,
     /// What was decoded last. Its memory is used again for every block.
-    pub(in crate::server::http2) last: Block,
+    pub(in crate::server::http2) decoded: Block,
     /// How much memory the lines of the last head took.
     usual_bytes: usize,
     begun: Option<Begun>,
@@ -46,9 +46,10 @@ impl Blocks {
     pub(in crate::server::http2) fn new(limits: &Limits) -> Self {
         Self {
             decoder: Decoder::default(),
-            last: Block::default(),
+            decoded: Block::default(),
             usual_bytes: 0,
             begun: None,
+            // Twice: a head of up to that is read, to be refused with a problem (`head`).
             max_bytes: (2 * limits.max_header_bytes).max(2 * MAX_PAYLOAD_BYTES),
         }
     }
@@ -66,9 +67,9 @@ impl Blocks {
 
     /// Gives up memory that only unusual blocks need.
     pub(in crate::server::http2) fn rest(&mut self) {
-        let has_much = self.last.lines.capacity() > MAX_USUAL_HEAD_BYTES;
-        if has_much || self.last.fields.capacity() > MAX_USUAL_FIELDS {
-            self.last = Block::default();
+        let has_much = self.decoded.lines.capacity() > MAX_USUAL_HEAD_BYTES;
+        if has_much || self.decoded.fields.capacity() > MAX_USUAL_FIELDS {
+            self.decoded = Block::default();
         }
     }
 
@@ -115,9 +116,9 @@ impl Blocks {
         block: &[u8],
         limits: BlockLimits,
     ) -> Result<(), ConnectionError> {
-        self.last.clear();
-        self.last.lines.reserve(self.usual_bytes);
-        let decoded = self.decoder.decode(block, &mut self.last, limits);
+        self.decoded.clear();
+        self.decoded.lines.reserve(self.usual_bytes);
+        let decoded = self.decoder.decode(block, &mut self.decoded, limits);
         decoded.map_err(|_fault| ConnectionError {
             code: Code::Compression,
             what: "a header block cannot be read",
@@ -126,8 +127,8 @@ impl Blocks {
 
     /// The last block, which is the head of a request. The next one is expected to be as large.
     pub(in crate::server::http2) fn head(&mut self) -> &mut Block {
-        self.usual_bytes = self.last.lines.len().min(MAX_USUAL_HEAD_BYTES);
-        &mut self.last
+        self.usual_bytes = self.decoded.lines.len().min(MAX_USUAL_HEAD_BYTES);
+        &mut self.decoded
     }
 }
 
@@ -155,11 +156,11 @@ mod tests {
         for (block, is_too_large) in [(far_too_large, true), (malformed, false)] {
             let mut blocks = Blocks::new(&limits);
             blocks.decode(&block, head::limits(&limits)).unwrap();
-            assert_eq!(blocks.last.is_too_large, is_too_large);
+            assert_eq!(blocks.decoded.is_too_large, is_too_large);
             assert!(is_too_large || head::read(blocks.head()).is_err());
-            assert!(blocks.last.lines.capacity() > MAX_USUAL_HEAD_BYTES);
+            assert!(blocks.decoded.lines.capacity() > MAX_USUAL_HEAD_BYTES);
             blocks.rest();
-            assert!(blocks.last.lines.capacity() <= MAX_USUAL_HEAD_BYTES);
+            assert!(blocks.decoded.lines.capacity() <= MAX_USUAL_HEAD_BYTES);
         }
     }
 }

@@ -27,7 +27,7 @@ impl Pull for Upload {
         let mut received = self.stream.received.borrow_mut();
         if let Some(data) = received.take() {
             drop(received);
-            self.mux.read(Some(&self.stream), data.len());
+            self.mux.give_credit(Some(&self.stream), data.len());
             return Poll::Ready(Some(Ok(Frame::data(data))));
         }
         if let Some(trailers) = received.trailers.take() {

@@ -82,17 +82,17 @@ impl Floods {
     }
 
     /// A request was taken back, or had to be refused for its form.
-    pub(in crate::server::http2) fn reset(&mut self) -> Result<(), ConnectionError> {
+    pub(in crate::server::http2) fn spend_reset(&mut self) -> Result<(), ConnectionError> {
         self.resets.spend("too many requests come to nothing")
     }
 
     /// Something came that has to be answered.
-    pub(in crate::server::http2) fn answered(&mut self) -> Result<(), ConnectionError> {
+    pub(in crate::server::http2) fn spend_answer(&mut self) -> Result<(), ConnectionError> {
         self.answered.spend("too many pings or settings")
     }
 
     /// Something came that brings nothing on.
-    pub(in crate::server::http2) fn trifle(&mut self) -> Result<(), ConnectionError> {
+    pub(in crate::server::http2) fn spend_trifle(&mut self) -> Result<(), ConnectionError> {
         self.trifles.spend("too many frames that bring nothing on")
     }
 
@@ -113,22 +113,22 @@ mod tests {
     async fn a_budget_ends_fills_up_with_time_and_never_above_its_size() {
         let mut floods = Floods::new();
         for _ in 0..RESETS.0 {
-            assert_eq!(floods.reset(), Ok(()));
+            assert_eq!(floods.spend_reset(), Ok(()));
         }
-        let spent = floods.reset().map_err(|fault| fault.code);
+        let spent = floods.spend_reset().map_err(|fault| fault.code);
         assert_eq!(spent, Err(Code::EnhanceYourCalm));
         tokio::time::advance(Duration::from_secs(1)).await;
         for _ in 0..RESETS.1 {
-            assert_eq!(floods.reset(), Ok(()));
+            assert_eq!(floods.spend_reset(), Ok(()));
         }
-        assert!(floods.reset().is_err());
+        assert!(floods.spend_reset().is_err());
         tokio::time::advance(Duration::from_hours(1)).await;
         for _ in 0..RESETS.0 {
-            assert_eq!(floods.reset(), Ok(()));
+            assert_eq!(floods.spend_reset(), Ok(()));
         }
-        assert!(floods.reset().is_err());
+        assert!(floods.spend_reset().is_err());
         // The others are others.
-        assert_eq!(floods.answered(), Ok(()));
+        assert_eq!(floods.spend_answer(), Ok(()));
     }
 
     #[tokio::test(start_paused = true)]
@@ -137,7 +137,7 @@ mod tests {
         let windows = [(); 16].map(|()| Ok(()));
         for _ in 0..2 * TRIFLES.0 {
             floods.pay_for(1);
-            assert_eq!([(); 16].map(|()| floods.trifle()), windows);
+            assert_eq!([(); 16].map(|()| floods.spend_trifle()), windows);
         }
     }
 }

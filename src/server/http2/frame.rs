@@ -142,6 +142,11 @@ impl ConnectionError {
         Self { code, what }
     }
 
+    /// A window was opened further than any may be (RFC 9113 §6.9.1).
+    pub fn window_too_large() -> Self {
+        Self::flow_control("a window is larger than any may be")
+    }
+
     /// More came than its window takes.
     pub fn flow_control(what: &'static str) -> Self {
         let code = Code::FlowControl;
@@ -242,8 +247,8 @@ pub enum Frame<'a> {
         /// By so many bytes.
         by: u32,
     },
-    /// One that does not have the size of its kind, which is the fault of its stream alone.
-    WrongSize {
+    /// A PRIORITY of the wrong size, which is the fault of its stream alone (RFC 9113 §6.3).
+    WrongPriority {
         /// Of which stream.
         stream: u32,
     },
@@ -311,7 +316,7 @@ impl Head {
                 stream,
                 fragment: self.fragment(payload),
             },
-            Kind::Priority if payload.len() != PRIORITY_BYTES => Frame::WrongSize { stream },
+            Kind::Priority if payload.len() != PRIORITY_BYTES => Frame::WrongPriority { stream },
             Kind::RstStream => {
                 sized::<4>(payload)?;
                 Frame::Reset { stream }
@@ -378,7 +383,7 @@ impl Head {
     }
 }
 
-const WRONG_SIZE: ConnectionError = ConnectionError {
+pub(in crate::server::http2) const WRONG_SIZE: ConnectionError = ConnectionError {
     code: Code::FrameSize,
     what: "a frame does not have the size of its kind",
 };

@@ -19,6 +19,10 @@ use crate::server::http2::settings::WINDOW_BYTES;
 use crate::server::http2::stream::{Reader, Stream};
 use crate::server::http2::window::{Credit, INITIAL, Window, piece};
 
+/// How many of those who wait to send are woken in one turn: some have nothing to send after all, and the next
+/// turn is soon.
+const WOKEN_EACH_TURN: usize = 4;
+
 /// What the streams of one connection share.
 #[derive(Debug)]
 pub(in crate::server::http2) struct Mux {
@@ -142,7 +146,7 @@ impl Mux {
         let stream = self.streams.borrow_mut().remove(at);
         self.waiting.borrow_mut().forget(&stream);
         let unread = stream.received.borrow_mut().drop_all();
-        self.read(None, unread);
+        self.give_credit(None, unread);
         stream.give_up();
     }
 
@@ -174,8 +178,8 @@ impl Mux {
         come.map_err(|_overflow| ConnectionError::flow_control("more came than its window takes"))
     }
 
-    /// So many bytes were read, of a stream that goes on or of another one.
-    pub(in crate::server::http2) fn read(&self, stream: Option<&Stream>, bytes: usize) {
+    /// So many bytes were read, of a stream that goes on or of another one: the client may send as many more.
+    pub(in crate::server::http2) fn give_credit(&self, stream: Option<&Stream>, bytes: usize) {
         if bytes == 0 {
             return;
         }
@@ -198,7 +202,7 @@ impl Mux {
 
     /// Somebody wants the body of a request. A client that waits for that is told to go ahead.
     pub(in crate::server::http2) fn want(&self, stream: &Stream) {
-        if stream.waits.take() {
+        if stream.awaits_go_ahead.take() {
             self.out.borrow_mut().add_block(stream.id, false, |block| {
                 self.encoder.borrow_mut().begin(block);
                 write_status(block, StatusCode::CONTINUE);
@@ -215,7 +219,7 @@ impl Mux {
             received.trailers = None;
             received.drop_all()
         };
-        self.read(None, unread);
+        self.give_credit(None, unread);
         // Its answer may have come to its end already.
         if !self.at_work.get() {
             stream.wake();
@@ -225,7 +229,7 @@ impl Mux {
     /// The client opens the window of all.
     pub(in crate::server::http2) fn open_window(&self, by: u32) -> Result<(), ConnectionError> {
         let moved = self.window.get().moved(by.into());
-        let overflow = |_| ConnectionError::flow_control("a window is larger than any may be");
+        let overflow = |_| ConnectionError::window_too_large();
         self.window.set(moved.map_err(overflow)?);
         Ok(())
     }
@@ -239,7 +243,7 @@ impl Mux {
         let by = i64::from(bytes) - i64::from(self.initial_window.replace(bytes));
         for stream in self.streams.borrow().iter() {
             let moved = stream.window.get().moved(by);
-            let overflow = |_| ConnectionError::flow_control("a window is larger than any may be");
+            let overflow = |_| ConnectionError::window_too_large();
             stream.window.set(moved.map_err(overflow)?);
             if by > 0 {
                 stream.wake();
@@ -299,11 +303,14 @@ impl Mux {
     pub(in crate::server::http2) fn wake_waiting(&self) -> bool {
         let mut waiting = self.waiting.borrow_mut();
         let mut woken = false;
-        // A full turn's worth: whoever is woken for nothing leaves the rest to the next turn.
-        let mut places = if self.out.borrow().has_room() { 4 } else { 0 };
+        let mut places = if self.out.borrow().has_room() {
+            WOKEN_EACH_TURN
+        } else {
+            0
+        };
         // First those who waited for the client: nobody joins them while its window is open, so the
         // others have their turn.
-        let mut admitted = places.min(self.window.get().admits(4));
+        let mut admitted = places.min(self.window.get().admits(WOKEN_EACH_TURN));
         while admitted > 0
             && let Some(waker) = waiting.for_window.pop_front()
         {

@@ -15,7 +15,9 @@ use crate::server::http1::head::expects_go_ahead;
 use crate::server::http2::blocks::Blocks;
 use crate::server::http2::farewell::Farewell;
 use crate::server::http2::floods::Floods;
-use crate::server::http2::frame::{ACK, Code, ConnectionError, Fragment, Frame, Half, Kind};
+use crate::server::http2::frame::{
+    ACK, Code, ConnectionError, Fragment, Frame, Half, Kind, WRONG_SIZE,
+};
 use crate::server::http2::head;
 use crate::server::http2::mux::Mux;
 use crate::server::http2::past::End;
@@ -35,7 +37,7 @@ pub(in crate::server::http2) struct Receiver {
     mux: Rc<Mux>,
     blocks: Blocks,
     /// The highest stream that the client has begun.
-    last: u32,
+    highest_begun: u32,
     floods: Floods,
     limits: BlockLimits,
     farewell: Farewell,
@@ -46,7 +48,7 @@ impl Receiver {
         Self {
             mux,
             blocks: Blocks::new(limits),
-            last: 0,
+            highest_begun: 0,
             floods: Floods::new(),
             limits: head::limits(limits),
             farewell: Farewell::default(),
@@ -55,7 +57,7 @@ impl Receiver {
 
     /// The highest stream that the client has begun in time.
     pub(in crate::server::http2) fn last_that_counts(&self) -> u32 {
-        self.farewell.last_that_counts(self.last)
+        self.farewell.last_that_counts(self.highest_begun)
     }
 
     /// The connection is to end: the client is told so.
@@ -110,64 +112,64 @@ impl Receiver {
             Frame::Reset { stream } => self.reset_by_client(stream)?,
             Frame::Settings(values) => self.settings(values)?,
             Frame::Ping(data) => {
-                self.floods.answered()?;
+                self.floods.spend_answer()?;
                 let mut out = self.mux.out.borrow_mut();
                 out.add(Kind::Ping, ACK, 0, &data);
             }
             Frame::Pong(data) => {
-                self.floods.trifle()?;
+                self.floods.spend_trifle()?;
                 let mut out = self.mux.out.borrow_mut();
-                self.farewell.heard(data, self.last, &mut out);
+                self.farewell.heard(data, self.highest_begun, &mut out);
             }
             Frame::GoAway => self.farewell.client_leaves(),
             Frame::WindowUpdate { stream, by } => self.window_update(stream, by)?,
-            Frame::WrongSize { stream } => self.wrong_size(stream)?,
-            Frame::SettingsAck | Frame::Ignored => self.floods.trifle()?,
+            Frame::WrongPriority { stream } => self.wrong_size(stream)?,
+            Frame::SettingsAck | Frame::Ignored => self.floods.spend_trifle()?,
         }
         Ok(None)
     }
 
     /// A stream that was never begun takes nothing but a head.
-    fn check_begun(&self, stream: u32) -> Result<(), ConnectionError> {
-        if stream > self.last || stream.is_multiple_of(2) {
+    fn check_begun(&self, id: u32) -> Result<(), ConnectionError> {
+        if id > self.highest_begun || id.is_multiple_of(2) {
             return Err(ConnectionError::protocol(
-                "a stream that was never begun is used",
+                "a id that was never begun is used",
             ));
         }
         Ok(())
     }
 
     /// Gives a stream up for something that the client did on it.
-    fn stream_error(&mut self, stream: u32, code: Code) -> Result<(), ConnectionError> {
-        self.mux.reset(stream, code);
-        self.floods.reset()
+    fn stream_error(&mut self, id: u32, code: Code) -> Result<(), ConnectionError> {
+        self.mux.reset(id, code);
+        self.floods.spend_reset()
     }
 
     fn headers(
         &mut self,
-        stream: u32,
+        id: u32,
         fragment: Fragment<'_>,
         half: Half,
     ) -> Result<Option<Opened>, ConnectionError> {
-        if stream.is_multiple_of(2) {
+        if id.is_multiple_of(2) {
             return Err(ConnectionError::protocol(
-                "a client begins a stream of an even number",
+                "a client begins a id of an even number",
             ));
         }
         if fragment.is_last {
-            return self.whole_block(stream, half, fragment.bytes);
+            return self.whole_block(id, half, fragment.bytes);
         }
-        self.blocks.begin(stream, half, fragment.bytes);
+        self.blocks.begin(id, half, fragment.bytes);
         Ok(None)
     }
 
     fn continuation(
         &mut self,
-        stream: u32,
+        id: u32,
         fragment: Fragment<'_>,
     ) -> Result<Option<Opened>, ConnectionError> {
-        match self.blocks.go_on(stream, fragment)? {
-            Some(whole) => self.whole_block(stream, whole.half, &whole.fragments),
+        match self.blocks.go_on(id, fragment)? {
+            Some(whole) => self.whole_block(id, whole.half, &whole.fragments),
             None => Ok(None),
         }
     }
@@ -178,21 +180,21 @@ impl Receiver {
         half: Half,
         block: &[u8],
     ) -> Result<Option<Opened>, ConnectionError> {
-        if id <= self.last {
+        if id <= self.highest_begun {
             return self.trailers(id, half, block).map(|()| None);
         }
-        self.last = id;
+        self.highest_begun = id;
         self.blocks.decode(block, self.limits)?;
         if self.farewell.is_too_late(id) {
-            self.floods.trifle()?;
+            self.floods.spend_trifle()?;
             return Ok(None);
         }
         if self.mux.len() >= MAX_STREAMS {
             self.mux.reset(id, Code::RefusedStream);
-            self.floods.trifle()?;
+            self.floods.spend_trifle()?;
             return Ok(None);
         }
-        if self.blocks.last.is_too_large {
+        if self.blocks.decoded.is_too_large {
             self.refuse_size(id, half)?;
             return Ok(None);
         }
@@ -204,7 +206,7 @@ impl Receiver {
             }
             Ok(head::Received { head, length }) => {
                 let stream = self.mux.open(id, half, length);
-                stream.waits.set(expects_go_ahead(&head.fields));
+                stream.awaits_go_ahead.set(expects_go_ahead(&head.fields));
                 Ok(Some(Opened { stream, head }))
             }
             Err(head::Malformed) => self.stream_error(id, Code::Protocol).map(|()| None),
@@ -213,7 +215,7 @@ impl Receiver {
 
     /// A block that is for nobody any more, but that later ones refer to.
     fn decode_in_vain(&mut self, block: &[u8]) -> Result<(), ConnectionError> {
-        self.floods.trifle()?;
+        self.floods.spend_trifle()?;
         self.blocks.decode(block, head::TRAILER_LIMITS)
     }
 
@@ -229,7 +231,7 @@ impl Receiver {
         } else {
             self.mux.reset(id, Code::NoError);
         }
-        self.floods.reset()
+        self.floods.spend_reset()
     }
 
     /// A header block on a stream that was begun before: the end of its body, or nothing that may be.
@@ -251,9 +253,11 @@ impl Receiver {
             return self.stream_error(id, Code::StreamClosed);
         }
         let is_whole = stream.received.borrow().left.unwrap_or(0) == 0;
-        let trailers = head::read_trailers(&self.blocks.last);
+        let trailers = head::read_trailers(&self.blocks.decoded);
         match trailers {
-            Ok(trailers) if half == Half::Closed && is_whole && !self.blocks.last.is_too_large => {
+            Ok(trailers)
+                if half == Half::Closed && is_whole && !self.blocks.decoded.is_too_large =>
+            {
                 let mut received = stream.received.borrow_mut();
                 if received.reader == Reader::Handler && !trailers.is_empty() {
                     received.trailers = Some(trailers);
@@ -278,11 +282,14 @@ impl Receiver {
         self.check_begun(id)?;
         self.mux.come(flow)?;
         if data.is_empty() && half == Half::Open {
-            self.floods.trifle()?;
+            self.floods.spend_trifle()?;
         }
-        let whole = usize::try_from(flow).unwrap_or(usize::MAX);
+        let padded_length = usize::try_from(flow).unwrap_or(usize::MAX);
         let Some(stream) = self.mux.find(id) else {
-            self.mux.read(None, whole);
+            self.mux.give_credit(None, padded_length);
+            if data.is_empty() && half == Half::Closed {
+                self.floods.spend_trifle()?;
+            }
             return match self.mux.end_of(id) {
                 Some(End::GivenUp) => Ok(()),
                 None if self.farewell.is_too_late(id) => Ok(()),
@@ -297,11 +304,13 @@ impl Receiver {
             .accept((data, within), flow, half);
         match accepted {
             // Padding is read at once.
-            Ok(Accepted::Kept) => self.mux.read(Some(&stream), whole - data.len()),
+            Ok(Accepted::Kept) => self
+                .mux
+                .give_credit(Some(&stream), padded_length - data.len()),
             // The client may send others, but no more of this.
-            Ok(Accepted::Dropped) => self.mux.read(None, whole),
+            Ok(Accepted::Dropped) => self.mux.give_credit(None, padded_length),
             Err(code) => {
-                self.mux.read(None, whole);
+                self.mux.give_credit(None, padded_length);
                 return self.stream_error(id, code);
             }
         }
@@ -316,9 +325,9 @@ impl Receiver {
         self.check_begun(id)?;
         if self.mux.find(id).is_some() {
             self.mux.close(id, End::Closed);
-            self.floods.reset()
+            self.floods.spend_reset()
         } else {
-            self.floods.trifle()
+            self.floods.spend_trifle()
         }
     }
 
@@ -328,19 +337,18 @@ impl Receiver {
             return self.stream_error(id, Code::FrameSize);
         }
         let begun = self.check_begun(id);
-        begun
-            .map_err(|_idle| ConnectionError::size("a frame does not have the size of its kind"))?;
-        self.floods.trifle()
+        begun.map_err(|_idle| WRONG_SIZE)?;
+        self.floods.spend_trifle()
     }
 
     fn settings(&mut self, values: &[u8]) -> Result<(), ConnectionError> {
-        self.floods.answered()?;
+        self.floods.spend_answer()?;
         for setting in settings::read(values) {
             match setting? {
                 Setting::TableSize(bytes) => self.mux.encoder.borrow_mut().allow_table(bytes),
                 Setting::InitialWindow(bytes) => {
                     // All streams are gone through for it.
-                    self.floods.answered()?;
+                    self.floods.spend_answer()?;
                     self.mux.set_initial_window(bytes)?;
                 }
             }
@@ -351,7 +359,7 @@ impl Receiver {
     }
 
     fn window_update(&mut self, id: u32, by: u32) -> Result<(), ConnectionError> {
-        self.floods.trifle()?;
+        self.floods.spend_trifle()?;
         match (id, by) {
             (0, 0) => Err(ConnectionError::protocol("a window is opened by nothing")),
             (0, by) => self.mux.open_window(by),

@@ -10,10 +10,11 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 
 use crate::domain::request::Request;
+use crate::server::answer::Wanted;
 use crate::server::body::{Pull, RequestBody};
 use crate::server::connection::{Handler, Shared};
 use crate::server::http2::Failed;
-use crate::server::http2::answer::{Answering, Wanted};
+use crate::server::http2::answer::Answering;
 use crate::server::http2::body::Upload;
 use crate::server::http2::frame::{Code, ConnectionError, Frame, Kind};
 use crate::server::http2::mux::Mux;

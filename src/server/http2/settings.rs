@@ -52,9 +52,7 @@ pub(in crate::server::http2) fn read(
         match (u16::from_be_bytes(*name), value) {
             (HEADER_TABLE_SIZE, size) => Some(Ok(Setting::TableSize(size))),
             (INITIAL_WINDOW_SIZE, size @ ..=0x7fff_ffff) => Some(Ok(Setting::InitialWindow(size))),
-            (INITIAL_WINDOW_SIZE, _) => Some(Err(ConnectionError::flow_control(
-                "a window is larger than any may be",
-            ))),
+            (INITIAL_WINDOW_SIZE, _) => Some(Err(ConnectionError::window_too_large())),
             (ENABLE_PUSH, 2..) => Some(Err(ConnectionError::protocol(
                 "a setting is neither yes nor no",
             ))),

@@ -25,7 +25,7 @@ pub(in crate::server::http2) struct Stream {
     pub(in crate::server::http2) window: Cell<Window>,
     pub(in crate::server::http2) received: RefCell<Received>,
     /// Whether the client waits with its body to be told to go ahead.
-    pub(in crate::server::http2) waits: Cell<bool>,
+    pub(in crate::server::http2) awaits_go_ahead: Cell<bool>,
     /// Whether it was given up, by whichever side.
     gone: Cell<bool>,
     /// Since when a piece of the answer has been waiting for the client.
@@ -179,7 +179,7 @@ impl Stream {
                 left,
                 waker: None,
             }),
-            waits: Cell::new(false),
+            awaits_go_ahead: Cell::new(false),
             gone: Cell::new(false),
             untaken_since: Cell::new(None),
             server: RefCell::new(None),

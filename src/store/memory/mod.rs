@@ -16,9 +16,11 @@ use crate::domain::secret::SessionKey;
 use crate::domain::session::{Lifetimes, Live, Session};
 use crate::domain::token::TokenDigest;
 use crate::store::Login;
+use crate::store::ending::Ending;
 use crate::store::memory::table::Table;
+use crate::store::snapshot::Snapshots;
 use crate::store::streams::{Stream, Streams};
-use crate::store::users::{Displaced, Users};
+use crate::store::users::{Displaced, User, Users};
 
 /// Sessions in this process. A cheap handle.
 #[derive(Clone, Debug)]
@@ -29,6 +31,8 @@ pub struct MemoryStore {
     streams: Streams,
     next_sweep: Arc<AtomicUsize>,
     evicted: Arc<AtomicU64>,
+    /// When sessions outlive the process.
+    snapshots: Option<Arc<Snapshots>>,
 }
 
 impl MemoryStore {
@@ -41,7 +45,48 @@ impl MemoryStore {
             streams: Streams::default(),
             next_sweep: Arc::default(),
             evicted: Arc::default(),
+            snapshots: None,
         }
+    }
+
+    /// Has its sessions outlive the process.
+    pub(in crate::store) fn with_snapshots(self, snapshots: Snapshots) -> Self {
+        Self {
+            snapshots: Some(Arc::new(snapshots)),
+            ..self
+        }
+    }
+
+    /// Where its sessions are written down.
+    pub(in crate::store) fn snapshots(&self) -> Option<&Snapshots> {
+        self.snapshots.as_deref()
+    }
+
+    /// The number of sessions.
+    pub(in crate::store) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Writes down what has changed. Takes as long as the disk needs.
+    pub(in crate::store) fn save(&self, now: Timestamp, lifetimes: &Lifetimes) {
+        if let Some(snapshots) = &self.snapshots {
+            snapshots.write_changes(&self.users, (now, lifetimes));
+        }
+    }
+
+    /// Writes down what has changed for the last time.
+    pub(in crate::store) fn close(&self, now: Timestamp, lifetimes: &Lifetimes) {
+        if let Some(snapshots) = &self.snapshots {
+            snapshots.close(&self.users, (now, lifetimes));
+        }
+    }
+
+    /// Adds sessions of a user that were written down.
+    pub(in crate::store) fn restore(&self, user: User) {
+        for session in &user.sessions {
+            self.table.restore(Arc::clone(session));
+        }
+        self.users.restore(user);
     }
 
     pub(in crate::store) fn find(
@@ -52,19 +97,50 @@ impl MemoryStore {
     ) -> Option<Live> {
         let session = self.table.find(digest)?;
         match Live::of(session, now, lifetimes) {
-            Ok(live) => Some(live),
+            Ok(live) => {
+                if lifetimes.idle_ttl.is_some() {
+                    // The moment of use is written down as well.
+                    self.note_change();
+                }
+                Some(live)
+            }
             Err(dead) => {
-                self.end(&dead);
+                self.forget(&dead);
                 None
             }
         }
     }
 
-    pub(in crate::store) fn begin(&self, login: Login, now: Timestamp, lifetimes: &Lifetimes) {
+    pub(in crate::store) fn begin(
+        &self,
+        login: Login,
+        now: Timestamp,
+        lifetimes: &Lifetimes,
+    ) -> Ending {
         let session = Arc::clone(&login.session);
         // The index first: an ending that comes in between finds the session there and ends it.
         let displaced = self.users.add(login, now, lifetimes);
+        self.note_change();
+        let Displaced {
+            over_cap, replaced, ..
+        } = &displaced;
+        let ended: Vec<_> = over_cap.iter().chain(replaced).map(Arc::clone).collect();
         self.enter(&session, displaced);
+        self.write_down(&ended)
+    }
+
+    fn note_change(&self) {
+        if let Some(snapshots) = &self.snapshots {
+            snapshots.note_change();
+        }
+    }
+
+    /// Writes down that these have ended, or will.
+    fn write_down(&self, ended: &[Arc<Session>]) -> Ending {
+        match &self.snapshots {
+            Some(snapshots) => snapshots.end(ended.iter().map(AsRef::as_ref)),
+            None => Ending::done(),
+        }
     }
 
     /// Puts a session into the table that the index has already, and lets go of what it displaced.
@@ -74,29 +150,34 @@ impl MemoryStore {
             // By an ending that came in between, and did not find it in the table.
             self.table.remove(session.digest());
         }
-        for ended in displaced.ended {
-            self.drop_ended(&ended);
+        for gone in displaced.ran_out.iter().chain(&displaced.over_cap) {
+            self.drop_ended(gone);
         }
         if let Some(replaced) = displaced.replaced {
             self.streams.look_again(&replaced);
         }
-        self.table.make_room(self.max_sessions, session, |oldest| {
+        self.make_room(session);
+    }
+
+    /// Lets go of the least recently used where there are too many.
+    pub(in crate::store) fn make_room(&self, newest: &Session) {
+        self.table.make_room(self.max_sessions, newest, |oldest| {
             self.evicted.fetch_add(1, Ordering::Relaxed);
-            self.end(oldest);
+            self.forget(oldest);
         });
     }
 
-    pub(in crate::store) fn end(&self, session: &Arc<Session>) {
-        self.users.remove(session);
-        self.drop_ended(session);
+    pub(in crate::store) fn end(&self, session: &Arc<Session>) -> Ending {
+        self.forget(session);
+        self.write_down(std::slice::from_ref(session))
     }
 
-    pub(in crate::store) fn end_all(&self, user: &UserKey) -> usize {
+    pub(in crate::store) fn end_all(&self, user: &UserKey) -> (usize, Ending) {
         let ended = self.users.remove_user(user);
         for session in &ended {
             self.drop_ended(session);
         }
-        ended.len()
+        (ended.len(), self.write_down(&ended))
     }
 
     pub(in crate::store) fn keys(
@@ -125,6 +206,12 @@ impl MemoryStore {
 
     pub(in crate::store) fn evicted(&self) -> u64 {
         self.evicted.load(Ordering::Relaxed)
+    }
+
+    /// Lets go of a session that nobody ended: it has run out, or there is no room.
+    fn forget(&self, session: &Arc<Session>) {
+        self.users.remove(session);
+        self.drop_ended(session);
     }
 
     /// Ends a session that the index has let go of.

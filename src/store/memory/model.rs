@@ -138,7 +138,7 @@ impl World {
             replaces,
             max_per_user: Some(CAP),
         };
-        self.store.begin(login, self.now, &LIFETIMES);
+        drop(self.store.begin(login, self.now, &LIFETIMES));
         self.all.push(Arc::clone(&session));
         self.logged_in(user, session, replaces);
         self.add_key(user, key);
@@ -235,7 +235,7 @@ impl World {
 
     fn end(&mut self) {
         if let Some(session) = self.some_session() {
-            self.store.end(&session);
+            drop(self.store.end(&session));
             self.kept
                 .retain(|kept| !Arc::ptr_eq(&kept.session, &session));
             self.forget_users();
@@ -244,7 +244,7 @@ impl World {
 
     fn end_all(&mut self) {
         let user = self.below(USERS);
-        let ended = self.store.end_all(&user_key(user));
+        let (ended, _ending) = self.store.end_all(&user_key(user));
         let before = self.kept.len();
         self.kept.retain(|kept| kept.user != user);
         assert_eq!(ended, before - self.kept.len());
@@ -315,7 +315,7 @@ fn logins_and_endings_that_race_leave_nothing_behind() {
             }
         });
         for user in 0..3 {
-            store.end_all(&user_key(user));
+            drop(store.end_all(&user_key(user)));
         }
         assert_eq!(store.table.len(), 0);
     }
@@ -338,8 +338,8 @@ fn log_in_and_end(store: &MemoryStore, thread: u64) {
             replaces: None,
             max_per_user: Some(CAP),
         };
-        store.begin(login, now, &LIFETIMES);
+        drop(store.begin(login, now, &LIFETIMES));
         store.find(&digest, now, &LIFETIMES);
-        store.end_all(&user_key(number % 2));
+        drop(store.end_all(&user_key(number % 2)));
     }
 }

@@ -103,6 +103,12 @@ impl Table {
         self.insert(session);
     }
 
+    /// Adds a session that another process has used. No other has its token.
+    pub(in crate::store) fn restore(&self, session: Arc<Session>) {
+        self.stamps.fetch_max(session.stamp(), Ordering::Relaxed);
+        self.insert(session);
+    }
+
     /// Adds a session that has its stamp already. No other has its token.
     pub(in crate::store) fn insert(&self, session: Arc<Session>) {
         let digest = *session.digest();

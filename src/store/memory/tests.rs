@@ -40,7 +40,7 @@ impl World {
     fn login(&mut self, openid: &str, key: u8, replaces: Option<TokenDigest>) -> TokenDigest {
         let login = self.login_of(openid, key, replaces);
         let digest = *login.session.digest();
-        self.store.begin(login, self.now, &LIFETIMES);
+        drop(self.store.begin(login, self.now, &LIFETIMES));
         digest
     }
 
@@ -94,7 +94,7 @@ fn ending_all_of_a_user_spares_the_others() {
         world.login("a", 1, None),
         world.login("b", 2, None),
     );
-    assert_eq!(world.store.end_all(&user("a")), 2);
+    assert_eq!(world.store.end_all(&user("a")).0, 2);
     assert_eq!(
         [a1, a2, b].map(|digest| world.lives(&digest)),
         [false, false, true]
@@ -142,7 +142,7 @@ fn ending_all_ends_a_replaced_session_in_its_grace_too() {
     let mut world = World::new(10);
     let old = world.login("a", 1, None);
     let new = world.login("a", 1, Some(old));
-    assert_eq!(world.store.end_all(&user("a")), 2);
+    assert_eq!(world.store.end_all(&user("a")).0, 2);
     assert!(!world.lives(&old) && !world.lives(&new));
 }
 
@@ -152,7 +152,7 @@ fn a_session_that_is_ended_while_it_begins_is_not_kept() {
     let login = world.login_of("a", 1, None);
     let session = Arc::clone(&login.session);
     let displaced = world.store.users.add(login, NOW, &LIFETIMES);
-    assert_eq!(world.store.end_all(&user("a")), 1);
+    assert_eq!(world.store.end_all(&user("a")).0, 1);
     world.store.enter(&session, displaced);
     assert_eq!(world.store.table.len(), 0);
     assert!(!world.lives(session.digest()));
@@ -199,7 +199,7 @@ fn the_census_knows_every_session_and_those_that_went_for_want_of_room() {
     assert_eq!(world.store.census(), [(app(), 3)]);
     assert_eq!(world.store.evicted(), 1);
     for openid in ["a", "b"] {
-        world.store.end_all(&user(openid));
+        drop(world.store.end_all(&user(openid)));
     }
     assert_eq!(world.store.census(), [(app(), 1)]);
     assert_eq!(world.store.evicted(), 1);
@@ -287,7 +287,7 @@ async fn a_stream_ends_when_its_session_is_ended_and_not_when_another_is() {
     };
     let (mut stream, mut second, mut spared) = (open(mine), open(mine), open(other));
     assert_eq!(world.store.streams.count(), 3);
-    world.store.end_all(&user("a"));
+    drop(world.store.end_all(&user("a")));
     stream.ended(&clock, &LIFETIMES).await;
     second.ended(&clock, &LIFETIMES).await;
     let waiting = spared.ended(&clock, &LIFETIMES);

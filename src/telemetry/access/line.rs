@@ -52,9 +52,13 @@ impl LineWriter {
         &self.lines
     }
 
-    /// Hands the lines on, and forgets them whatever becomes of that.
-    pub(in crate::telemetry) fn write_out(&mut self, sink: &mut dyn Write) -> std::io::Result<()> {
-        let written = sink.write_all(&self.lines);
+    /// Hands the lines on, and forgets them whatever becomes of that. Fails with how many those
+    /// were.
+    pub(in crate::telemetry) fn write_out(&mut self, sink: &mut dyn Write) -> Result<(), u64> {
+        let written = sink.write_all(&self.lines).map_err(|_nowhere_to_say| {
+            let ends = self.lines.iter().filter(|byte| **byte == b'\n');
+            u64::try_from(ends.count()).unwrap_or(u64::MAX)
+        });
         self.lines.clear();
         written
     }

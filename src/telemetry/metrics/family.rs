@@ -61,6 +61,21 @@ pub(super) const SESSIONS_EVICTED: Family = counter(
     "Sessions that went before their time because there was no room: store.max_sessions.",
 );
 
+pub(super) const SNAPSHOT_LAST: Family = gauge(
+    "wxgate_snapshot_last_success_timestamp_seconds",
+    "When the sessions were last saved to store.snapshot_file.",
+);
+
+pub(super) const SNAPSHOT_FAILURES: Family = counter(
+    "wxgate_snapshot_failures_total",
+    "Times that the sessions could not be saved to store.snapshot_file.",
+);
+
+pub(super) const ENDINGS_NOT_SAVED: Family = counter(
+    "wxgate_endings_not_saved_total",
+    "Endings of sessions that hold here and could not be saved beside store.snapshot_file.",
+);
+
 pub(super) const NOT_HTTP: Family = counter(
     "wxgate_not_http_total",
     "What came over HTTP/1 and was no request.",

@@ -2,7 +2,7 @@
 //! authority, what the client may say, and what the gate says itself, in the configured spelling.
 //! Pure: writes into memory.
 
-use http::{Method, Uri};
+use http::Method;
 
 use crate::codec::outgoing::{write_field, write_line};
 use crate::domain::fields::{HeaderField, HeaderFields};
@@ -54,7 +54,7 @@ pub(in crate::upstream) fn write_head(
     terms: Terms,
     settings: &Settings,
 ) {
-    write_request_line(out, &head.method, &head.uri);
+    write_request_line(out, &head.method, head.target());
     let fields = &head.fields;
     let host = fields.get(names::HOST).map(|host| host.value());
     write_field(out, b"Host", settings.host_for(host));
@@ -65,18 +65,14 @@ pub(in crate::upstream) fn write_head(
     if cookies_apart {
         write_cookies(out, fields);
     }
-    own.for_each(host, |name, value| {
+    own.for_each(head, |name, value| {
         write_line(out, name.line_start(), value);
     });
     write_terms(out, terms, settings);
     out.extend_from_slice(b"\r\n");
 }
 
-/// The target goes out in the form that origin servers take (RFC 9112 §3.2.1).
-fn write_request_line(out: &mut Vec<u8>, method: &Method, uri: &Uri) {
-    let target = uri
-        .path_and_query()
-        .map_or("/", http::uri::PathAndQuery::as_str);
+fn write_request_line(out: &mut Vec<u8>, method: &Method, target: &str) {
     for part in [method.as_str(), " ", target, " HTTP/1.1\r\n"] {
         out.extend_from_slice(part.as_bytes());
     }

@@ -27,7 +27,6 @@ pub(in crate::upstream::http2) fn head(
     settings: &Settings,
 ) -> Result<Request<()>, http::Error> {
     let mut request = Request::new(());
-    *request.method_mut() = came.method;
     *request.version_mut() = Version::HTTP_2;
     let mut headers = came.fields.to_map();
     let host = came.fields.get(names::HOST).map(|host| host.value());
@@ -35,7 +34,7 @@ pub(in crate::upstream::http2) fn head(
     *request.uri_mut() = Uri::builder()
         .scheme(scheme(settings))
         .authority(settings.host_for(host))
-        .path_and_query(came.uri.path_and_query().map_or("/", |path| path.as_str()))
+        .path_and_query(came.target())
         .build()?;
     headers.remove(HOST);
     headers.remove(CONTENT_LENGTH);
@@ -47,12 +46,13 @@ pub(in crate::upstream::http2) fn head(
     if terms.takes_trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
-    own.for_each(host, |name, value| {
+    own.for_each(&came, |name, value| {
         // What the gate writes is legal.
         if let Ok(value) = HeaderValue::from_bytes(value) {
             headers.insert(name.name().clone(), value);
         }
     });
+    *request.method_mut() = came.method;
     *request.headers_mut() = headers;
     Ok(request)
 }

@@ -96,6 +96,14 @@ async fn requests_that_are_taken_back_or_have_to_be_given_up_are_too_much_some_t
 }
 
 #[tokio::test]
+async fn a_stream_that_was_given_up_can_not_be_ended_again_and_again() {
+    let given_up = [post(1, "/a"), window_update(1, 0)].concat();
+    let ends = frame(DATA, END_STREAM, 1, b"").repeat(20_000);
+    let said = [given_up, ends].concat();
+    assert_eq!(comes_of(&said).await, Reaction::GoneAway(ENHANCE_YOUR_CALM));
+}
+
+#[tokio::test]
 async fn as_many_requests_as_may_run_at_once_can_be_taken_back() {
     let world = open_to_all().await;
     let mut frames = Frames::open(world.address()).await;

@@ -6,6 +6,7 @@ mod counts;
 mod failures;
 mod forgeries;
 mod log;
+mod signed;
 mod wechat;
 
 use serde_json::Value;

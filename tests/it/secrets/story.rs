@@ -3,10 +3,13 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
 use serde_json::json;
+use tempfile::TempDir;
 
 use crate::support::process::Gate;
 use crate::support::raw::{Answer, Connection, Request};
 use crate::support::{APPID, SECRET, STUCK, Setup, appid, person};
+
+const PROOF_KEY: &str = "planted-for-the-proofs-of-this-story";
 
 /// A gate in the middle of its troubles, and everything that must stay inside.
 pub(super) struct Story {
@@ -15,29 +18,44 @@ pub(super) struct Story {
     secrets: Vec<(&'static str, String)>,
     /// All that clients were told, but for what may be told.
     told: Vec<String>,
+    /// What the gate writes down for the next one.
+    kept: TempDir,
 }
+
+/// What it is sealed under.
+const SEAL_KEY: &str = "JVPZFZKcXCuF3YeNFV+mm5cMLMYuhhwwyUFx3Gd/R0Q=";
 
 impl Story {
     pub(super) async fn begin() -> Self {
         // Nobody listens on a port that was just given back.
         let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let dead = dead.local_addr().unwrap();
+        let kept = tempfile::tempdir().unwrap();
+        let file = kept.path().join("sessions");
+        let file = file.display();
         let setup = Setup {
             toml: format!(
-                "[session]\n\
+                "[store]\nsnapshot_file = \"{file}\"\nseal_key = \"{SEAL_KEY}\"\n\
+                 [session]\n\
                  token_from = [\"authorization\", \"query:ws\", \"websocket-protocol\"]\n\
                  [log]\nlevel = \"debug\"\nformat = \"json\"\nuser = \"hash\"\n\
                  [[access.rules]]\npath = \"/dead/**\"\nupstream = \"dead\"\nrequire = \"session\"\n\
                  [[access.rules]]\npath = \"/public/**\"\nrequire = \"public\"\n\
-                 [upstreams.dead]\nurl = \"http://{dead}\"\n"
+                 [upstreams.dead]\nurl = \"http://{dead}\"\n\
+                 [identity.hmac]\nkey = \"{PROOF_KEY}\"\n"
             ),
             wechat: "timeout = \"1s\"".to_owned(),
             ..Setup::default()
         };
         Self {
             gate: Gate::start(setup).await,
-            secrets: vec![("the AppSecret", SECRET.to_owned())],
+            secrets: vec![
+                ("the AppSecret", SECRET.to_owned()),
+                ("the seal key", SEAL_KEY.to_owned()),
+                ("the key of proofs", PROOF_KEY.to_owned()),
+            ],
             told: Vec::new(),
+            kept,
         }
     }
 
@@ -123,12 +141,17 @@ impl Story {
         }
     }
 
-    /// Stops the gate and looks through all that was said.
+    /// Stops the gate and looks through all that was said, and written down.
     pub(super) async fn end(mut self) -> String {
         self.gate.program.signal("TERM").await;
         self.gate.program.ended().await;
         let said = self.gate.program.said();
         assert!(said.contains("\"stopped\""), "{said}");
+        for file in std::fs::read_dir(self.kept.path()).unwrap() {
+            let bytes = std::fs::read(file.unwrap().path()).unwrap();
+            self.told.push(String::from_utf8_lossy(&bytes).into_owned());
+        }
+        assert!(self.kept.path().join("sessions.ended").exists());
         for (name, secret) in &self.secrets {
             let told = self.told.iter().map(String::as_str);
             let leak = said.lines().chain(told).find(|line| line.contains(secret));

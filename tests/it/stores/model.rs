@@ -13,6 +13,7 @@ use wxgate::domain::id::{AppId, OpenId, UserKey};
 use wxgate::domain::secret::SessionKey;
 use wxgate::domain::session::{Holder, Lifetimes, Session};
 use wxgate::domain::token::TokenDigest;
+use wxgate::store::ending::Ended;
 use wxgate::store::redis::{RedisStore, Surroundings};
 use wxgate::store::{Found, Login, Store};
 use wxgate::telemetry::metrics::Metrics;
@@ -250,14 +251,15 @@ impl World {
         let Some(live) = gate.first_sight(&digest, &LIFETIMES).await.unwrap() else {
             return;
         };
-        gate.end(live.session()).await.unwrap();
+        assert_eq!(gate.end(live.session()).await, Ended::Everywhere);
         self.kept.retain(|kept| kept.digest != digest);
         self.forget_dead();
     }
 
     async fn end_all(&mut self) {
         let user = self.below(USERS);
-        self.gate().end_all(&user_key(user)).await.unwrap();
+        let (_, ended) = self.gate().end_all(&user_key(user)).await;
+        assert_eq!(ended, Ended::Everywhere);
         self.kept.retain(|kept| kept.user != user);
         self.forget_dead();
     }

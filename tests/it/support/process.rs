@@ -102,6 +102,15 @@ impl Program {
         assert!(sent.await.unwrap().unwrap().success());
     }
 
+    /// Ends it without a word.
+    pub(crate) async fn kill(&mut self) {
+        self.child.kill().unwrap();
+        until("the program is gone", || {
+            self.child.try_wait().unwrap().is_some()
+        })
+        .await;
+    }
+
     /// Waits until it has ended, and gives the exit code.
     pub(crate) async fn ended(&mut self) -> i32 {
         until("the program ends", || {
@@ -154,6 +163,18 @@ fn listen(mut output: impl Read + Send + 'static, said: Arc<Mutex<String>>) -> J
     })
 }
 
+/// Where its admin listener is, and where it listens.
+async fn addresses(program: &Program) -> (SocketAddr, SocketAddr) {
+    let address = |line: String| {
+        let line: Value = serde_json::from_str(&line).unwrap();
+        line["address"].as_str().unwrap().parse().unwrap()
+    };
+    (
+        address(program.line("admin listener is up").await),
+        address(program.line("\"listening\"").await),
+    )
+}
+
 /// `wxgate run` between a recording app server and a simulated WeChat.
 #[derive(Debug)]
 pub(crate) struct Gate {
@@ -183,14 +204,7 @@ impl Gate {
         let file = folder.path().join("gate.toml");
         std::fs::write(&file, setup.config(app.address, wechat_address)).unwrap();
         let program = start(file.to_str().unwrap());
-        let address = |line: String| {
-            let line: Value = serde_json::from_str(&line).unwrap();
-            line["address"].as_str().unwrap().parse().unwrap()
-        };
-        let (admin, address) = (
-            address(program.line("admin listener is up").await),
-            address(program.line("\"listening\"").await),
-        );
+        let (admin, address) = addresses(&program).await;
         Self {
             program,
             app,
@@ -201,6 +215,12 @@ impl Gate {
             stop: stop.clone(),
             _stopping: stop.drop_guard(),
         }
+    }
+
+    /// Starts the program once more, after it has ended.
+    pub(crate) async fn start_again(&mut self) {
+        self.program = Program::start(&["run", "-c", &self.file()]);
+        (self.admin, self.address) = addresses(&self.program).await;
     }
 
     /// Its configuration file.

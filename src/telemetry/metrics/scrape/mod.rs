@@ -27,6 +27,17 @@ pub enum Listener {
     Server,
 }
 
+/// What is known of the snapshots of sessions.
+#[derive(Clone, Copy, Debug)]
+pub struct Snapshots {
+    /// When the last one was written.
+    pub last: Option<Timestamp>,
+    /// How many could not be written.
+    pub failed: u64,
+    /// Endings of sessions that could not be written down.
+    pub endings_not_saved: u64,
+}
+
 /// What is not counted but looked up: whoever knows it tells.
 pub trait Gauges: Send + Sync {
     /// The sessions that are kept, by mini program.
@@ -38,6 +49,9 @@ pub trait Gauges: Send + Sync {
     /// Whether there is a connection to Redis, and how many endings it has not confirmed. Nothing where
     /// sessions are in memory.
     fn redis(&self) -> Option<(bool, usize)>;
+
+    /// What is known of snapshots, where there are any.
+    fn snapshots(&self) -> Option<Snapshots>;
 
     /// How long ago the access tokens that are kept were asked for.
     fn access_token_ages(&self) -> Vec<(AppId, Duration)>;
@@ -78,6 +92,7 @@ impl Scrape {
         events(&mut out, inner, &blocks);
         self.sessions(&mut out, &blocks);
         self.redis(&mut out);
+        self.snapshots(&mut out);
         self.surroundings(&mut out);
         out.into_text()
     }
@@ -114,6 +129,22 @@ impl Scrape {
         let mut unconfirmed = out.family(&family::REDIS_UNCONFIRMED_ENDINGS);
         if let Some((_, endings)) = redis {
             unconfirmed.sample(&[], endings);
+        }
+    }
+
+    fn snapshots(&self, out: &mut Exposition) {
+        let snapshots = self.gauges.snapshots();
+        let mut last = out.family(&family::SNAPSHOT_LAST);
+        if let Some(written) = snapshots.and_then(|snapshots| snapshots.last) {
+            last.sample(&[], written.as_secs());
+        }
+        let mut failures = out.family(&family::SNAPSHOT_FAILURES);
+        if let Some(snapshots) = snapshots {
+            failures.sample(&[], snapshots.failed);
+        }
+        let mut not_saved = out.family(&family::ENDINGS_NOT_SAVED);
+        if let Some(snapshots) = snapshots {
+            not_saved.sample(&[], snapshots.endings_not_saved);
         }
     }
 

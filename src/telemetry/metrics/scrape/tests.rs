@@ -20,6 +20,14 @@ impl Gauges for Nothing {
         0
     }
 
+    fn snapshots(&self) -> Option<Snapshots> {
+        Some(Snapshots {
+            last: Some(Timestamp::from_millis(7000)),
+            failed: 2,
+            endings_not_saved: 3,
+        })
+    }
+
     fn access_token_ages(&self) -> Vec<(AppId, Duration)> {
         Vec::new()
     }

@@ -3,26 +3,30 @@
 
 use std::hint::black_box;
 use std::ops::Range;
+use std::path::Path;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::task::{Context, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wxgate::domain::clock::Timestamp;
 use wxgate::domain::id::{AppId, OpenId, UnionId};
-use wxgate::domain::secret::SessionKey;
+use wxgate::domain::secret::{SealKey, SealKeys, SessionKey};
 use wxgate::domain::session::{Holder, Lifetimes, Session};
 use wxgate::domain::token::TokenDigest;
+use wxgate::store::snapshot::SnapshotFile;
 use wxgate::store::{Found, Login, Settings, Store};
 
 const USAGE: &str = "\
 usage: bench-sessions fill SESSIONS [unionid]
        bench-sessions find SESSIONS LOOKUPS [THREADS]
        bench-sessions full SESSIONS LOGINS
+       bench-sessions snapshot SESSIONS [unionid]
 
 fill  bytes of resident memory per session, what the allocator keeps for itself included
 find  nanoseconds of CPU per lookup; for instructions see the file `run` beside
-full  nanoseconds of CPU per login when every login makes an older session go";
+full  nanoseconds of CPU per login when every login makes an older session go
+snapshot  size of a snapshot file, and how long it takes to write and to start from it";
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 const LIFETIMES: Lifetimes = Lifetimes {
@@ -44,6 +48,8 @@ fn main() -> ExitCode {
         ["find", sessions, lookups] => find(sessions, lookups, "1"),
         ["find", sessions, lookups, threads] => find(sessions, lookups, threads),
         ["full", sessions, logins] => full(sessions, logins),
+        ["snapshot", sessions] => snapshot(sessions, false),
+        ["snapshot", sessions, "unionid"] => snapshot(sessions, true),
         _ => Err(USAGE.into()),
     };
     match done {
@@ -98,6 +104,43 @@ fn full(sessions: &str, logins: &str) -> Result<(), Failure> {
         taken / logins.max(1)
     );
     Ok(())
+}
+
+fn snapshot(sessions: &str, unionid: bool) -> Result<(), Failure> {
+    let sessions: u64 = sessions.parse()?;
+    let folder = std::env::temp_dir().join(format!("bench-sessions-{}", std::process::id()));
+    std::fs::create_dir(&folder)?;
+    let measured = snapshot_in(&folder, sessions, unionid);
+    std::fs::remove_dir_all(&folder)?;
+    measured
+}
+
+fn snapshot_in(folder: &Path, sessions: u64, unionid: bool) -> Result<(), Failure> {
+    let path = folder.join("sessions");
+    let key = SealKey::parse("JVPZFZKcXCuF3YeNFV+mm5cMLMYuhhwwyUFx3Gd/R0Q=");
+    let settings = Settings {
+        max_sessions: sessions,
+        snapshot: Some(SnapshotFile {
+            path: path.clone(),
+            keys: SealKeys {
+                current: key.ok_or("no key")?,
+                previous: None,
+            },
+        }),
+        ..Settings::default()
+    };
+    let store = Store::open(&settings, NOW, &LIFETIMES)?;
+    People::new(unionid)?.log_in(&store, 0..sessions)?;
+    let begun = Instant::now();
+    store.close(NOW, &LIFETIMES);
+    let written = begun.elapsed().as_millis();
+    drop(store);
+    let size = std::fs::metadata(&path)?.len() / sessions.max(1);
+    let begun = Instant::now();
+    let store = Store::open(&settings, NOW, &LIFETIMES)?;
+    let read = begun.elapsed().as_millis();
+    println!("{size} bytes per session, written in {written} ms, read in {read} ms");
+    check(&store, sessions)
 }
 
 /// A store with room for exactly so many sessions.

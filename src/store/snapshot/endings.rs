@@ -1,0 +1,311 @@
+//! The file of endings beside a snapshot: what has ended since the snapshot was begun. An ending is told
+//! to whoever asked for it only when it is in this file and the disk has it. A thread of its own
+//! writes; endings of one moment share one write and one sync. Knows sessions by their digest only.
+
+use std::collections::HashMap;
+use std::io::{self, Read, Write as _};
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender};
+
+use tokio::sync::oneshot;
+
+use crate::crypto::seal::{OVERHEAD_BYTES, Sealer};
+use crate::domain::clock::Timestamp;
+use crate::domain::session::Session;
+use crate::domain::token::TokenDigest;
+use crate::store::ending::Ended;
+use crate::store::snapshot::disk::{self, Disk, Writing};
+use crate::store::snapshot::frame::{self, Identity, Kind, Refused};
+use crate::telemetry::event;
+
+const KIND: Kind = Kind {
+    magic: b"wxgate endings\n",
+    head: "wxgate endings head v1",
+};
+
+const ENTRY: &str = "wxgate ending v1";
+
+/// A digest, and the moment at which its session ends.
+const TEXT_BYTES: usize = 32 + 8;
+const ENTRY_BYTES: usize = TEXT_BYTES + OVERHEAD_BYTES;
+
+/// Endings since the last snapshot that are kept, here and in the file: more than a gate sees in many
+/// minutes, and 40 MiB. Beyond, when no snapshot succeeds any more, endings are not safe.
+const MAX_ENTRIES: usize = 1024 * 1024;
+
+/// Orders that wait for the thread. Beyond, endings are not safe: the disk is stuck.
+pub(super) const MAX_ORDERS: usize = 4096;
+
+/// Orders of one write and sync.
+const MAX_BATCH: usize = 4096;
+
+/// That a session has ended, or will end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    digest: TokenDigest,
+    at: Timestamp,
+}
+
+impl Entry {
+    pub(super) fn of(session: &Session) -> Self {
+        Self {
+            digest: *session.digest(),
+            at: session.written().cut,
+        }
+    }
+
+    fn to_bytes(self) -> [u8; TEXT_BYTES] {
+        let mut bytes = [0; TEXT_BYTES];
+        let (digest, at) = bytes.split_at_mut(32);
+        digest.copy_from_slice(self.digest.as_bytes());
+        at.copy_from_slice(&self.at.as_millis().to_be_bytes());
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (digest, at) = bytes.split_first_chunk()?;
+        Some(Self {
+            digest: TokenDigest::new(*digest),
+            at: Timestamp::from_millis(u64::from_be_bytes(at.try_into().ok()?)),
+        })
+    }
+}
+
+/// What the thread is told to do.
+pub(super) enum Order {
+    /// Write these down.
+    End(Vec<Entry>, oneshot::Sender<Ended>),
+    /// Say how many entries there are: those belong before what begins now.
+    Mark(Sender<usize>),
+    /// A snapshot holds which was begun at this mark: forget what came before.
+    Restart {
+        identity: Identity,
+        mark: usize,
+        done: Sender<io::Result<()>>,
+    },
+    /// End the thread.
+    Stop,
+}
+
+/// The file, and what is in it or should be.
+pub(super) struct Endings {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+    sealer: Sealer,
+    identity: Identity,
+    entries: Vec<Entry>,
+    /// Nothing when it is not known what the file ends with: then it is written anew.
+    file: Option<Box<dyn Writing>>,
+    /// Entries that the file has.
+    saved: usize,
+    /// Who waits for entries that the file does not have yet.
+    waiting: Vec<oneshot::Sender<Ended>>,
+    failing: bool,
+    /// Counts endings whose askers were told that they are not safe.
+    not_saved: Arc<AtomicU64>,
+}
+
+impl Endings {
+    /// With the entries that the file has already. It is not gone on with, but written anew.
+    pub(super) fn new(
+        disk: Arc<dyn Disk>,
+        path: PathBuf,
+        (sealer, identity): (Sealer, Identity),
+        entries: Vec<Entry>,
+    ) -> Self {
+        Self {
+            disk,
+            path,
+            sealer,
+            identity,
+            entries,
+            file: None,
+            saved: 0,
+            waiting: Vec::new(),
+            failing: false,
+            not_saved: Arc::default(),
+        }
+    }
+
+    /// Where endings are counted that are not safe.
+    pub(super) fn not_saved(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.not_saved)
+    }
+
+    /// Follows orders until it is told to stop, or nobody is left to give any.
+    pub(super) fn run(mut self, orders: &Receiver<Order>) {
+        while let Ok(first) = orders.recv() {
+            let mut batch = std::iter::once(first).chain(orders.try_iter().take(MAX_BATCH));
+            let stopped = batch.try_for_each(|order| self.follow(order));
+            self.save_and_tell();
+            if stopped.is_break() {
+                return;
+            }
+        }
+    }
+
+    fn follow(&mut self, order: Order) -> ControlFlow<()> {
+        match order {
+            Order::End(entries, who) => {
+                if self.entries.len() + entries.len() <= MAX_ENTRIES {
+                    self.entries.extend(entries);
+                    self.waiting.push(who);
+                } else {
+                    self.tell(who, Ended::HereOnly);
+                }
+            }
+            Order::Mark(answer) => drop(answer.send(self.entries.len())),
+            Order::Restart {
+                identity,
+                mark,
+                done,
+            } => drop(done.send(self.restart(identity, mark))),
+            Order::Stop => return ControlFlow::Break(()),
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn save_and_tell(&mut self) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let ended = self.save();
+        for who in std::mem::take(&mut self.waiting) {
+            self.tell(who, ended);
+        }
+    }
+
+    fn tell(&self, who: oneshot::Sender<Ended>, ended: Ended) {
+        if ended == Ended::HereOnly {
+            self.not_saved.fetch_add(1, Ordering::Relaxed);
+        }
+        // Nobody may be waiting any more.
+        let _gone = who.send(ended);
+    }
+
+    /// Has the disk keep every entry.
+    fn save(&mut self) -> Ended {
+        // What a write or a sync that failed has left in the file, nobody knows. So it is not gone on
+        // with, but written anew under its name.
+        let saved = self.append().or_else(|_failed| self.rewrite());
+        self.note_outcome(saved)
+    }
+
+    /// Writes the file for the first time. Should that fail, every ending tries again.
+    pub(super) fn begin(&mut self) {
+        let written = self.rewrite();
+        self.note_outcome(written);
+    }
+
+    /// Says once that saving fails, and once that it does no longer.
+    fn note_outcome(&mut self, saved: io::Result<()>) -> Ended {
+        match saved {
+            Ok(()) => {
+                if std::mem::take(&mut self.failing) {
+                    tracing::info!(message = event::ENDINGS_SAVED_AGAIN);
+                }
+                Ended::Everywhere
+            }
+            Err(error) => {
+                if !self.failing {
+                    let file = self.path.display();
+                    tracing::error!(message = event::ENDINGS_NOT_SAVED, %error, %file);
+                }
+                self.failing = true;
+                Ended::HereOnly
+            }
+        }
+    }
+
+    fn append(&mut self) -> io::Result<()> {
+        // Without a file until it is known that the write has gone well.
+        let mut file = self.file.take().ok_or(io::ErrorKind::NotFound)?;
+        let new = self.entries.get(self.saved..).unwrap_or_default();
+        file.write_all(&sealed(&self.sealer, self.identity, (self.saved, new)))?;
+        file.sync()?;
+        self.saved = self.entries.len();
+        self.file = Some(file);
+        Ok(())
+    }
+
+    /// Writes the file anew, with every entry.
+    fn rewrite(&mut self) -> io::Result<()> {
+        self.restart(self.identity, 0)
+    }
+
+    /// Writes the file anew, with the entries from the mark on, which are all since this snapshot was
+    /// begun. When that fails, it is as if there had been no such order: the file has more than it needs.
+    fn restart(&mut self, identity: Identity, mark: usize) -> io::Result<()> {
+        self.file = None;
+        let entries = self.entries.get(mark..).unwrap_or_default();
+        let sealed = sealed(&self.sealer, identity, (0, entries));
+        let file = disk::replace(self.disk.as_ref(), &self.path, |file| {
+            frame::write_head(file, KIND, &self.sealer, identity)?;
+            file.write_all(&sealed)
+        })?;
+        self.identity = identity;
+        self.entries.drain(..mark.min(self.entries.len()));
+        self.saved = self.entries.len();
+        self.file = Some(file);
+        Ok(())
+    }
+}
+
+/// Entries as the file has them, the first of which has this number.
+fn sealed(sealer: &Sealer, identity: Identity, (first, entries): (usize, &[Entry])) -> Vec<u8> {
+    let mut all = Vec::with_capacity(entries.len() * ENTRY_BYTES);
+    let first = u64::try_from(first).unwrap_or_default();
+    for (number, entry) in (first..).zip(entries) {
+        let place = (identity, number);
+        all.extend(frame::seal(sealer, ENTRY, place, &entry.to_bytes()));
+    }
+    all
+}
+
+/// What a file of endings says.
+#[derive(Debug)]
+pub(super) struct Said {
+    /// The snapshot since whose beginning it has all endings.
+    pub(super) since: Identity,
+    pub(super) entries: Vec<Entry>,
+}
+
+impl Said {
+    /// When each session ends.
+    pub(super) fn by_digest(&self) -> HashMap<TokenDigest, Timestamp> {
+        let mut ends = HashMap::with_capacity(self.entries.len());
+        for entry in &self.entries {
+            let at = ends.entry(entry.digest).or_insert(entry.at);
+            *at = entry.at.min(*at);
+        }
+        ends
+    }
+}
+
+/// Reads a file of endings.
+///
+/// An entry that is not whole at the end was being written when the process or the machine went down:
+/// nobody was told of it. Anything else that does not fit is damage. It might hide an ending that
+/// somebody was told of, so then the file is worth nothing, and neither is the snapshot.
+pub(super) fn read(file: &mut impl Read, sealer: &Sealer) -> Result<Said, Refused> {
+    let since = frame::read_head(file, KIND, sealer)?;
+    let mut entries = Vec::new();
+    let mut sealed = Vec::with_capacity(ENTRY_BYTES);
+    for number in 0.. {
+        sealed.clear();
+        let whole = u64::try_from(ENTRY_BYTES).unwrap_or(u64::MAX);
+        file.by_ref().take(whole).read_to_end(&mut sealed)?;
+        if sealed.len() < ENTRY_BYTES {
+            break;
+        }
+        if entries.len() == MAX_ENTRIES {
+            return Err(Refused::Damaged);
+        }
+        let text = frame::open(sealer, ENTRY, (since, number), &sealed)?;
+        entries.push(Entry::from_bytes(&text).ok_or(Refused::Damaged)?);
+    }
+    Ok(Said { since, entries })
+}

@@ -1,0 +1,465 @@
+//! Sessions of the memory store that outlive the process: all of them in a file, written on stop and
+//! every minute when something has changed, and beside it a file of what has ended since. Knows nothing
+//! of requests, and decides nothing about how long a session lives.
+//!
+//! **What is promised.** After an orderly stop nothing is lost. After a crash of the process or of the
+//! machine, what came since the last snapshot may be lost, and nothing that somebody was told to have
+//! ended comes back.
+//!
+//! **Why nothing comes back**, wherever between two steps the crash is. An ending takes effect in memory,
+//! is then appended to the file of endings (`FILE.ended`), and is told when the disk has it. A snapshot is
+//! made in this order:
+//!
+//! 1. The place in the list of endings is marked. Every ending before the mark took effect in memory
+//!    before what follows.
+//! 2. The sessions that live are copied and written to `FILE.new`, which is synced.
+//! 3. `FILE.new` becomes `FILE`.
+//! 4. The directory is synced: from here on the new snapshot is there after any crash.
+//! 5. The endings since the mark are written to `FILE.ended.new`, which is synced and becomes
+//!    `FILE.ended`; the directory is synced. Endings that come meanwhile wait, and are appended to it.
+//!
+//! A crash before step 3 leaves the old snapshot and all endings since it was begun, which are in the
+//! old file of endings, and stay there. From step 3 to step 5 either snapshot may be there, and beside it
+//! the old file of endings, to which every ending goes until step 5: all endings since the older snapshot
+//! was begun, so more than enough for the newer. In step 5 the new snapshot is there for certain, with
+//! either file of endings: both have all since the mark, and what ended before the mark is not in the
+//! snapshot. An ending is only ever added, and names one session by the hash of its token, so one too many
+//! does no harm.
+//!
+//! Each snapshot has a number (`Identity`), and a file of endings says since the beginning of which
+//! snapshot it has all of them. A snapshot older than that, of another gate, or without the file beside it
+//! is refused. Both put back together from an old copy cannot be told from a crash: who does that brings
+//! back what ended since. Delete the files instead.
+//!
+//! What is refused is kept aside as `FILE.refused`, and the gate starts without sessions: its users log in
+//! again without noticing. A file that is not believed in part is not believed at all.
+
+mod disk;
+mod endings;
+mod file;
+mod frame;
+mod record;
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, BufReader};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, SyncSender};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::crypto::seal::Sealer;
+use crate::domain::clock::Timestamp;
+use crate::domain::secret::SealKeys;
+use crate::domain::session::{Lifetimes, Session};
+use crate::store::ending::Ending;
+use crate::store::memory::MemoryStore;
+use crate::store::snapshot::disk::{Disk, Real, beside};
+use crate::store::snapshot::endings::{Endings, Entry, MAX_ORDERS, Order};
+use crate::store::snapshot::frame::{Identity, Refused};
+use crate::store::users::{User, Users};
+use crate::telemetry::event;
+
+/// How often sessions are written when something has changed.
+pub(in crate::store) const EVERY: Duration = Duration::from_mins(1);
+
+/// What is read at once.
+const READ_BYTES: usize = 256 * 1024;
+
+/// Where sessions are written, and under which keys.
+#[derive(Clone, Debug)]
+pub struct SnapshotFile {
+    /// `store.snapshot_file`.
+    pub path: PathBuf,
+    /// What it is sealed under.
+    pub keys: SealKeys,
+}
+
+/// Why a gate cannot start with its snapshot file.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// What is refused cannot be kept aside.
+    #[error("{}, of store.snapshot_file, is refused and cannot be renamed", .0.display())]
+    Aside(PathBuf, #[source] io::Error),
+    /// Another process has it.
+    #[error(
+        "another gate uses store.snapshot_file {}: it is running still, or two have the same file \
+         configured",
+        .0.display()
+    )]
+    InUse(PathBuf),
+    /// It cannot be told whether another process has it.
+    #[error("{} cannot be locked, which store.snapshot_file needs", .0.display())]
+    Lock(PathBuf, #[source] io::Error),
+    /// No thread for the endings.
+    #[error("cannot start the thread that saves endings")]
+    Thread(#[source] io::Error),
+}
+
+/// What is counted of snapshots.
+#[derive(Clone, Copy, Debug)]
+pub struct Figures {
+    /// When the last one was written.
+    pub last: Option<Timestamp>,
+    /// How many could not be written.
+    pub failed: u64,
+    /// Endings that were not safe when it was told what came of them.
+    pub endings_not_saved: u64,
+}
+
+/// Keeps the files of one store.
+#[derive(Debug)]
+pub(in crate::store) struct Snapshots {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+    sealer: Sealer,
+    /// Of the last snapshot that was begun. Who has it writes.
+    identity: Mutex<Identity>,
+    /// Whether the sessions are others than those of the last snapshot.
+    changed: AtomicBool,
+    orders: SyncSender<Order>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    last: AtomicU64,
+    failed: AtomicU64,
+    not_saved: Arc<AtomicU64>,
+}
+
+impl Snapshots {
+    /// Takes the files for this process, and reads into the store what lives of their sessions.
+    pub(in crate::store) fn open(
+        settings: &SnapshotFile,
+        max_sessions: u64,
+        (now, lifetimes): (Timestamp, &Lifetimes),
+    ) -> Result<MemoryStore, OpenError> {
+        Self::open_on(Arc::new(Real), settings, max_sessions, (now, lifetimes))
+    }
+
+    fn open_on(
+        disk: Arc<dyn Disk>,
+        settings: &SnapshotFile,
+        max_sessions: u64,
+        (now, lifetimes): (Timestamp, &Lifetimes),
+    ) -> Result<MemoryStore, OpenError> {
+        let SnapshotFile { path, keys } = settings;
+        let lock = lock(path)?;
+        let sealer = Sealer::new(keys);
+        let store = MemoryStore::new(max_sessions);
+        let began = Instant::now();
+        let (store, found) = match load(path, &sealer, &store, (now, lifetimes)) {
+            Ok(found) => {
+                let sessions = store.len();
+                let millis = began.elapsed().as_millis();
+                tracing::info!(message = event::SNAPSHOT_READ, sessions, millis);
+                (store, found)
+            }
+            Err(refused) => {
+                set_aside(path, &refused)?;
+                (MemoryStore::new(max_sessions), Found::nothing())
+            }
+        };
+        let snapshots = Self::start(disk, (path, sealer), found, lock)?;
+        Ok(store.with_snapshots(snapshots))
+    }
+
+    fn start(
+        disk: Arc<dyn Disk>,
+        (path, sealer): (&Path, Sealer),
+        found: Found,
+        lock: File,
+    ) -> Result<Self, OpenError> {
+        let Found { identity, entries } = found;
+        let (orders, given) = mpsc::sync_channel(MAX_ORDERS);
+        let mut endings = Endings::new(
+            Arc::clone(&disk),
+            beside(path, ENDED),
+            (sealer.clone(), identity),
+            entries,
+        );
+        endings.begin();
+        let not_saved = endings.not_saved();
+        let thread = std::thread::Builder::new()
+            .name("endings".to_owned())
+            .spawn(move || {
+                endings.run(&given);
+                // Held for as long as anything may be written.
+                drop(lock);
+            });
+        Ok(Self {
+            disk,
+            path: path.to_path_buf(),
+            sealer,
+            identity: Mutex::new(identity),
+            // What was read is written once more: under the current key, and without what has run out.
+            changed: AtomicBool::new(identity.generation > 0),
+            orders,
+            thread: Mutex::new(Some(thread.map_err(OpenError::Thread)?)),
+            last: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            not_saved,
+        })
+    }
+
+    /// Notes that the sessions are others than those of the last snapshot.
+    pub(in crate::store) fn note_change(&self) {
+        // Most often it is noted already, and a cache line that is only read is in every core's cache.
+        if !self.changed.load(Ordering::Relaxed) {
+            self.changed.store(true, Ordering::Release);
+        }
+    }
+
+    /// Writes down that these have ended, or will. They have to be so in memory already.
+    pub(in crate::store) fn end<'a>(&self, ended: impl Iterator<Item = &'a Session>) -> Ending {
+        let entries: Vec<_> = ended.map(Entry::of).collect();
+        if entries.is_empty() {
+            return Ending::done();
+        }
+        self.note_change();
+        let (told, ending) = Ending::on_its_way();
+        if self.orders.try_send(Order::End(entries, told)).is_err() {
+            // The order is dropped, which tells.
+            self.not_saved.fetch_add(1, Ordering::Relaxed);
+        }
+        ending
+    }
+
+    /// Writes a snapshot if something has changed, and gives the number of sessions in it. Takes as long
+    /// as the disk needs.
+    pub(in crate::store) fn write_changes(
+        &self,
+        users: &Users,
+        (now, lifetimes): (Timestamp, &Lifetimes),
+    ) -> Option<u64> {
+        let mut identity = self.identity.lock();
+        // Before the sessions are copied: what changes from here on is for the next one.
+        if !self.changed.swap(false, Ordering::AcqRel) {
+            return None;
+        }
+        // A number is used once, whatever comes of it.
+        *identity = identity.next();
+        let began = Instant::now();
+        match self.write(*identity, users, (now, lifetimes)) {
+            Ok(sessions) => {
+                self.last.store(now.as_millis(), Ordering::Relaxed);
+                let millis = began.elapsed().as_millis();
+                tracing::debug!(message = event::SNAPSHOT_WRITTEN, sessions, millis);
+                Some(sessions)
+            }
+            Err(error) => {
+                self.changed.store(true, Ordering::Release);
+                self.failed.fetch_add(1, Ordering::Relaxed);
+                let file = self.path.display();
+                tracing::error!(message = event::SNAPSHOT_FAILED, %error, %file);
+                None
+            }
+        }
+    }
+
+    /// The steps of the module's documentation.
+    fn write(
+        &self,
+        identity: Identity,
+        users: &Users,
+        now: (Timestamp, &Lifetimes),
+    ) -> io::Result<u64> {
+        let mark = self.ask(Order::Mark)?;
+        let mut sessions = 0;
+        let written = disk::replace(self.disk.as_ref(), &self.path, |file| {
+            sessions = file::write(file, (&self.sealer, identity), users, now)?;
+            Ok(())
+        })?;
+        drop(written);
+        self.ask(|done| Order::Restart {
+            identity,
+            mark,
+            done,
+        })??;
+        Ok(sessions)
+    }
+
+    fn ask<T>(&self, order: impl FnOnce(mpsc::Sender<T>) -> Order) -> io::Result<T> {
+        let (answer, answered) = mpsc::channel();
+        let gone = "the thread that saves endings is gone";
+        self.orders
+            .send(order(answer))
+            .map_err(|_gone| io::Error::other(gone))?;
+        answered.recv().map_err(|_gone| io::Error::other(gone))
+    }
+
+    /// Writes what has changed for the last time, ends the thread, and gives the files up. Endings from
+    /// here on are not safe.
+    pub(in crate::store) fn close(&self, users: &Users, now: (Timestamp, &Lifetimes)) {
+        if let Some(sessions) = self.write_changes(users, now) {
+            tracing::info!(message = event::SNAPSHOT_LEFT, sessions);
+        }
+        self.give_up();
+    }
+
+    fn give_up(&self) {
+        // It may be gone already.
+        drop(self.orders.send(Order::Stop));
+        if let Some(thread) = self.thread.lock().take() {
+            // A thread that panicked has nothing left to be waited for.
+            drop(thread.join());
+        }
+    }
+
+    pub(in crate::store) fn figures(&self) -> Figures {
+        let last = self.last.load(Ordering::Relaxed);
+        Figures {
+            last: (last != 0).then(|| Timestamp::from_millis(last)),
+            failed: self.failed.load(Ordering::Relaxed),
+            endings_not_saved: self.not_saved.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// What is added to the name of the snapshot file: for the endings, for the lock, for what is refused.
+const ENDED: &str = ".ended";
+const LOCK: &str = ".lock";
+const REFUSED: &str = ".refused";
+
+/// What a process begins with.
+struct Found {
+    identity: Identity,
+    entries: Vec<Entry>,
+}
+
+impl Found {
+    fn nothing() -> Self {
+        Self {
+            identity: Identity::fresh(),
+            entries: Vec::new(),
+        }
+    }
+}
+
+/// A file that is not believed.
+struct RefusedFile {
+    path: PathBuf,
+    why: Refused,
+}
+
+/// Keeps other processes away. The lock is on a file of its own, for the snapshot is a new file every
+/// time.
+fn lock(path: &Path) -> Result<File, OpenError> {
+    let name = beside(path, LOCK);
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    disk::for_owner_only(&mut options);
+    let opened = options.open(&name);
+    let file = opened.map_err(|error| OpenError::Lock(name.clone(), error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_path_buf())),
+        Err(TryLockError::Error(error)) => Err(OpenError::Lock(name, error)),
+    }
+}
+
+/// Reads both files into the store. Without a snapshot there is nothing, whatever has ended.
+fn load(
+    path: &Path,
+    sealer: &Sealer,
+    store: &MemoryStore,
+    (now, lifetimes): (Timestamp, &Lifetimes),
+) -> Result<Found, RefusedFile> {
+    let refused = |path: &Path| {
+        let path = path.to_path_buf();
+        move |why| RefusedFile { path, why }
+    };
+    let Some(mut file) = open(path).map_err(refused(path))? else {
+        return Ok(Found::nothing());
+    };
+    let identity = file::read_head(&mut file, sealer).map_err(refused(path))?;
+    let ended = beside(path, ENDED);
+    let said = match open(&ended).map_err(refused(&ended))? {
+        Some(mut file) => endings::read(&mut file, sealer).map_err(refused(&ended))?,
+        None => return Err(refused(path)(Refused::Apart)),
+    };
+    let belongs =
+        said.since.lineage == identity.lineage && said.since.generation <= identity.generation;
+    if !belongs {
+        return Err(refused(path)(Refused::Apart));
+    }
+    let ends = said.by_digest();
+    let mut newest: Option<Arc<Session>> = None;
+    let take = |mut user: User| {
+        user.sessions.retain(|session| {
+            if let Some(at) = ends.get(session.digest()) {
+                session.cut(*at);
+            }
+            session.is_live(now, lifetimes)
+        });
+        let sessions = user.sessions.iter().chain(&newest);
+        newest = sessions
+            .max_by_key(|session| session.stamp())
+            .map(Arc::clone);
+        store.restore(user);
+    };
+    file::read(&mut file, (sealer, identity), take).map_err(refused(path))?;
+    // There may be less room than there was.
+    if let Some(newest) = newest {
+        store.make_room(&newest);
+    }
+    Ok(Found {
+        identity,
+        entries: said.entries,
+    })
+}
+
+/// Opens a file that may be believed for where and how it lies there; nothing when there is none.
+fn open(path: &Path) -> Result<Option<BufReader<File>>, Refused> {
+    let metadata = match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        found => found.map_err(Refused::Read)?,
+    };
+    // A pipe would have the start wait.
+    if !metadata.is_file() {
+        return Err(Refused::NotAFile);
+    }
+    let file = File::open(path).map_err(Refused::Read)?;
+    only_for_owner(&file)?;
+    Ok(Some(BufReader::with_capacity(READ_BYTES, file)))
+}
+
+#[cfg(unix)]
+fn only_for_owner(file: &File) -> Result<(), Refused> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = file.metadata().map_err(Refused::Read)?.permissions().mode() & 0o777;
+    match mode & 0o077 {
+        0 => Ok(()),
+        _ => Err(Refused::Mode(mode)),
+    }
+}
+
+/// Access lists of other systems are not looked at.
+#[cfg(not(unix))]
+fn only_for_owner(_file: &File) -> Result<(), Refused> {
+    Ok(())
+}
+
+/// Keeps both files for whoever wants to know what was wrong with them. The snapshot goes first: without
+/// it there is nothing to come back.
+fn set_aside(path: &Path, refused: &RefusedFile) -> Result<(), OpenError> {
+    let RefusedFile { path: file, why } = refused;
+    let cause = std::error::Error::source(why).map(ToString::to_string);
+    let kept_as = beside(path, REFUSED);
+    let (file, shown) = (file.display(), kept_as.display());
+    tracing::error!(message = event::SNAPSHOT_REFUSED, %file, %why, cause, kept_as = %shown);
+    let ended = beside(path, ENDED);
+    for (from, to) in [(path, &kept_as), (&ended, &beside(&ended, REFUSED))] {
+        match fs::rename(from, to) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(OpenError::Aside(from.to_path_buf(), error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
