@@ -187,11 +187,9 @@ impl Copies {
         let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
         let here = Timestamp::NEVER.as_millis();
         // Nothing else changes it while Redis is away.
-        let _moved = self
-            .away_since
-            .fetch_update(success, failure, |since| {
-                (since != here).then(|| since.saturating_sub(back))
-            });
+        let _moved = self.away_since.fetch_update(success, failure, |since| {
+            (since != here).then(|| since.saturating_sub(back))
+        });
     }
 
     /// Redis is there again, and what was told meanwhile was not heard: every copy has to be asked

@@ -11,8 +11,8 @@ use redis::aio::{ConnectionLike, MultiplexedConnection, PubSub};
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::{
-    AsyncCommands as _, AsyncConnectionConfig, Cmd, ConnectionAddr, ErrorKind, IntoConnectionInfo as _, Pipeline,
-    RedisConnectionInfo, RedisError, RedisFuture, Value,
+    AsyncCommands as _, AsyncConnectionConfig, Cmd, ConnectionAddr, ErrorKind,
+    IntoConnectionInfo as _, Pipeline, RedisConnectionInfo, RedisError, RedisFuture, Value,
 };
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;

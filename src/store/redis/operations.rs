@@ -255,11 +255,7 @@ impl Inner {
     }
 
     /// The same by this connection. Gives the digests that have ended.
-    async fn tell_by(
-        &self,
-        mut redis: Redis,
-        ending: &Ending,
-    ) -> Result<Vec<u8>, RedisError> {
+    async fn tell_by(&self, mut redis: Redis, ending: &Ending) -> Result<Vec<u8>, RedisError> {
         let channel = self.names.endings();
         match ending {
             Ending::Session(digest, user) => {

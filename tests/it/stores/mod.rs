@@ -4,12 +4,14 @@
 mod cluster;
 mod codes;
 mod contract;
+mod endings;
 mod faults;
 mod gates;
 mod model;
 mod reached;
 mod sealed;
 mod sentinels;
+mod streams;
 
 use std::time::Duration;
 
