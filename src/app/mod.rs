@@ -9,7 +9,7 @@ pub mod explain;
 mod gauges;
 mod greeting;
 mod sockets;
-mod stores;
+mod store;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -46,7 +46,7 @@ use crate::server::starvation::Starvation;
 use crate::server::tls::{OpenError, Tls};
 use crate::server::worker::{self, Context};
 use crate::server::{Listen, Settings as ServerSettings};
-use crate::store;
+use crate::store::snapshot;
 use crate::telemetry::event;
 use crate::telemetry::log::Log;
 use crate::telemetry::metrics::{Listener, Metrics, Scrape};
@@ -84,7 +84,7 @@ pub enum StartError {
     Bind(#[from] BindError),
     /// `store.snapshot_file`.
     #[error(transparent)]
-    Store(#[from] store::snapshot::OpenError),
+    Store(#[from] snapshot::OpenError),
     /// `[server.tls]`: its files have changed since they were checked.
     #[error("cannot use [server.tls]")]
     Tls(#[from] OpenError),
@@ -161,7 +161,7 @@ pub fn start_on(
     let readiness = Readiness::default();
 
     // Before there is a runtime, which could not be let go of here if this fails.
-    let store = stores::open(&config, &surroundings.clock)?;
+    let store = store::open(&config, &surroundings.clock)?;
     let control = runtime()?;
     let (shared, attempted) = share(
         &config,
@@ -180,7 +180,7 @@ pub fn start_on(
         halt.clone(),
     )?];
 
-    stores::wait(attempted);
+    store::wait(attempted);
     let (crew, seats) = Crew::new(workers);
     let drain = CancellationToken::new();
     let context = context(&config.server, (crew.clone(), tls.clone()), drain.clone());
@@ -264,7 +264,7 @@ fn runtime() -> io::Result<Runtime> {
 
 fn share(
     config: &Config,
-    (workers, store): (usize, stores::Opened),
+    (workers, store): (usize, store::Opened),
     (wechat, metrics, routes): (Client, Metrics, RouteIds),
     (keepers, control, clock): (Keepers, &Runtime, &Clock),
 ) -> (Arc<Shared>, Option<Receiver<()>>) {
@@ -340,7 +340,7 @@ fn spawn_control(
         .name("control".to_owned())
         .spawn(move || {
             control.block_on(async {
-                tokio::spawn(stores::tend(shared));
+                tokio::spawn(store::tend(shared));
                 if let Some((listener, parts)) = admin {
                     tokio::spawn(admin::serve(listener, parts, halt.clone()));
                 }

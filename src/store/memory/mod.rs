@@ -89,6 +89,11 @@ impl MemoryStore {
         self.users.restore(user);
     }
 
+    /// Has the stamps of logins from here on be higher than this one.
+    pub(in crate::store) fn count_from(&self, stamp: u64) {
+        self.table.count_from(stamp);
+    }
+
     pub(in crate::store) fn find(
         &self,
         digest: &TokenDigest,
@@ -177,7 +182,13 @@ impl MemoryStore {
         for session in &ended {
             self.drop_ended(session);
         }
-        (ended.len(), self.write_down(&ended))
+        let Some(snapshots) = &self.snapshots else {
+            return (ended.len(), Ending::done());
+        };
+        // Also of what was let go of for want of room, and when another is ending the rest just now.
+        let whose = (user, self.table.stamp());
+        let ending = snapshots.end_user(whose, ended.iter().map(AsRef::as_ref));
+        (ended.len(), ending)
     }
 
     pub(in crate::store) fn keys(
@@ -208,8 +219,10 @@ impl MemoryStore {
         self.evicted.load(Ordering::Relaxed)
     }
 
-    /// Lets go of a session that nobody ended: it has run out, or there is no room.
+    /// Ends a session, and lets go of it everywhere.
     fn forget(&self, session: &Arc<Session>) {
+        // First: who does not find it in the index any more may count on its having ended.
+        session.end();
         self.users.remove(session);
         self.drop_ended(session);
     }

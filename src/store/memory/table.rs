@@ -105,8 +105,18 @@ impl Table {
 
     /// Adds a session that another process has used. No other has its token.
     pub(in crate::store) fn restore(&self, session: Arc<Session>) {
-        self.stamps.fetch_max(session.stamp(), Ordering::Relaxed);
+        self.count_from(session.stamp());
         self.insert(session);
+    }
+
+    /// The last stamp that was given to a login.
+    pub(in crate::store) fn stamp(&self) -> u64 {
+        self.stamps.load(Ordering::Relaxed)
+    }
+
+    /// Gives higher stamps than this one from here on.
+    pub(in crate::store) fn count_from(&self, stamp: u64) {
+        self.stamps.fetch_max(stamp, Ordering::Relaxed);
     }
 
     /// Adds a session that has its stamp already. No other has its token.

@@ -23,8 +23,12 @@
 //! the old file of endings, to which every ending goes until step 5: all endings since the older snapshot
 //! was begun, so more than enough for the newer. In step 5 the new snapshot is there for certain, with
 //! either file of endings: both have all since the mark, and what ended before the mark is not in the
-//! snapshot. An ending is only ever added, and names one session by the hash of its token, so one too many
-//! does no harm.
+//! snapshot. An ending is only ever added, and names one session by the hash of its token, or all of a user
+//! up to a count of logins, so one too many does no harm.
+//!
+//! Logout everywhere names the user, beside the sessions that it found: the store lets go of sessions for
+//! want of room and tells no file of it, so the snapshot may have more of the user than the store. For
+//! the same reason a session that was let go of, and that nobody ended, may be back after a crash.
 //!
 //! Each snapshot has a number (`Identity`), and a file of endings says since the beginning of which
 //! snapshot it has all of them. A snapshot older than that, of another gate, or without the file beside it
@@ -54,12 +58,13 @@ use tokio::time::Instant;
 
 use crate::crypto::seal::Sealer;
 use crate::domain::clock::Timestamp;
+use crate::domain::id::UserKey;
 use crate::domain::secret::SealKeys;
 use crate::domain::session::{Lifetimes, Session};
 use crate::store::ending::Ending;
 use crate::store::memory::MemoryStore;
 use crate::store::snapshot::disk::{Disk, Real, beside};
-use crate::store::snapshot::endings::{Endings, Entry, MAX_ORDERS, Order};
+use crate::store::snapshot::endings::{Endings, Ends, Entry, MAX_ORDERS, Order};
 use crate::store::snapshot::frame::{Identity, Refused};
 use crate::store::users::{User, Users};
 use crate::telemetry::event;
@@ -213,7 +218,21 @@ impl Snapshots {
 
     /// Writes down that these have ended, or will. They have to be so in memory already.
     pub(in crate::store) fn end<'a>(&self, ended: impl Iterator<Item = &'a Session>) -> Ending {
-        let entries: Vec<_> = ended.map(Entry::of).collect();
+        self.write_down(ended.map(Entry::of).collect())
+    }
+
+    /// Writes down that these have ended, and with them whatever the last snapshot has of the user. The
+    /// stamp is the store's, after they were ended in memory.
+    pub(in crate::store) fn end_user<'a>(
+        &self,
+        (user, stamp): (&UserKey, u64),
+        ended: impl Iterator<Item = &'a Session>,
+    ) -> Ending {
+        let of_user = Entry::of_user(user, stamp);
+        self.write_down(ended.map(Entry::of).chain([of_user]).collect())
+    }
+
+    fn write_down(&self, entries: Vec<Entry>) -> Ending {
         if entries.is_empty() {
             return Ending::done();
         }
@@ -384,13 +403,11 @@ fn load(
     if !belongs {
         return Err(refused(path)(Refused::Apart));
     }
-    let ends = said.by_digest();
+    let ends = Ends::of(&said.entries);
     let mut newest: Option<Arc<Session>> = None;
     let take = |mut user: User| {
         user.sessions.retain(|session| {
-            if let Some(at) = ends.get(session.digest()) {
-                session.cut(*at);
-            }
+            ends.apply(session);
             session.is_live(now, lifetimes)
         });
         let sessions = user.sessions.iter().chain(&newest);
@@ -400,6 +417,7 @@ fn load(
         store.restore(user);
     };
     file::read(&mut file, (sealer, identity), take).map_err(refused(path))?;
+    store.count_from(ends.last_stamp());
     // There may be less room than there was.
     if let Some(newest) = newest {
         store.make_room(&newest);

@@ -1,6 +1,7 @@
 //! Stores that outlive each other, on real files, with a disk between that can fail.
 
 mod crash;
+mod evicted;
 mod refused;
 mod trouble;
 
@@ -96,6 +97,7 @@ struct Place {
     keys: SealKeys,
     now: Timestamp,
     lifetimes: Lifetimes,
+    room: u64,
 }
 
 impl Place {
@@ -105,6 +107,7 @@ impl Place {
             keys: keys(1, None),
             now: NOW,
             lifetimes: LIFETIMES,
+            room: ROOM,
         }
     }
 
@@ -124,7 +127,7 @@ impl Place {
     }
 
     fn try_open(&self) -> Result<MemoryStore, OpenError> {
-        Snapshots::open(&self.settings(), ROOM, (self.now, &self.lifetimes))
+        Snapshots::open(&self.settings(), self.room, (self.now, &self.lifetimes))
     }
 
     fn open(&self) -> Life<'_> {
@@ -133,7 +136,7 @@ impl Place {
 
     fn on(&self, disk: Arc<dyn Disk>) -> Life<'_> {
         let now = (self.now, &self.lifetimes);
-        let store = Snapshots::open_on(disk, &self.settings(), ROOM, now).unwrap();
+        let store = Snapshots::open_on(disk, &self.settings(), self.room, now).unwrap();
         Life { store, place: self }
     }
 

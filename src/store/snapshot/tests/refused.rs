@@ -81,7 +81,7 @@ async fn endings_that_were_changed_anywhere_have_the_snapshot_refused() {
         assert!(is_refused(&place), "changed at {position}");
     }
     refused(&place, "the last of them");
-    let entry = 32 + 8 + crate::crypto::seal::OVERHEAD_BYTES;
+    let entry = endings::ENTRY_BYTES;
     let first = endings.len() - 2 * entry;
     for position in 0..first {
         put(&place, &snapshot, &endings[..position]);
@@ -100,7 +100,7 @@ async fn endings_that_were_changed_anywhere_have_the_snapshot_refused() {
 async fn an_ending_that_was_being_written_is_left_out_and_those_before_it_hold() {
     let place = Place::new();
     let (snapshot, endings) = prepared(&place).await;
-    let entry = 32 + 8 + crate::crypto::seal::OVERHEAD_BYTES;
+    let entry = endings::ENTRY_BYTES;
     for missing in 1..=entry {
         put(&place, &snapshot, &endings[..endings.len() - missing]);
         assert_eq!(place.found([1, 2, 3]), [2, 3].into(), "{missing}");

@@ -1,0 +1,81 @@
+//! Sessions that went for want of room: the snapshot has them, and the store knows them no longer.
+
+use super::*;
+
+/// A store with room for two, with two sessions of a user in the snapshot, of which one has gone since.
+fn crowded(place: &mut Place) -> Life<'_> {
+    place.room = 2;
+    place.prepare(&[("a", 1)]);
+    place.prepare(&[("a", 2)]);
+    let life = place.open();
+    assert!(life.lives(2));
+    life.login("c", 3);
+    assert!(!life.lives(1));
+    life
+}
+
+#[tokio::test]
+async fn logout_everywhere_ends_a_session_that_went_for_want_of_room() {
+    let mut place = Place::new();
+    let life = crowded(&mut place);
+    let (ended, ending) = life.store.end_all(&user("a"));
+    assert_eq!(ended, 1);
+    assert_eq!(ending.landed().await, Ended::Everywhere);
+    drop(life);
+    assert_eq!(place.found([1, 2, 3]), [].into());
+}
+
+#[tokio::test]
+async fn logout_everywhere_is_written_down_though_no_session_is_left() {
+    let mut place = Place::new();
+    let life = crowded(&mut place);
+    life.login("d", 4);
+    assert!(!life.lives(2));
+    let (ended, ending) = life.store.end_all(&user("a"));
+    assert_eq!(ended, 0);
+    assert_eq!(ending.landed().await, Ended::Everywhere);
+    drop(life);
+    assert_eq!(place.found([1, 2]), [].into());
+}
+
+#[tokio::test]
+async fn logout_everywhere_ends_nobody_else_and_nothing_that_begins_later() {
+    let place = Place::new();
+    place.prepare(&[("a", 1), ("b", 2)]);
+    let life = place.open();
+    let (_, ending) = life.store.end_all(&user("b"));
+    assert_eq!(ending.landed().await, Ended::Everywhere);
+    drop(life);
+    // The endings are still those since the snapshot before, until the next one is there.
+    let life = place.on(Arc::new(StuckAtEndings));
+    life.login("b", 3);
+    assert!(!life.save());
+    drop(life);
+    assert_eq!(place.found([1, 2, 3]), [1, 3].into());
+}
+
+/// A disk that writes snapshots, and no endings.
+#[derive(Debug)]
+struct StuckAtEndings;
+
+impl Disk for StuckAtEndings {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn Writing>> {
+        if path.to_string_lossy().contains(ENDED) {
+            Err(io::ErrorKind::StorageFull.into())
+        } else {
+            Quick.create(path)
+        }
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        Quick.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        Quick.remove(path)
+    }
+
+    fn sync_directory(&self, of: &Path) -> io::Result<()> {
+        Quick.sync_directory(of)
+    }
+}
