@@ -263,3 +263,39 @@ fn write(found: Timestamp, heard: bool) -> u64 {
 fn read(stamp: u64) -> (Timestamp, bool) {
     (Timestamp::from_millis(stamp >> 1), stamp & HEARD != 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::redis::Server;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+    fn at(minutes: u64) -> Timestamp {
+        NOW.plus(Duration::from_mins(minutes))
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_lengthens_no_outage() {
+        let settings = Settings {
+            server: Server::parse("redis://a", None).unwrap(),
+            key_prefix: String::new(),
+            timeout: Duration::from_secs(1),
+            local_cache_ttl: Duration::from_secs(10),
+            outage_grace: Duration::from_mins(5),
+        };
+        let copies = Copies::new(1, &settings);
+        copies.came_back();
+        copies.went_away(at(0));
+        copies.went_away(at(4));
+        assert!(copies.is_usable(at(4)));
+        copies.went_away(at(1));
+        assert!(copies.is_usable(at(1)));
+        assert!(!copies.is_usable(at(2)));
+        // The next one is no longer than that for it.
+        copies.came_back();
+        copies.went_away(at(0));
+        assert!(copies.is_usable(at(4)));
+        assert!(!copies.is_usable(at(5)));
+    }
+}

@@ -160,35 +160,43 @@ impl Keeper {
         std::str::from_utf8(number).ok()?.parse().ok()
     }
 
-    /// Looks at Redis again and again, until something is wrong with it. What is told has to come back by
-    /// the channel: a node of a Cluster that has lost the others answers, and tells nothing of them.
+    /// Looks at Redis again and again, until something is wrong with it.
     async fn look(&self, mut link: Link, mut beats: watch::Receiver<u64>) -> RedisError {
         let inner = &self.store.0;
-        let timeout = inner.settings.timeout;
         let mut ticks = interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks.tick().await;
-        let (channel, mut number) = (inner.names.endings(), 0);
+        let mut number = 0_u64;
         loop {
             ticks.tick().await;
-            number += 1;
-            let looked = async {
-                if inner.know_again(link.redis.clone()).await? {
-                    inner.copies.came_back();
-                }
-                inner.probe(link.redis.clone()).await?;
-                let beat = format!("{}{number}", self.beat);
-                link.redis.publish::<_, _, ()>(&channel, beat).await?;
-                // Whoever listens is there for as long as this is.
-                let _heard = beats.wait_for(|heard| *heard == number).await;
-                Ok(())
-            };
-            if let Err(error) = link::in_time(timeout, looked).await {
+            number = number.wrapping_add(1);
+            let looked = self.look_once(&mut link, (number, &mut beats));
+            if let Err(error) = link::in_time(inner.settings.timeout, looked).await {
                 inner.counts.asked(RedisOperation::Probe, RedisResult::Away);
                 return error;
             }
             inner.counts.asked(RedisOperation::Probe, RedisResult::Ok);
         }
+    }
+
+    /// Also what is told has to come back by the channel: a node of a Cluster that has lost the others
+    /// answers, and tells nothing of them.
+    async fn look_once(
+        &self,
+        link: &mut Link,
+        (number, beats): (u64, &mut watch::Receiver<u64>),
+    ) -> Result<(), RedisError> {
+        let inner = &self.store.0;
+        if inner.know_again(link.redis.clone()).await? {
+            inner.copies.came_back();
+        }
+        inner.probe(link.redis.clone()).await?;
+        let beat = format!("{}{number}", self.beat);
+        let channel = inner.names.endings();
+        link.redis.publish::<_, _, ()>(channel, beat).await?;
+        // Whoever listens is there for as long as this is.
+        let _heard = beats.wait_for(|heard| *heard == number).await;
+        Ok(())
     }
 
     /// Tells the log, once for each reason.

@@ -127,7 +127,7 @@ async fn one(
     (channel, timeout): (&str, Duration),
 ) -> Result<(Redis, PubSub), RedisError> {
     let redis = Redis::One(in_time(timeout, connect(server, address)).await?);
-    let listening = listen(server, dial(address), (redis.clone(), channel));
+    let listening = listen(server, address, (redis.clone(), channel));
     let heard = in_time(timeout, listening).await?;
     Ok((redis, heard))
 }
@@ -140,8 +140,8 @@ async fn any(
 ) -> Result<(Redis, PubSub), RedisError> {
     let joined = join(server, (host, *port), timeout);
     let redis = Redis::Cluster(in_time(timeout, joined).await?);
-    let dialled = async { Ok(Box::new(tcp(host, *port).await?) as Wire) };
-    let listening = listen(server, dialled, (redis.clone(), channel));
+    let address = Address::Tcp(host.clone(), *port);
+    let listening = listen(server, &address, (redis.clone(), channel));
     let heard = in_time(timeout, listening).await?;
     Ok((redis, heard))
 }
@@ -166,10 +166,10 @@ async fn converse(
 /// Listens, and finds out whether what is told is heard.
 async fn listen(
     server: &Server,
-    dialled: impl Future<Output = io::Result<Wire>>,
+    address: &Address,
     (mut redis, channel): (Redis, &str),
 ) -> Result<PubSub, RedisError> {
-    let mut heard = PubSub::new(&who(server), dialled.await?).await?;
+    let mut heard = PubSub::new(&who(server), dial(address).await?).await?;
     heard.subscribe(channel).await?;
     // It means nothing to whoever else hears it.
     let mark = format!("o{}", hex(&random::bytes::<16>()));

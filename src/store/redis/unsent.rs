@@ -290,7 +290,7 @@ mod tests {
             assert!(unsent.has_ended(&ended, || user("a")));
             assert!(!unsent.has_ended(&other, || user("a")));
             assert_eq!(unsent.count(), 0);
-            assert_eq!(unsent.to_tell(), [ending.clone()]);
+            assert_eq!(unsent.to_tell(), std::slice::from_ref(&ending));
             unsent.confirmed(&ending, &[*ended.digest()], NOW);
         }
     }

@@ -97,10 +97,9 @@ async fn an_ending_that_a_new_master_has_not_heard_of_is_told_again_by_the_same_
         for after in [2, 13, 45] {
             redis.ask::<bool>(&format!("COPY {copied} {session}"));
             world.clock.advance(Duration::from_secs(after));
-            until("the session has ended again", || {
-                redis.ask::<u64>(&format!("EXISTS {session}")) == 0
-            })
-            .await;
+            let exists = format!("EXISTS {session}");
+            let has_ended = || redis.ask::<u64>(&exists) == 0;
+            until("the session has ended again", has_ended).await;
             assert_eq!(world.taken(&mine).await, 401);
         }
     }

@@ -13,6 +13,7 @@ use wxgate::store::{Login, Store};
 
 use crate::stores::model::{LIFETIMES, open, user_key};
 use crate::support::STUCK;
+use crate::support::app::until;
 use crate::support::redis::RedisServer;
 
 struct World {
@@ -35,12 +36,8 @@ impl World {
     }
 
     async fn connected(&self, expected: bool) {
-        let becomes = async {
-            while self.store.takes_logins().is_ok() != expected {
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-        };
-        timeout(STUCK, becomes).await.unwrap();
+        let is_so = || self.store.takes_logins().is_ok() == expected;
+        until("the gate has noticed Redis", is_so).await;
     }
 
     fn clock(&self) -> Clock {
