@@ -8,6 +8,7 @@ use redis::Script;
 use crate::stores::{GRACE, STALE, gate_at, gate_with};
 use crate::support::Setup;
 use crate::support::app::until;
+use crate::support::process::Gate;
 use crate::support::redis::RedisServer;
 
 /// The one key of this kind.
@@ -168,4 +169,31 @@ async fn a_login_that_is_written_down_twice_is_one() {
         assert_eq!(redis.ask::<u64>("HLEN u"), 2);
         assert_eq!(redis.ask::<u64>("HLEN k"), 1);
     }
+}
+
+#[tokio::test]
+async fn a_redis_that_has_forgotten_what_it_wrote_is_named_in_the_log() {
+    let redis = RedisServer::start().await;
+    let gate = Gate::start(Setup::with(&redis.table())).await;
+    redis.ask::<()>("SAVE");
+    let count = || redis.ask::<u64>("GET wxgate:probe");
+    let saved = count();
+    until("it has been looked at", || count() > saved + 1).await;
+    let told = "redis has lost its last writes";
+    assert!(!gate.program.said().contains(told));
+    redis.kill();
+    redis.run().await;
+    gate.program.line(told).await;
+}
+
+#[tokio::test]
+async fn a_redis_that_may_let_go_of_sessions_is_named_in_the_log() {
+    let redis = RedisServer::start().await;
+    let told = "set maxmemory-policy noeviction";
+    let gate = Gate::start(Setup::with(&redis.table())).await;
+    gate.program.line("connected to redis").await;
+    assert!(!gate.program.said().contains(told));
+    redis.ask::<()>("CONFIG SET maxmemory-policy allkeys-lru");
+    let gate = Gate::start(Setup::with(&redis.table())).await;
+    gate.program.line(told).await;
 }
