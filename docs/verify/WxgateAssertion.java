@@ -20,8 +20,10 @@ public final class WxgateAssertion {
     private static final Base64.Decoder BASE64 = Base64.getUrlDecoder();
 
     /**
-     * The claims, of which "sub" is the openid; throws for anything but the gate's word. jwks: what paths.jwks answers;
-     * keep it, and fetch it again when a "kid" is not in it. audience: null where none is configured.
+     * The claims; throws for anything but the gate's word. Who it is stands in "sub" (the openid) and "appid": never
+     * read an X-WX-* header, as an assertion says nothing of them. jwks: what paths.jwks answers; keep it for five
+     * minutes, and fetch it before that when a "kid" is not in it, but at most once in 30 s: anybody can make one up.
+     * audience: null where none is configured.
      */
     public static JsonNode userOf(JsonNode jwks, String token, String audience, long now) throws Exception {
         String[] parts = token.split("\\.", -1);
@@ -36,6 +38,7 @@ public final class WxgateAssertion {
             signature.update((parts[0] + "." + parts[1]).getBytes(StandardCharsets.US_ASCII));
             if (!signature.verify(BASE64.decode(parts[2]))) break;
             JsonNode claims = JSON.readTree(BASE64.decode(parts[1]));
+            // "iss" is identity.jwt.issuer, by default this.
             if (claims.path("iss").asText().equals("wxgate") && now < claims.path("exp").asLong() + 5
                     && claims.path("iat").asLong(Long.MAX_VALUE) - 5 <= now
                     && (audience == null || claims.path("aud").asText().equals(audience))) return claims;

@@ -1,4 +1,5 @@
 // Whether a request came through the gate, by the header of [identity.hmac]. The JDK only.
+// Headers have their default names here: write those of your [identity] where they are others.
 import java.nio.charset.StandardCharsets;
 import java.security.GeneralSecurityException;
 import java.security.MessageDigest;
@@ -14,8 +15,9 @@ public final class WxgateProof {
 
     /**
      * Only when this is true are the identity headers the gate's. keys: the key, and during a change-over the
-     * previous one. target: {@code request.getRequestURI()}, and {@code "?" + request.getQueryString()} unless that
-     * is null. header: {@code request::getHeader}.
+     * previous one; one below 32 bytes is none, as when a variable is not set. target:
+     * {@code request.getRequestURI()}, and {@code "?" + request.getQueryString()} unless that is null. header:
+     * {@code request::getHeader}.
      */
     public static boolean isFromGate(List<byte[]> keys, String method, String target, UnaryOperator<String> header,
             long now, long window) throws GeneralSecurityException {
@@ -24,8 +26,11 @@ public final class WxgateProof {
         if (!proof.matches() || Math.abs(now - Long.parseLong(proof.group(1))) > window) return false;
         var message = String.join("\n", "v1", proof.group(1), of.apply("X-Request-Id"), method, target,
                 of.apply("X-WX-APPID"), of.apply("X-WX-OPENID"), of.apply("X-WX-UNIONID"));
+        // What is no text of bytes has been decoded by something.
+        if (!StandardCharsets.ISO_8859_1.newEncoder().canEncode(message)) return false;
         boolean good = false;
         for (byte[] key : keys) {
+            if (key == null || key.length < 32) continue;
             var mac = Mac.getInstance("HmacSHA256");
             mac.init(new SecretKeySpec(key, "HmacSHA256"));
             byte[] mine = mac.doFinal(message.getBytes(StandardCharsets.ISO_8859_1));

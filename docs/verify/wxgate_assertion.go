@@ -13,7 +13,8 @@ import (
 	"time"
 )
 
-// Keys is what paths.jwks answers; keep it, and fetch it again when a kid is not in it.
+// Keys is what paths.jwks answers; keep it for five minutes, and fetch it before that when a kid is not in
+// it, but at most once in 30 s: anybody can make one up.
 type Keys struct {
 	Keys []struct{ Kid, Alg, X, Y string }
 }
@@ -26,7 +27,8 @@ type User struct {
 
 var errNotTheGate = errors.New("not said by the gate")
 
-// UserOf gives the claims, of which Sub is the openid. audience: empty where none is configured.
+// UserOf gives the claims. Who it is stands in Sub (the openid) and Appid: never read an X-WX-* header, as
+// an assertion says nothing of them. audience: empty where none is configured.
 func UserOf(keys Keys, token, audience string, now time.Time) (*User, error) {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
@@ -53,6 +55,7 @@ func UserOf(keys Keys, token, audience string, now time.Time) (*User, error) {
 			hash := sha256.Sum256(signed)
 			good = ecdsa.Verify(&public, hash[:], new(big.Int).SetBytes(signature[:32]), new(big.Int).SetBytes(signature[32:]))
 		}
+		// Iss is identity.jwt.issuer, by default this.
 		if good && user.Iss == "wxgate" && user.Iat-5 <= now.Unix() && now.Unix() < user.Exp+5 && (audience == "" || user.Aud == audience) {
 			return &user, nil
 		}

@@ -1,8 +1,10 @@
 // Who a request is from, by the header of [identity.jwt]. Node's own crypto only.
 const crypto = require('node:crypto')
 
-// The claims, of which `sub` is the openid, or null for anything but the gate's word.
-// jwks: what `paths.jwks` answers; fetch it once, and again when a `kid` is not in it.
+// The claims, or null for anything but the gate's word. Who it is stands in `sub` (the openid) and `appid`.
+// Never read an X-WX-* header: an assertion says nothing of them.
+// jwks: what `paths.jwks` answers; keep it for five minutes, and fetch it before that when a `kid` is not in
+// it, but at most once in 30 s: anybody can make one up.
 function userOf(jwks, token, { issuer = 'wxgate', audience, now = Date.now() / 1000, leeway = 5 } = {}) {
   const [head, body, signature, rest] = String(token).split('.')
   if (!signature || rest !== undefined) return null

@@ -53,7 +53,7 @@ pub struct Parts {
     readiness: Readiness,
     store_is_usable: StoreIsUsable,
     scrape: Scrape,
-    key_set: KeySet,
+    key_set: AskKeySet,
 }
 
 impl fmt::Debug for Parts {
@@ -69,7 +69,7 @@ impl Parts {
         readiness: &Readiness,
         store_is_usable: StoreIsUsable,
         scrape: Scrape,
-        key_set: KeySet,
+        key_set: AskKeySet,
     ) -> Self {
         Self {
             readiness: readiness.clone(),
@@ -82,18 +82,18 @@ impl Parts {
 
 /// The keys by which identities are verified, asked for anew each time: they change with the settings.
 #[derive(Clone)]
-pub struct KeySet(Arc<dyn Fn() -> Option<Bytes> + Send + Sync>);
+pub struct AskKeySet(Arc<dyn Fn() -> Option<Bytes> + Send + Sync>);
 
-impl KeySet {
+impl AskKeySet {
     /// What this gives: a JSON Web Key Set, or nothing where identities are not signed.
     pub fn from_fn(ask: impl Fn() -> Option<Bytes> + Send + Sync + 'static) -> Self {
         Self(Arc::new(ask))
     }
 }
 
-impl fmt::Debug for KeySet {
+impl fmt::Debug for AskKeySet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("KeySet(..)")
+        f.write_str("AskKeySet(..)")
     }
 }
 
@@ -166,7 +166,7 @@ fn metrics(scrape: &Scrape) -> Response<PlainBody> {
     answer
 }
 
-fn jwks(key_set: &KeySet) -> Response<PlainBody> {
+fn jwks(key_set: &AskKeySet) -> Response<PlainBody> {
     match (key_set.0)() {
         Some(json) => {
             let body = PlainBody::full(json);

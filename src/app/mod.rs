@@ -321,9 +321,9 @@ fn scrape(
 }
 
 /// Of the settings of whenever somebody asks.
-fn key_set(shared: &Arc<Shared>) -> admin::KeySet {
+fn key_set(shared: &Arc<Shared>) -> admin::AskKeySet {
     let shared = Arc::clone(shared);
-    admin::KeySet::from_fn(move || {
+    admin::AskKeySet::from_fn(move || {
         let settings = shared.settings.load();
         settings.key_set.as_ref().map(|keys| keys.json().clone())
     })

@@ -80,7 +80,15 @@ pub(super) fn read(
             ("x-forwarded-user", Preset::XForwardedUser),
         ],
     );
-    let names = read_names(&tables.keys_of_names(), preset, &token_places);
+    let names = read_names(&tables.keys_of_names(), preset);
+    if let Some(names) = &names {
+        for (table, name) in [
+            (&tables.jwt, &names.assertion),
+            (&tables.hmac, &names.proof),
+        ] {
+            refuse_token_place(&token_places, &table.key("header"), name);
+        }
+    }
     let signing = signing::read(&tables.jwt, &tables.hmac);
     let env = read_env(&table.key("env"));
     let prefixes = read_prefixes(&table.key("strip_prefixes"));
@@ -93,11 +101,7 @@ pub(super) fn read(
     })
 }
 
-fn read_names(
-    keys: &[Key<'_>; 7],
-    preset: Preset,
-    token_places: &[TokenPlace],
-) -> Option<IdentityNames> {
+fn read_names(keys: &[Key<'_>; 7], preset: Preset) -> Option<IdentityNames> {
     let defaults = [
         preset.openid(),
         "X-WX-UNIONID",
@@ -118,9 +122,6 @@ fn read_names(
             }
         }
     }
-    for (key, name) in found.iter().skip(SIGNED_FROM) {
-        refuse_token_place(token_places, key, name);
-    }
     let names: Vec<_> = found.into_iter().map(|(_, name)| name).collect();
     let [openid, unionid, appid, source, env, assertion, proof] = names.try_into().ok()?;
     Some(IdentityNames {
@@ -133,9 +134,6 @@ fn read_names(
         proof,
     })
 }
-
-/// Where what is signed begins among all names.
-const SIGNED_FROM: usize = 5;
 
 /// What a client shows its token in is no place for a signature of the gate's.
 fn refuse_token_place(places: &[TokenPlace], key: &Key<'_>, name: &FieldName) {

@@ -30,7 +30,7 @@ const MIN_KEY_BYTES: usize = 32;
 const SIGNING_KEY: &str = "a file with a private key, Ed25519 or P-256 (PEM, PKCS #8, no passphrase), \
                            such as `openssl genpkey -algorithm ed25519` makes";
 const PREVIOUS_KEY: &str =
-    "the file with the private key before that one (PEM, PKCS #8, no passphrase)";
+    "the file with the private key before or after that one (PEM, PKCS #8, no passphrase)";
 const RANDOM_TEXT: &str = "a random text such as `openssl rand -base64 32` makes";
 
 /// By whom identities are signed, and what is published of that.

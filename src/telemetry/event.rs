@@ -28,6 +28,8 @@ pub const LOG_LINES_DROPPED: &str = "log lines were dropped";
 pub const INTERNAL: &str = "internal error";
 /// Logins from a private network are not limited by address: it may be a proxy for everybody.
 pub const NEARBY_NOT_LIMITED: &str = "logins through this private address are not limited; if a proxy is there, add it to server.trusted_proxies, and let it send X-Forwarded-For";
+/// The system had no randomness for a signature, so that the app server takes the user for nobody.
+pub const NOT_SIGNED: &str = "cannot sign an identity";
 /// The gate is up.
 pub const LISTENING: &str = "listening";
 /// A decryption did not succeed; says why, which no client is told.

@@ -49,6 +49,7 @@ mod refusals;
 mod repeats;
 mod reserved;
 mod rules;
+mod scale;
 mod secrets;
 mod sessions;
 mod signed;

@@ -13,6 +13,7 @@ NOW = 1795391212
 APPID, OPENID, UNIONID = "wx0123456789abcdef", "oVfC75dVVmLwTvJ4-example-001", "oK_union-example-0000000001"
 ID = "019391f0-7c00-7abc-8def-0123456789ab"
 KEY, PREVIOUS, STRANGE = (base64.b64encode(bytes([n]) * 32).decode() for n in (1, 2, 3))
+SHORT = "s" * 31
 
 
 def proof(key, method, target, request_id=ID, appid=APPID, openid=OPENID, unionid=UNIONID, now=NOW):
@@ -53,6 +54,8 @@ def proofs():
     case("another query", False, spoilt(target="/me?a=2"))
     case("no query", False, spoilt(target="/me"))
     case("another spelling of the path", False, spoilt(target="/%6de?a=1"))
+    for target, way in (("/a?b", "replaced"), ("/a-b", "cut")):
+        case(f"a character that is no byte, as if it were {way}", False, {**proof(KEY, "GET", target)[0], "target": "/a\u4e2db"})
     case("another request id", False, spoilt(headers={"x-request-id": ID.replace("9", "8")}))
     case("another appid", False, spoilt(headers={"x-wx-appid": "wxfedcba9876543210"}))
     case("another openid", False, spoilt(headers={"x-wx-openid": OPENID + "x"}))
@@ -65,6 +68,8 @@ def proofs():
     case("too old", False, request, NOW + 61)
     case("from the future", False, request, NOW - 61)
     case("by a strange key", False, proof(STRANGE, "GET", "/me")[0])
+    case("by a key that is not set", False, proof("", "GET", "/me")[0])
+    case("by a key that is too short", False, proof(SHORT, "GET", "/me")[0])
     case("no proof at all", False, {**request, "headers": {n: v for n, v in request["headers"].items() if n != "x-wx-proof"}})
     for name, other in (
         ("an empty proof", ""),
@@ -81,7 +86,7 @@ def proofs():
         ("beyond ASCII", value[:-1] + "\u00e5"),
     ):
         case(name, False, spoilt(headers={"x-wx-proof": other}))
-    return {"keys": {"current": KEY, "previous": PREVIOUS}, "window": 60, "cases": cases}
+    return {"keys": {"current": KEY, "previous": PREVIOUS, "unset": "", "short": SHORT}, "window": 60, "cases": cases}
 
 
 def b64(data):

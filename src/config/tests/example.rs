@@ -131,6 +131,8 @@ fn real_values(directory: &Path) -> Vec<(&'static str, String)> {
         ("/etc/wxgate/redis/ca.pem", app_cert.clone()),
         ("/run/secrets/wxgate_proof_key_previous", proof_key.clone()),
         ("/run/secrets/wxgate_proof_key", proof_key),
+        ("the-random-text-before", PROOF_KEY.to_owned()),
+        ("the-random-text", PROOF_KEY.to_owned()),
         ("/etc/wxgate/identity/key.pem", app_key.clone()),
         ("/etc/wxgate/identity/previous.pem", app_key.clone()),
         ("/etc/wxgate/ca.pem", pem),
@@ -197,6 +199,20 @@ fn what_the_example_shows_as_a_comment_works_when_uncommented() {
         ];
         let loaded = parse_with(&text, &variables);
         assert!(loaded.is_ok(), "{}", loaded.unwrap_err());
+    }
+}
+
+#[test]
+fn no_key_that_the_example_shows_for_proofs_is_taken() {
+    let shown = |key: &str| {
+        let mut lines = EXAMPLE.lines().filter_map(uncommented);
+        lines.find(|code| code.starts_with(key)).unwrap()
+    };
+    let previous = format!("key = \"{PROOF_KEY}\"\n{}", shown("previous_key = \""));
+    for lines in [shown("key = \""), &previous] {
+        let loaded = parse_with(&format!("[identity.hmac]\n{lines}\n{SHORTEST}"), &[]);
+        let fault = loaded.unwrap_err().to_string();
+        assert!(fault.contains("is shorter than 32 bytes"), "{fault}");
     }
 }
 

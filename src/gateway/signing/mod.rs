@@ -2,10 +2,16 @@
 //! servers that can be reached around the gate. Says which claims and which lines; the arithmetic is
 //! `crypto`'s, and in which headers they go out is `domain::identity`'s.
 //!
+//! Who is who: `domain::identity` makes a [`Statement`] of a request as it goes out, and has it signed by
+//! its `Signers`, of which each is something that can [`Sign`]. Here are the two: [`Assertions`] makes
+//! JWTs (an `Assertion` is one that the cache has), [`Proofs`] makes HMACs. `config::signing` reads both
+//! tables into a `Signing`, that is the signers and the [`KeySet`] that is published, and
+//! `IdentityRules::signed_by` takes the signers in.
+//!
 //! Keys are part of the settings, and what was signed by a key is part of the key: who swaps the
 //! settings has nothing of the old ones left.
 
-mod kept;
+mod cache;
 mod key_set;
 
 pub use crate::crypto::assertion::{KeyFault, SigningKey};
@@ -24,7 +30,8 @@ use crate::crypto::token;
 use crate::domain::id::{OpenId, UnionId};
 use crate::domain::identity::{Sign, Statement};
 use crate::domain::token::TokenDigest;
-use crate::gateway::signing::kept::{Assertion, Kept};
+use crate::gateway::signing::cache::{Assertion, AssertionCache};
+use crate::telemetry::event;
 
 /// `[identity.jwt]`: says who a request is from.
 #[derive(Debug)]
@@ -33,7 +40,7 @@ pub struct Assertions {
     issuer: String,
     audience: Option<String>,
     ttl: Duration,
-    kept: Kept,
+    cache: AssertionCache,
 }
 
 /// What an assertion says (RFC 7519 §4.1, and the gate's own).
@@ -63,7 +70,7 @@ impl Assertions {
             issuer,
             audience,
             ttl,
-            kept: Kept::default(),
+            cache: AssertionCache::default(),
         }
     }
 
@@ -79,7 +86,13 @@ impl Assertions {
             iat: statement.now.as_secs(),
             exp: statement.now.plus(self.ttl).as_secs(),
         };
-        self.key.sign(&claims).map(Bytes::from)
+        let signed = self.key.sign(&claims).map(Bytes::from);
+        if signed.is_none() {
+            // The app server refuses what is not signed, and nothing else would tell why.
+            let request_id = statement.request_id.as_str();
+            tracing::error!(message = event::NOT_SIGNED, request_id);
+        }
+        signed
     }
 }
 
@@ -91,11 +104,11 @@ impl Sign for Assertions {
             return self.make(statement);
         };
         let now = statement.now;
-        if let Some(text) = self.kept.find(session, now, self.ttl / 2) {
+        if let Some(text) = self.cache.get(session, now, self.ttl / 2) {
             return Some(text);
         }
         let text = self.make(statement)?;
-        self.kept.put(Assertion {
+        self.cache.insert(Assertion {
             session: *session,
             since: now,
             text: text.clone(),

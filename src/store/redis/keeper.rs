@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use redis::aio::PubSub;
-use redis::{AsyncCommands as _, ExistenceCheck, InfoDict, RedisError, SetOptions};
+use redis::{AsyncCommands as _, ExistenceCheck, InfoDict, Msg, RedisError, SetOptions};
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::crypto::random;
 use crate::domain::hex::hex;
@@ -32,6 +32,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// of each gate in that time.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
+/// How long what was told before Redis went away may take to be read: it lies in this machine already.
+const HEAR_OUT: Duration = Duration::from_millis(100);
+
 /// Keeps one gate connected.
 pub(super) struct Keeper {
     store: RedisStore,
@@ -42,12 +45,13 @@ pub(super) struct Keeper {
     /// Why there is no connection, as the log was told.
     told: Option<String>,
     streams_closed: bool,
-    /// What this gate's messages to itself begin with.
-    beat: String,
+    /// Where this gate's messages to itself are told: no other has to hear them.
+    own_channel: String,
 }
 
 impl Keeper {
     pub(super) fn new(store: RedisStore) -> Self {
+        let own_channel = store.0.names.own_channel(&hex(&random::bytes::<16>()));
         Self {
             store,
             connections: 0,
@@ -55,7 +59,7 @@ impl Keeper {
             pause: FIRST_PAUSE,
             told: None,
             streams_closed: false,
-            beat: format!("b{}:", hex(&random::bytes::<8>())),
+            own_channel,
         }
     }
 
@@ -87,9 +91,9 @@ impl Keeper {
     async fn open(&mut self) -> Result<(Link, PubSub), RedisError> {
         let inner = &self.store.0;
         let (server, timeout) = (&inner.settings.server, inner.settings.timeout);
-        let channel = inner.names.endings();
+        let channels = [&*inner.names.endings(), &self.own_channel];
         self.attempts += 1;
-        let (redis, heard) = link::open(server, &channel, (timeout, self.attempts)).await?;
+        let (redis, heard) = link::open(server, channels, (timeout, self.attempts)).await?;
         // Whether it is the one that it was matters when it is asked, and then everything is asked anew.
         let _another = link::in_time(timeout, inner.know_again(redis.clone())).await?;
         link::in_time(timeout, inner.probe(redis.clone())).await?;
@@ -124,21 +128,23 @@ impl Keeper {
         let number = link.number;
         let beats = watch::Sender::new(0);
         let looking = self.look(link, beats.subscribe());
-        let listening = async {
+        let mut listen = async || {
             while let Some(message) = told.next().await {
-                let told = message.get_payload_bytes();
-                match self.beat(told) {
+                match self.beat(&message) {
                     Some(beat) => drop(beats.send_replace(beat)),
-                    None => inner.heard(told),
+                    None => inner.heard(message.get_payload_bytes()),
                 }
             }
         };
         tokio::select! {
             error = looking => inner.break_off(number, link::told(&error)),
-            () = listening => inner.break_off(number, "the channel of endings was closed".to_owned()),
+            () = listen() => inner.break_off(number, "the channel of endings was closed".to_owned()),
             () = inner.broken(number) => {}
             () = self.tell() => {}
         }
+        // The other connection may have been the first to end, with endings still unread on this one:
+        // copies are believed now for as if everything had been heard.
+        let _elapsed = timeout(HEAR_OUT, listen()).await;
         std::mem::take(&mut *inner.lost.lock())
     }
 
@@ -154,10 +160,11 @@ impl Keeper {
         }
     }
 
-    /// The number of one of this gate's own messages to itself.
-    fn beat(&self, told: &[u8]) -> Option<u64> {
-        let number = told.strip_prefix(self.beat.as_bytes())?;
-        std::str::from_utf8(number).ok()?.parse().ok()
+    /// The number of one of this gate's messages to itself.
+    fn beat(&self, told: &Msg) -> Option<u64> {
+        let is_own = told.get_channel_name() == self.own_channel;
+        let number = is_own.then(|| std::str::from_utf8(told.get_payload_bytes()).ok())??;
+        number.parse().ok()
     }
 
     /// Looks at Redis again and again, until something is wrong with it.
@@ -191,9 +198,8 @@ impl Keeper {
             inner.copies.came_back();
         }
         inner.probe(link.redis.clone()).await?;
-        let beat = format!("{}{number}", self.beat);
-        let channel = inner.names.endings();
-        link.redis.publish::<_, _, ()>(channel, beat).await?;
+        let channel = &self.own_channel;
+        link.redis.publish::<_, _, ()>(channel, number).await?;
         // Whoever listens is there for as long as this is.
         let _heard = beats.wait_for(|heard| *heard == number).await;
         Ok(())

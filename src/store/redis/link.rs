@@ -92,31 +92,32 @@ pub(super) enum Meaning {
     Failed,
 }
 
-/// Opens a connection for commands, and one on which is heard what is told on this channel. Each of
-/// several hosts has its time; how often that was tried in vain decides which is the first.
+/// Opens a connection for commands, and one on which is heard what is told on these channels; the
+/// second is nobody else's. Each of several hosts has its time; how often that was tried in vain
+/// decides which is the first.
 pub(super) async fn open(
     server: &Server,
-    channel: &str,
+    channels: [&str; 2],
     (timeout, attempts): (Duration, usize),
 ) -> Result<(Redis, PubSub), RedisError> {
     match &server.address {
         Address::Sentinels(hosts, name) => {
             let master = master(server, (hosts, name), timeout).await?;
-            one(server, &master, (channel, timeout)).await
+            one(server, &master, (channels, timeout)).await
         }
         Address::Cluster(hosts) => {
             let first = attempts.saturating_sub(1) % hosts.len().max(1);
             let (later, sooner) = hosts.split_at_checked(first).unwrap_or_default();
             let mut last = io::Error::from(io::ErrorKind::NotFound).into();
             for host in sooner.iter().chain(later) {
-                match any(server, host, (channel, timeout)).await {
+                match any(server, host, (channels, timeout)).await {
                     Ok(opened) => return Ok(opened),
                     Err(error) => last = error,
                 }
             }
             Err(last)
         }
-        address => one(server, address, (channel, timeout)).await,
+        address => one(server, address, (channels, timeout)).await,
     }
 }
 
@@ -124,10 +125,10 @@ pub(super) async fn open(
 async fn one(
     server: &Server,
     address: &Address,
-    (channel, timeout): (&str, Duration),
+    (channels, timeout): ([&str; 2], Duration),
 ) -> Result<(Redis, PubSub), RedisError> {
     let redis = Redis::One(in_time(timeout, connect(server, address)).await?);
-    let listening = listen(server, address, (redis.clone(), channel));
+    let listening = listen(server, address, (redis.clone(), channels));
     let heard = in_time(timeout, listening).await?;
     Ok((redis, heard))
 }
@@ -136,12 +137,12 @@ async fn one(
 async fn any(
     server: &Server,
     (host, port): &(String, u16),
-    (channel, timeout): (&str, Duration),
+    (channels, timeout): ([&str; 2], Duration),
 ) -> Result<(Redis, PubSub), RedisError> {
     let joined = join(server, (host, *port), timeout);
     let redis = Redis::Cluster(in_time(timeout, joined).await?);
     let address = Address::Tcp(host.clone(), *port);
-    let listening = listen(server, &address, (redis.clone(), channel));
+    let listening = listen(server, &address, (redis.clone(), channels));
     let heard = in_time(timeout, listening).await?;
     Ok((redis, heard))
 }
@@ -167,13 +168,13 @@ async fn converse(
 async fn listen(
     server: &Server,
     address: &Address,
-    (mut redis, channel): (Redis, &str),
+    (mut redis, channels): (Redis, [&str; 2]),
 ) -> Result<PubSub, RedisError> {
     let mut heard = PubSub::new(&who(server), dial(address).await?).await?;
-    heard.subscribe(channel).await?;
-    // It means nothing to whoever else hears it.
-    let mark = format!("o{}", hex(&random::bytes::<16>()));
-    redis.publish::<_, _, ()>(channel, &mark).await?;
+    heard.subscribe(&channels).await?;
+    let [_, own] = channels;
+    let mark = hex(&random::bytes::<16>());
+    redis.publish::<_, _, ()>(own, &mark).await?;
     let mut messages = heard.on_message();
     while let Some(message) = messages.next().await {
         if message.get_payload_bytes() == mark.as_bytes() {

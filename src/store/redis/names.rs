@@ -93,6 +93,11 @@ impl Names {
         format!("{}endings", self.prefix)
     }
 
+    /// The channel on which one gate hears only itself.
+    pub(super) fn own_channel(&self, gate: &str) -> String {
+        format!("{}gate:{gate}", self.prefix)
+    }
+
     /// The key by which a Redis is known again.
     pub(super) fn marker(&self) -> String {
         format!("{}marker", self.prefix)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::signed::Vectors;
-use crate::signed::{Keys, assertion, claims_case, judged, now, part, signing};
+use crate::signed::{Keys, assertion, now, part, signing};
 use crate::support::{APPID, Setup, World};
 
 async fn visit(world: &World, token: &str) -> String {
@@ -93,22 +93,6 @@ async fn no_session_is_sent_with_the_assertion_of_another_whatever_ended() {
     let anew = world.login("alice").await;
     let claims = part(&visit(&world, &anew).await, 1);
     assert_eq!(claims["sub"], world.openid("alice"));
-}
-
-#[tokio::test]
-async fn both_kinds_of_keys_sign_what_node_takes_and_nothing_longer_than_it_is_good() {
-    for key in ["current", "previous"] {
-        let world = Setup::with(&Keys::new().jwt(key, "")).start().await;
-        let token = world.login("alice").await;
-        let signed = visit(&world, &token).await;
-        let fresh = claims_case(&world, &signed, Vectors::read().jwks());
-        world.clock.advance(Duration::from_secs(66));
-        let old = claims_case(&world, &signed, Vectors::read().jwks());
-        let none = claims_case(&world, &signed, &json!({ "keys": [] }));
-        let verdicts = judged("node", "judge.js", &[fresh, old, none]).await;
-        assert_eq!(verdicts[0]["sub"], world.openid("alice"), "{key}");
-        assert_eq!(verdicts[1..], [json!(null), json!(null)], "{key}");
-    }
 }
 
 #[tokio::test]

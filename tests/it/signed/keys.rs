@@ -15,7 +15,7 @@ const PATH: &str = "/.well-known/jwks.json";
 
 async fn rotating() -> World {
     let keys = Keys::new();
-    let jwt = keys.jwt("current", &keys.previous());
+    let jwt = keys.jwt("current", &keys.beside("previous"));
     Setup::with(&format!("{jwt}{ROUTE}")).start().await
 }
 
@@ -39,6 +39,29 @@ async fn while_keys_change_over_both_are_published_and_only_the_new_one_signs() 
     let header = crate::signed::part(&crate::signed::assertion(&world), 0);
     assert_eq!(header["kid"], answer.json()["keys"][0]["kid"]);
     assert_eq!(world.app.count(), 1, "the route is the gate's own");
+}
+
+#[tokio::test]
+async fn at_no_step_of_a_change_signs_a_key_that_was_not_published_the_step_before() {
+    let keys = Keys::new();
+    let [old, new] = ["current", "previous"];
+    let steps = [(old, None), (old, Some(new)), (new, Some(old)), (new, None)];
+    let mut published: Option<Value> = None;
+    for (signs, beside) in steps {
+        let beside = beside.map_or_else(String::new, |name| keys.beside(name));
+        let world = Setup::with(&keys.jwt(signs, &beside)).start().await;
+        let token = world.login("alice").await;
+        world.get("/me").bearer(&token).send().await;
+        let kid = crate::signed::part(&crate::signed::assertion(&world), 0)["kid"].clone();
+        let now = world.ask_admin("GET", PATH).await.json();
+        let has = |set: &Value| {
+            let mut set = set["keys"].as_array().unwrap().iter();
+            set.any(|key| key["kid"] == kid)
+        };
+        assert!(has(&now), "{now}");
+        assert!(published.is_none_or(|before| has(&before)), "{signs}");
+        published = Some(now);
+    }
 }
 
 #[tokio::test]

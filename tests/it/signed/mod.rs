@@ -58,8 +58,9 @@ impl Keys {
         format!("[identity.jwt]\nkey_file = \"{file}\"\naudience = \"shop\"\n{lines}\n")
     }
 
-    fn previous(&self) -> String {
-        let file = self.0.path().join("previous").display().to_string();
+    /// The line that publishes this key beside the one that signs.
+    fn beside(&self, name: &str) -> String {
+        let file = self.0.path().join(name).display().to_string();
         format!("previous_key_file = \"{file}\"")
     }
 
@@ -123,17 +124,25 @@ fn claims_case(world: &World, token: &str, jwks: &Value) -> Value {
     })
 }
 
+/// Where the scripts are that put cases before the verifiers.
+const JUDGES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/verify");
+
 /// Puts cases before a verifier under `docs/verify`.
 async fn judged(program: &str, script: &str, cases: &[Value]) -> Vec<Value> {
-    let script = format!("{}/tests/verify/{script}", env!("CARGO_MANIFEST_DIR"));
-    let mut folder = tempfile::NamedTempFile::new().unwrap();
-    serde_json::to_writer(&mut folder, cases).unwrap();
     let mut judge = Command::new(program);
-    judge.arg(script).stdin(folder.reopen().unwrap());
+    judge.arg(format!("{JUDGES}/{script}"));
+    judged_by(judge, cases).await
+}
+
+async fn judged_by(mut judge: Command, cases: &[Value]) -> Vec<Value> {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    serde_json::to_writer(&mut file, cases).unwrap();
+    judge.stdin(file.reopen().unwrap());
+    let program = judge.get_program().display().to_string();
     let ran = tokio::task::spawn_blocking(move || judge.output())
         .await
         .unwrap();
-    let ran = ran.unwrap_or_else(|error| panic!("{program}: {error}"));
+    let ran = ran.unwrap_or_else(|error| panic!("{program}: {error}; see tests/run"));
     assert!(
         ran.status.success(),
         "{}",

@@ -7,11 +7,13 @@ mod contract;
 mod endings;
 mod faults;
 mod gates;
+mod load;
 mod model;
 mod reached;
 mod sealed;
 mod sentinels;
 mod streams;
+mod under_load;
 
 use std::time::Duration;
 

@@ -15,7 +15,8 @@ use wxgate::sim::wechat::MockWechat;
 
 use crate::support::app::{AppServer, until};
 use crate::support::raw::{Answer, Request};
-use crate::support::{APPID, Setup, appid, person, start_wechat};
+use crate::support::scrape::Scrape;
+use crate::support::{APPID, STUCK, Setup, appid, person, start_wechat};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_wxgate");
 
@@ -248,6 +249,19 @@ impl Gate {
     pub(crate) async fn ask_admin(&self, target: &str) -> Answer {
         let request = Request::new(self.admin, "GET", target);
         request.header("Host", "localhost").send().await
+    }
+
+    /// Waits until the gate has noticed that Redis is away, or there again.
+    pub(crate) async fn sees_redis(&self, connected: bool) {
+        let expected = Some(if connected { 1.0 } else { 0.0 });
+        let begun = tokio::time::Instant::now();
+        let found = async || {
+            let scrape = Scrape::read(&self.ask_admin("/metrics").await.text());
+            scrape.sum("wxgate_redis_connected", &[])
+        };
+        while found().await != expected {
+            assert!(begun.elapsed() < STUCK, "never {connected}");
+        }
     }
 
     /// A code for this user, from the simulated WeChat.
