@@ -395,7 +395,7 @@ impl Inner {
             None => None,
         };
         let user = UserKey::new(&holder.app, &holder.openid);
-        let (token, digest) = token::issue_fitting(|digest| self.store.fits(digest, &user));
+        let (token, digest) = token::issue_fitting(self.store.fitting(&user));
         let now = self.clock.now();
         let session = Session::begin(digest, holder.clone(), now);
         let login = Login {

@@ -71,8 +71,12 @@ impl Gateway {
         let ended = if query_says(request.uri(), "all", "true") {
             let holder = live.holder();
             let user = UserKey::new(&holder.app, &holder.openid);
-            let (_sessions, ended) = store.end_all(&user).await;
-            ended
+            // This one by its name too: a store may have lost its list of the user's sessions.
+            let ended = tokio::join!(store.end_all(&user), store.end(live.session()));
+            match ended {
+                ((_sessions, Ended::Everywhere), Ended::Everywhere) => Ended::Everywhere,
+                _ => Ended::HereOnly,
+            }
         } else {
             store.end(live.session()).await
         };

@@ -215,12 +215,13 @@ impl Store {
         }
     }
 
-    /// Whether a session of this user may have a token of this digest.
-    pub fn fits(&self, digest: &TokenDigest, user: &UserKey) -> bool {
-        match self {
-            Self::Memory(_) => true,
-            Self::Redis(_) => RedisStore::fits(digest, user),
-        }
+    /// Says whether a session of this user may have a token of a digest.
+    pub fn fitting(&self, user: &UserKey) -> impl Fn(&TokenDigest) -> bool + use<> {
+        let fits = match self {
+            Self::Memory(_) => None,
+            Self::Redis(_) => Some(RedisStore::fitting(user)),
+        };
+        move |digest| fits.as_ref().is_none_or(|fits| fits(digest))
     }
 
     /// Claims a login code, where several gates might have it redeemed. On the control thread.

@@ -68,6 +68,12 @@ pub const REDIS_AWAY: &str = "redis is away; known sessions go on for store.redi
 pub const REDIS_CONNECTED: &str = "connected to redis";
 /// Redis came back without what it had, or is another one.
 pub const REDIS_EMPTIED: &str = "redis has lost what it had; all sessions have ended";
+/// Redis lets go of keys when its memory is short; says by which policy.
+pub const REDIS_EVICTS: &str =
+    "redis may let go of sessions when memory is short; set maxmemory-policy noeviction";
+/// Redis is as it was some time ago: it was started from an old snapshot, or its replica was behind.
+pub const REDIS_SET_BACK: &str =
+    "redis has lost its last writes; sessions that had ended may be live again";
 /// There were more endings during an outage than are kept.
 pub const REDIS_ENDING_LOST: &str =
     "a logout could not be told to redis and is not kept; the session may be live again";

@@ -43,6 +43,8 @@ pub(super) struct Copies {
     outage_grace: Duration,
     /// Since when Redis is away, in milliseconds; [`Timestamp::NEVER`] when it is there.
     away_since: AtomicU64,
+    /// The time of day when that was last found, in milliseconds.
+    seen_away: AtomicU64,
     next_sweep: AtomicUsize,
 }
 
@@ -56,6 +58,7 @@ impl Copies {
             local_cache_ttl: settings.local_cache_ttl,
             outage_grace: settings.outage_grace,
             away_since: AtomicU64::new(Timestamp::EPOCH.as_millis()),
+            seen_away: AtomicU64::new(0),
             next_sweep: AtomicUsize::new(0),
         }
     }
@@ -150,7 +153,8 @@ impl Copies {
         }
     }
 
-    /// The copies of a user's sessions that began up to this moment. Looks at all copies.
+    /// The user's sessions that began up to this moment, of which there is a copy or a stream. Looks at
+    /// all copies.
     pub(super) fn of_user(&self, user: &UserKey, begun_by: Timestamp) -> Vec<TokenDigest> {
         let is_one = |session: &Session| {
             let holder = session.holder();
@@ -158,7 +162,9 @@ impl Copies {
                 && holder.app == *user.app()
                 && session.created() <= begun_by
         };
-        let found = self.table.those(is_one);
+        let mut found = self.table.those(is_one);
+        let streams = self.streams.sessions().into_iter();
+        found.extend(streams.filter(|session| is_one(session)));
         found.iter().map(|session| *session.digest()).collect()
     }
 
@@ -170,6 +176,20 @@ impl Copies {
         let _since = self
             .away_since
             .compare_exchange(here, now.as_millis(), success, failure);
+        self.follow(now);
+    }
+
+    /// A clock that is set back while Redis is away does not lengthen that: it counts from as much
+    /// earlier. Called again and again meanwhile.
+    fn follow(&self, now: Timestamp) {
+        let before = self.seen_away.swap(now.as_millis(), Ordering::Relaxed);
+        let back = before.saturating_sub(now.as_millis());
+        let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
+        let here = Timestamp::NEVER.as_millis();
+        // Nothing else changes it while Redis is away.
+        let _moved = self.away_since.fetch_update(success, failure, |since| {
+            (since != here).then(|| since.saturating_sub(back))
+        });
     }
 
     /// Redis is there again, and what was told meanwhile was not heard: every copy has to be asked
@@ -180,6 +200,7 @@ impl Copies {
         }
         let here = Timestamp::NEVER.as_millis();
         self.away_since.store(here, Ordering::Release);
+        self.seen_away.store(0, Ordering::Relaxed);
     }
 
     /// Since when Redis is away.
@@ -202,6 +223,12 @@ impl Copies {
     /// The sessions that have open streams.
     pub(super) fn with_streams(&self) -> Vec<Arc<Session>> {
         self.streams.sessions()
+    }
+
+    /// Whether this is the copy, and no ending of it can have been missed.
+    pub(super) fn has_heard_of(&self, session: &Arc<Session>) -> bool {
+        let known = self.table.peek(session.digest());
+        known.is_some_and(|known| Arc::ptr_eq(&known, session) && read(known.stamp()).1)
     }
 
     /// Registers a stream.
@@ -235,4 +262,40 @@ fn write(found: Timestamp, heard: bool) -> u64 {
 
 fn read(stamp: u64) -> (Timestamp, bool) {
     (Timestamp::from_millis(stamp >> 1), stamp & HEARD != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::redis::Server;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+    fn at(minutes: u64) -> Timestamp {
+        NOW.plus(Duration::from_mins(minutes))
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_lengthens_no_outage() {
+        let settings = Settings {
+            server: Server::parse("redis://a", None).unwrap(),
+            key_prefix: String::new(),
+            timeout: Duration::from_secs(1),
+            local_cache_ttl: Duration::from_secs(10),
+            outage_grace: Duration::from_mins(5),
+        };
+        let copies = Copies::new(1, &settings);
+        copies.came_back();
+        copies.went_away(at(0));
+        copies.went_away(at(4));
+        assert!(copies.is_usable(at(4)));
+        copies.went_away(at(1));
+        assert!(copies.is_usable(at(1)));
+        assert!(!copies.is_usable(at(2)));
+        // The next one is no longer than that for it.
+        copies.came_back();
+        copies.went_away(at(0));
+        assert!(copies.is_usable(at(4)));
+        assert!(!copies.is_usable(at(5)));
+    }
 }

@@ -1,12 +1,15 @@
 //! Keeps the gate connected to Redis: connects, listens to what is told, looks every second whether
 //! Redis is still there, and connects anew when it is not. One task, on the control thread.
 
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use redis::aio::{PubSub, PubSubSink};
-use redis::{AsyncCommands as _, ExistenceCheck, RedisError, SetExpiry, SetOptions};
+use redis::aio::PubSub;
+use redis::{AsyncCommands as _, ExistenceCheck, InfoDict, Msg, RedisError, SetOptions};
+use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::crypto::random;
@@ -19,6 +22,9 @@ use crate::telemetry::metrics::{RedisOperation, RedisResult};
 /// How often Redis is looked at. A gate at rest would not notice otherwise that it is away.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// How often it is told what it has not confirmed.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+
 /// The first pause after a failed attempt; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
@@ -29,27 +35,31 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// How long what was told before Redis went away may take to be read: it lies in this machine already.
 const HEAR_OUT: Duration = Duration::from_millis(100);
 
-/// For how long what a probe writes is kept.
-const PROBE_KEPT_FOR_SECONDS: u64 = 60;
-
 /// Keeps one gate connected.
 pub(super) struct Keeper {
     store: RedisStore,
     connections: u64,
+    /// In vain since the last connection.
+    attempts: usize,
     pause: Duration,
     /// Why there is no connection, as the log was told.
     told: Option<String>,
     streams_closed: bool,
+    /// Where this gate's messages to itself are told: no other has to hear them.
+    own_channel: String,
 }
 
 impl Keeper {
     pub(super) fn new(store: RedisStore) -> Self {
+        let own_channel = store.0.names.own_channel(&hex(&random::bytes::<16>()));
         Self {
             store,
             connections: 0,
+            attempts: 0,
             pause: FIRST_PAUSE,
             told: None,
             streams_closed: false,
+            own_channel,
         }
     }
 
@@ -77,24 +87,23 @@ impl Keeper {
         }
     }
 
-    /// Connects, and makes Redis know of every ending before anything is asked of it.
+    /// Connects, and finds out what this Redis is.
     async fn open(&mut self) -> Result<(Link, PubSub), RedisError> {
         let inner = &self.store.0;
         let (server, timeout) = (&inner.settings.server, inner.settings.timeout);
-        let (redis, heard) = link::open(server, &inner.names.endings(), timeout).await?;
-        link::in_time(timeout, inner.know_again(redis.clone())).await?;
+        let channels = [&*inner.names.endings(), &self.own_channel];
+        self.attempts += 1;
+        let (redis, heard) = link::open(server, channels, (timeout, self.attempts)).await?;
+        // Whether it is the one that it was matters when it is asked, and then everything is asked anew.
+        let _another = link::in_time(timeout, inner.know_again(redis.clone())).await?;
         link::in_time(timeout, inner.probe(redis.clone())).await?;
-        // Nothing, to find out whether an ending could be told.
-        let mut teller = redis.clone();
-        let tell = teller.publish(inner.names.endings(), "");
-        link::in_time::<()>(timeout, tell).await?;
-        for ending in inner.unsent.recent(inner.clock.now()) {
-            link::in_time(timeout, inner.tell_by(redis.clone(), &ending)).await?;
-        }
-        for ending in inner.unsent.unconfirmed() {
-            link::in_time(timeout, inner.tell_by(redis.clone(), &ending)).await?;
-            inner.unsent.confirmed(&ending, inner.clock.now());
-        }
+        let looking = inner.look_for_eviction(redis.clone());
+        // Who may not ask is not told.
+        let _looked = link::in_time(timeout, looking).await;
+        // It may be one that has forgotten. Told of them it is by `tell`: that it refuses one must not
+        // keep this gate away, which heeds them all meanwhile.
+        inner.unsent.doubt_all();
+        self.attempts = 0;
         self.connections += 1;
         let number = self.connections;
         Ok((Link { redis, number }, heard))
@@ -109,25 +118,29 @@ impl Keeper {
         self.pause = FIRST_PAUSE;
         self.told = None;
         self.streams_closed = false;
-        self.store.ask_about_streams(None);
+        inner.ask_streams.notify_one();
     }
 
     /// Listens until the connection is gone, and says why it is.
     async fn serve(&self, link: Link, heard: PubSub) -> String {
         let inner = &self.store.0;
-        let (sink, mut told) = heard.split();
+        let mut told = heard.into_on_message();
         let number = link.number;
-        let looking = self.look(link, sink);
-        tokio::pin!(looking);
+        let beats = watch::Sender::new(0);
+        let looking = self.look(link, beats.subscribe());
         let mut listen = async || {
             while let Some(message) = told.next().await {
-                inner.heard(message.get_payload_bytes());
+                match self.beat(&message) {
+                    Some(beat) => drop(beats.send_replace(beat)),
+                    None => inner.heard(message.get_payload_bytes()),
+                }
             }
         };
         tokio::select! {
-            error = &mut looking => inner.break_off(number, link::told(&error)),
+            error = looking => inner.break_off(number, link::told(&error)),
             () = listen() => inner.break_off(number, "the channel of endings was closed".to_owned()),
             () = inner.broken(number) => {}
+            () = self.tell() => {}
         }
         // The other connection may have been the first to end, with endings still unread on this one:
         // copies are believed now for as if everything had been heard.
@@ -135,27 +148,61 @@ impl Keeper {
         std::mem::take(&mut *inner.lost.lock())
     }
 
-    /// Looks at Redis again and again, until something is wrong with it.
-    async fn look(&self, link: Link, mut sink: PubSubSink) -> RedisError {
+    /// Tells Redis what it has not confirmed, or may have forgotten, again and again.
+    async fn tell(&self) {
         let inner = &self.store.0;
-        let timeout = inner.settings.timeout;
+        let mut ticks = interval(TELL_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            inner.unsent.doubt_due(inner.clock.now());
+            inner.tell_unsent().await;
+        }
+    }
+
+    /// The number of one of this gate's messages to itself.
+    fn beat(&self, told: &Msg) -> Option<u64> {
+        let is_own = told.get_channel_name() == self.own_channel;
+        let number = is_own.then(|| std::str::from_utf8(told.get_payload_bytes()).ok())??;
+        number.parse().ok()
+    }
+
+    /// Looks at Redis again and again, until something is wrong with it.
+    async fn look(&self, mut link: Link, mut beats: watch::Receiver<u64>) -> RedisError {
+        let inner = &self.store.0;
         let mut ticks = interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks.tick().await;
+        let mut number = 0_u64;
         loop {
             ticks.tick().await;
-            let looked = async {
-                inner.know_again(link.redis.clone()).await?;
-                inner.probe(link.redis.clone()).await?;
-                sink.ping::<()>().await
-            };
-            if let Err(error) = link::in_time(timeout, looked).await {
+            number = number.wrapping_add(1);
+            let looked = self.look_once(&mut link, (number, &mut beats));
+            if let Err(error) = link::in_time(inner.settings.timeout, looked).await {
                 inner.counts.asked(RedisOperation::Probe, RedisResult::Away);
                 return error;
             }
             inner.counts.asked(RedisOperation::Probe, RedisResult::Ok);
-            inner.tell_unsent().await;
         }
+    }
+
+    /// Also what is told has to come back by the channel: a node of a Cluster that has lost the others
+    /// answers, and tells nothing of them.
+    async fn look_once(
+        &self,
+        link: &mut Link,
+        (number, beats): (u64, &mut watch::Receiver<u64>),
+    ) -> Result<(), RedisError> {
+        let inner = &self.store.0;
+        if inner.know_again(link.redis.clone()).await? {
+            inner.copies.came_back();
+        }
+        inner.probe(link.redis.clone()).await?;
+        let channel = &self.own_channel;
+        link.redis.publish::<_, _, ()>(channel, number).await?;
+        // Whoever listens is there for as long as this is.
+        let _heard = beats.wait_for(|heard| *heard == number).await;
+        Ok(())
     }
 
     /// Tells the log, once for each reason.
@@ -191,17 +238,18 @@ impl Inner {
         }
     }
 
-    /// Notices when Redis is another than before, or has lost what it had. No session is left then that
-    /// began before.
-    async fn know_again(&self, redis: Redis) -> Result<(), RedisError> {
+    /// Whether Redis is another than before, or has lost what it had. No session is left then that began
+    /// before.
+    async fn know_again(&self, redis: Redis) -> Result<bool, RedisError> {
         let mark = self.marker(redis).await?;
         let known = std::mem::replace(&mut *self.marker.lock(), mark.clone());
-        if mark.is_some() && known.is_some() && mark != known {
+        let is_another = mark.is_some() && known.is_some() && mark != known;
+        if is_another {
+            self.counted.store(0, Ordering::Relaxed);
             self.counts.emptied();
             tracing::error!(message = event::REDIS_EMPTIED);
-            self.copies.came_back();
         }
-        Ok(())
+        Ok(is_another)
     }
 
     /// The mark by which this Redis is known; a new one where there is none. None where none can be made.
@@ -222,17 +270,42 @@ impl Inner {
         }
     }
 
-    /// Finds out whether Redis writes. That it does not for want of room is no error: it can be read, and
-    /// sessions can be ended.
+    /// Finds out whether Redis writes, and whether it still has what it wrote. That it does not write for
+    /// want of room is no error: it can be read, and sessions can be ended.
     async fn probe(&self, mut redis: Redis) -> Result<(), RedisError> {
-        let expiry = SetOptions::default().with_expiration(SetExpiry::EX(PROBE_KEPT_FOR_SECONDS));
-        let set = redis.set_options(self.names.probe(), 1, expiry).await;
-        match set {
-            Ok(()) => self.writes(None),
+        let counted: Result<u64, _> = redis.incr(self.names.probe(), 1).await;
+        match counted {
+            Ok(number) => {
+                self.writes(None);
+                let before = self.counted.swap(number, Ordering::Relaxed);
+                if number <= before {
+                    // The other gates count too, so this is the least.
+                    let missing = before - number + 1;
+                    tracing::error!(message = event::REDIS_SET_BACK, missing);
+                }
+            }
             Err(error) if link::meaning(&error) == Meaning::NoWrites => {
                 self.writes(Some(&link::told(&error)));
             }
             Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Warns of a Redis that lets go of keys when memory is short.
+    async fn look_for_eviction(&self, mut redis: Redis) -> Result<(), RedisError> {
+        let info = redis::cmd("INFO").arg("memory").to_owned();
+        let told: Vec<InfoDict> = match redis {
+            Redis::One(_) => vec![info.query_async(&mut redis).await?],
+            Redis::Cluster(_) => {
+                let told: HashMap<String, InfoDict> = info.query_async(&mut redis).await?;
+                told.into_values().collect()
+            }
+        };
+        let mut policies = told.iter().filter_map(|it| it.get("maxmemory_policy"));
+        let evicts = policies.find(|policy: &String| policy != "noeviction");
+        if let Some(policy) = evicts {
+            tracing::warn!(message = event::REDIS_EVICTS, policy);
         }
         Ok(())
     }

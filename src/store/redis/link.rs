@@ -6,12 +6,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use redis::aio::{ConnectionLike, MultiplexedConnection, PubSub};
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::{
-    AsyncConnectionConfig, Cmd, ConnectionAddr, ErrorKind, IntoConnectionInfo as _, Pipeline,
-    RedisConnectionInfo, RedisError, RedisFuture, Value,
+    AsyncCommands as _, AsyncConnectionConfig, Cmd, ConnectionAddr, ErrorKind,
+    IntoConnectionInfo as _, Pipeline, RedisConnectionInfo, RedisError, RedisFuture, Value,
 };
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -19,6 +20,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use crate::crypto::random;
+use crate::domain::hex::hex;
 use crate::store::redis::settings::{Address, Server};
 
 /// What bytes go over, encrypted or not.
@@ -89,22 +92,58 @@ pub(super) enum Meaning {
     Failed,
 }
 
-/// Opens a connection for commands, and one on which is heard what is told on this channel.
+/// Opens a connection for commands, and one on which is heard what is told on these channels; the
+/// second is nobody else's. Each of several hosts has its time; how often that was tried in vain
+/// decides which is the first.
 pub(super) async fn open(
     server: &Server,
-    channel: &str,
-    timeout: Duration,
+    channels: [&str; 2],
+    (timeout, attempts): (Duration, usize),
 ) -> Result<(Redis, PubSub), RedisError> {
-    let address = match &server.address {
-        Address::Sentinels(hosts, name) => &master(server, (hosts, name), timeout).await?,
-        address => address,
-    };
-    let redis = match address {
-        Address::Cluster(hosts) => Redis::Cluster(join(server, hosts, timeout).await?),
-        address => Redis::One(in_time(timeout, connect(server, address)).await?),
-    };
-    let mut heard = in_time(timeout, listen(server, address)).await?;
-    in_time(timeout, heard.subscribe(channel)).await?;
+    match &server.address {
+        Address::Sentinels(hosts, name) => {
+            let master = master(server, (hosts, name), timeout).await?;
+            one(server, &master, (channels, timeout)).await
+        }
+        Address::Cluster(hosts) => {
+            let first = attempts.saturating_sub(1) % hosts.len().max(1);
+            let (later, sooner) = hosts.split_at_checked(first).unwrap_or_default();
+            let mut last = io::Error::from(io::ErrorKind::NotFound).into();
+            for host in sooner.iter().chain(later) {
+                match any(server, host, (channels, timeout)).await {
+                    Ok(opened) => return Ok(opened),
+                    Err(error) => last = error,
+                }
+            }
+            Err(last)
+        }
+        address => one(server, address, (channels, timeout)).await,
+    }
+}
+
+/// By one server.
+async fn one(
+    server: &Server,
+    address: &Address,
+    (channels, timeout): ([&str; 2], Duration),
+) -> Result<(Redis, PubSub), RedisError> {
+    let redis = Redis::One(in_time(timeout, connect(server, address)).await?);
+    let listening = listen(server, address, (redis.clone(), channels));
+    let heard = in_time(timeout, listening).await?;
+    Ok((redis, heard))
+}
+
+/// By one of a Cluster, which knows the others: what is told to one is told to all.
+async fn any(
+    server: &Server,
+    (host, port): &(String, u16),
+    (channels, timeout): ([&str; 2], Duration),
+) -> Result<(Redis, PubSub), RedisError> {
+    let joined = join(server, (host, *port), timeout);
+    let redis = Redis::Cluster(in_time(timeout, joined).await?);
+    let address = Address::Tcp(host.clone(), *port);
+    let listening = listen(server, &address, (redis.clone(), channels));
+    let heard = in_time(timeout, listening).await?;
     Ok((redis, heard))
 }
 
@@ -125,9 +164,25 @@ async fn converse(
     Ok(redis)
 }
 
-/// Of a Cluster, any one will do: what is told to one is told to all.
-async fn listen(server: &Server, address: &Address) -> Result<PubSub, RedisError> {
-    PubSub::new(&who(server), dial(address).await?).await
+/// Listens, and finds out whether what is told is heard.
+async fn listen(
+    server: &Server,
+    address: &Address,
+    (mut redis, channels): (Redis, [&str; 2]),
+) -> Result<PubSub, RedisError> {
+    let mut heard = PubSub::new(&who(server), dial(address).await?).await?;
+    heard.subscribe(&channels).await?;
+    let [_, own] = channels;
+    let mark = hex(&random::bytes::<16>());
+    redis.publish::<_, _, ()>(own, &mark).await?;
+    let mut messages = heard.on_message();
+    while let Some(message) = messages.next().await {
+        if message.get_payload_bytes() == mark.as_bytes() {
+            drop(messages);
+            return Ok(heard);
+        }
+    }
+    Err(io::Error::from(io::ErrorKind::UnexpectedEof).into())
 }
 
 /// Asks one Sentinel after the other where the master is.
@@ -171,22 +226,19 @@ async fn ask_sentinel(
     command.query_async(&mut sentinel).await
 }
 
-/// Finds a Cluster by any of these hosts.
+/// Finds a Cluster by this host. By one alone: of several, one that hangs takes up all the time.
 async fn join(
     server: &Server,
-    hosts: &[(String, u16)],
+    (host, port): (&str, u16),
     timeout: Duration,
 ) -> Result<ClusterConnection, RedisError> {
-    let nodes = hosts.iter().map(|(host, port)| {
-        let address = ConnectionAddr::Tcp(host.clone(), *port).into_connection_info();
-        address.map(|node| node.set_redis_settings(who(server)))
-    });
-    let nodes = nodes.collect::<Result<Vec<_>, _>>()?;
-    let client = ClusterClient::builder(nodes)
+    let address = ConnectionAddr::Tcp(host.to_owned(), port).into_connection_info()?;
+    let node = address.set_redis_settings(who(server));
+    let client = ClusterClient::builder([node])
         .connection_timeout(timeout)
         .response_timeout(timeout)
         .build()?;
-    in_time(timeout, client.get_async_connection()).await
+    client.get_async_connection().await
 }
 
 /// Waits no longer than this.
@@ -208,16 +260,8 @@ async fn dial(address: &Address) -> io::Result<Wire> {
         Address::Unix(path) => Ok(Box::new(tokio::net::UnixStream::connect(path).await?)),
         #[cfg(not(unix))]
         Address::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
-        Address::Cluster(hosts) | Address::Sentinels(hosts, _) => {
-            let mut last = io::ErrorKind::NotFound.into();
-            for (host, port) in hosts {
-                match tcp(host, *port).await {
-                    Ok(socket) => return Ok(Box::new(socket)),
-                    Err(error) => last = error,
-                }
-            }
-            Err(last)
-        }
+        // Of these, one has been chosen before.
+        Address::Cluster(_) | Address::Sentinels(..) => Err(io::ErrorKind::Unsupported.into()),
     }
 }
 

@@ -31,8 +31,10 @@
 //! that they are unknown. Nothing begins, and logins learn that before WeChat is asked.
 //!
 //! Redis that fails over to a replica may forget what it confirmed a moment ago: it replicates without
-//! waiting. So the endings of the last minute are told once more to whatever Redis a gate is connected to
-//! next. One of a gate that has gone meanwhile is lost, and its session is back.
+//! waiting. So the endings of the last minute are told again to whatever Redis a gate is connected to
+//! next, and after a while in any case: a Cluster fails over behind a connection that stays. One of a
+//! gate that has gone meanwhile is lost, and its session is back. That Redis is as it was before is
+//! noticed by a number that every gate counts up there every second, and the log says so.
 
 mod codes;
 mod copies;
@@ -56,7 +58,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::crypto::code::{CodeDigest, SealedAnswer};
 use crate::crypto::seal::Sealer;
@@ -88,8 +90,9 @@ const MAX_ENDINGS: usize = 256;
 /// How far apart the clocks of two gates may be when an ending of all of a user's sessions is told late.
 const CLOCK_SKEW: Duration = Duration::from_mins(1);
 
-/// How often open streams are told as a use of their sessions, at most.
-const TELL_STREAMS_EVERY: Duration = Duration::from_mins(1);
+/// How often the sessions of open streams are asked about, which also tells of their use. Endings are
+/// heard of at once; this is for one that was missed all the same.
+const ASK_STREAMS_EVERY: Duration = Duration::from_mins(1);
 
 /// Sessions in Redis. A cheap handle.
 #[derive(Clone)]
@@ -109,12 +112,16 @@ struct Inner {
     broke: Notify,
     /// By what Redis is known again.
     marker: Mutex<Option<Vec<u8>>>,
+    /// What was counted up to there, the last time.
+    counted: AtomicU64,
     /// Whether Redis writes what it is told to.
     writes: AtomicBool,
     questions: Arc<Semaphore>,
     endings: Arc<Semaphore>,
-    /// When open streams are told next, in milliseconds.
-    streams_told: AtomicU64,
+    /// When open streams were asked about, in milliseconds, and the idle time of their sessions.
+    streams_asked: AtomicU64,
+    streams_idle: Mutex<Option<Duration>>,
+    ask_streams: Notify,
     runtime: Handle,
     clock: Clock,
     counts: RedisCounts,
@@ -157,16 +164,20 @@ impl RedisStore {
             lost: Mutex::default(),
             broke: Notify::new(),
             marker: Mutex::default(),
+            counted: AtomicU64::new(0),
             writes: AtomicBool::new(false),
             questions: Arc::new(Semaphore::new(MAX_QUESTIONS)),
             endings: Arc::new(Semaphore::new(MAX_ENDINGS)),
-            streams_told: AtomicU64::new(0),
+            streams_asked: AtomicU64::new(0),
+            streams_idle: Mutex::default(),
+            ask_streams: Notify::new(),
             runtime: around.runtime,
             clock: around.clock,
             counts: around.counts,
             settings,
         }));
         runtime.spawn(Keeper::new(store.clone()).run(attempted));
+        runtime.spawn(store.clone().ask_about_streams());
         store
     }
 
@@ -208,27 +219,38 @@ impl RedisStore {
     /// Joins whoever asks about this token already.
     fn ask_about(&self, digest: &TokenDigest, idle: Option<Duration>) -> Result<Awaited, Unusable> {
         let questions = Arc::clone(&self.0.questions);
-        let permit = questions.try_acquire_owned().map_err(|_full| {
+        let place = questions.try_acquire_owned().map_err(|_full| {
             let (operation, result) = (RedisOperation::Look, RedisResult::Overloaded);
             self.0.counts.asked(operation, result);
             Unusable::Busy
         })?;
+        Ok(self.ask_from(Some(place), digest, idle))
+    }
+
+    /// The same from a place among the questions, or from one's own.
+    fn ask_from(
+        &self,
+        place: Option<OwnedSemaphorePermit>,
+        digest: &TokenDigest,
+        idle: Option<Duration>,
+    ) -> Awaited {
         match self.0.flights.join(digest) {
-            Joined::Flight(awaited) => Ok(awaited),
+            Joined::Flight(awaited) => awaited,
             Joined::Own(landing, awaited) => {
                 let store = self.clone();
                 self.0.runtime.spawn(async move {
                     store.0.look(landing, idle).await;
-                    drop(permit);
+                    drop(place);
                 });
-                Ok(awaited)
+                awaited
             }
         }
     }
 
-    /// Whether a session may have this digest as that of its token, if it is of this user.
-    pub(in crate::store) fn fits(digest: &TokenDigest, user: &UserKey) -> bool {
-        Tag::of_session(digest) == Tag::of_user(user)
+    /// Says whether a session of this user may have a digest as that of its token.
+    pub(in crate::store) fn fitting(user: &UserKey) -> impl Fn(&TokenDigest) -> bool + use<> {
+        let tag = Tag::of_user(user);
+        move |digest| Tag::of_session(digest) == tag
     }
 
     /// Must be called on the control thread.
@@ -308,7 +330,14 @@ impl RedisStore {
     }
 
     pub(in crate::store) fn open_stream(&self, live: &Live) -> Stream {
-        self.0.copies.open_stream(live)
+        let stream = self.0.copies.open_stream(live);
+        // It may have ended since it was found, while this gate did not listen: those that were open
+        // when it listened again have been asked about.
+        let is_missing = !self.0.copies.has_heard_of(live.session());
+        if is_missing && self.ask_about(live.session().digest(), None).is_err() {
+            self.0.ask_streams.notify_one();
+        }
+        stream
     }
 
     pub(in crate::store) fn census(&self) -> Vec<(AppId, u64)> {
@@ -318,27 +347,25 @@ impl RedisStore {
     /// Must be called on the control thread.
     pub(in crate::store) fn sweep(&self, now: Timestamp, lifetimes: &Lifetimes) {
         self.0.copies.sweep(now, lifetimes);
-        if let Some(idle) = lifetimes.idle_ttl {
-            let every = TELL_STREAMS_EVERY.min(idle / 4);
-            let told = Timestamp::from_millis(self.0.streams_told.load(Ordering::Relaxed));
-            if !told.plus(every).is_to_come(now, every) {
-                let now = now.as_millis();
-                self.0.streams_told.store(now, Ordering::Relaxed);
-                self.ask_about_streams(Some(idle));
-            }
+        let idle = lifetimes.idle_ttl;
+        let every = idle.map_or(ASK_STREAMS_EVERY, |idle| ASK_STREAMS_EVERY.min(idle / 4));
+        let asked = Timestamp::from_millis(self.0.streams_asked.load(Ordering::Relaxed));
+        *self.0.streams_idle.lock() = idle;
+        if !asked.plus(every).is_to_come(now, every) {
+            let now = now.as_millis();
+            self.0.streams_asked.store(now, Ordering::Relaxed);
+            self.0.ask_streams.notify_one();
         }
     }
 
-    /// Asks about every session that has open streams: one that has ended ends them.
-    fn ask_about_streams(&self, idle: Option<Duration>) {
-        let asking = self.clone().ask_about_each(idle);
-        self.0.runtime.spawn(asking);
-    }
-
-    /// One after the other: it is in no hurry, and takes one place.
-    async fn ask_about_each(self, idle: Option<Duration>) {
-        for session in self.0.copies.with_streams() {
-            if let Ok(mut awaited) = self.ask_about(session.digest(), idle) {
+    /// Asks about every session that has open streams, whenever that is wanted: one that has ended ends
+    /// them, and one that has not is in use. One after the other, from a place that nobody else takes.
+    async fn ask_about_streams(self) {
+        loop {
+            self.0.ask_streams.notified().await;
+            let idle = *self.0.streams_idle.lock();
+            for session in self.0.copies.with_streams() {
+                let mut awaited = self.ask_from(None, session.digest(), idle);
                 drop(awaited.wait_for(Option::is_some).await);
             }
         }

@@ -93,12 +93,17 @@ impl Names {
         format!("{}endings", self.prefix)
     }
 
+    /// The channel on which one gate hears only itself.
+    pub(super) fn own_channel(&self, gate: &str) -> String {
+        format!("{}gate:{gate}", self.prefix)
+    }
+
     /// The key by which a Redis is known again.
     pub(super) fn marker(&self) -> String {
         format!("{}marker", self.prefix)
     }
 
-    /// The key that is written to find out whether that can be done.
+    /// The number that is counted up to find out whether that can be done, and that nothing is forgotten.
     pub(super) fn probe(&self) -> String {
         format!("{}probe", self.prefix)
     }

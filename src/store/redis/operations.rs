@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures_util::{StreamExt as _, stream};
 use redis::{AsyncCommands as _, RedisError};
 
 use crate::domain::clock::Timestamp;
@@ -19,6 +20,10 @@ use crate::store::redis::{Inner, RedisStore};
 use crate::store::{Login, Unusable};
 use crate::telemetry::event;
 use crate::telemetry::metrics::{RedisOperation, RedisResult};
+
+/// Endings that are told late and are under way at once: so many after an outage do not wait for one
+/// another, and Redis still answers others within its time.
+const MAX_TOLD_AT_ONCE: usize = 64;
 
 /// What stands under a key, and by which connection that was found out.
 type Kept = (Option<Vec<u8>>, u64);
@@ -160,7 +165,7 @@ impl Inner {
         let session = login.session;
         let holder = session.holder();
         let user = UserKey::new(&holder.app, &holder.openid);
-        if !RedisStore::fits(session.digest(), &user) {
+        if !RedisStore::fitting(&user)(session.digest()) {
             return Err(Unusable::Failed);
         }
         // An ending that is told before the answer is here must not be overlooked for it.
@@ -212,7 +217,7 @@ impl Inner {
 
     /// Tells Redis of an ending that is wanted at this moment. Gives how many sessions were ended.
     pub(super) async fn tell_now(&self, ending: &Ending) -> Result<usize, Unusable> {
-        let told = match ending {
+        let ended = match ending {
             Ending::Session(..) => self.tell(ending).await?,
             Ending::User(user, _) => {
                 // Whatever a clock says of when a session began: it has begun.
@@ -220,21 +225,26 @@ impl Inner {
                 self.tell(&all).await?
             }
         };
-        self.unsent.confirmed(ending, self.clock.now());
-        Ok(told)
+        self.unsent.confirmed(ending, &ended, self.clock.now());
+        Ok(ended.len())
     }
 
-    /// Tells Redis of the endings that it has not confirmed.
+    /// Tells Redis of all endings that it has to be told. One that it refuses keeps no other back, and
+    /// is told the next time.
     pub(super) async fn tell_unsent(&self) {
-        for ending in self.unsent.unconfirmed() {
-            if self.tell(&ending).await.is_err() {
+        let endings = stream::iter(self.unsent.to_tell());
+        let telling = endings.for_each_concurrent(MAX_TOLD_AT_ONCE, async |ending| {
+            if self.link.lock().is_none() || !self.unsent.is_to_tell(&ending) {
                 return;
             }
-            self.unsent.confirmed(&ending, self.clock.now());
-        }
+            if let Ok(ended) = self.tell(&ending).await {
+                self.unsent.confirmed(&ending, &ended, self.clock.now());
+            }
+        });
+        telling.await;
     }
 
-    async fn tell(&self, ending: &Ending) -> Result<usize, Unusable> {
+    async fn tell(&self, ending: &Ending) -> Result<Vec<TokenDigest>, Unusable> {
         let operation = match ending {
             Ending::Session(..) => RedisOperation::End,
             Ending::User(..) => RedisOperation::EndAll,
@@ -245,18 +255,16 @@ impl Inner {
     }
 
     /// The same by this connection. Gives the digests that have ended.
-    pub(super) async fn tell_by(
-        &self,
-        mut redis: Redis,
-        ending: &Ending,
-    ) -> Result<Vec<u8>, RedisError> {
+    async fn tell_by(&self, mut redis: Redis, ending: &Ending) -> Result<Vec<u8>, RedisError> {
         let channel = self.names.endings();
         match ending {
             Ending::Session(digest, user) => {
                 let names = self.names.user(user);
                 let mut end = self.scripts.end.key(self.names.session(digest));
                 end.key(names.sessions).key(names.keys);
-                end.arg(channel).arg(names::written(digest));
+                end.arg(channel)
+                    .arg(names::written(digest))
+                    .arg(names.session_prefix);
                 end.invoke_async(&mut redis).await
             }
             Ending::User(user, begun_by) => {
@@ -301,12 +309,11 @@ impl Inner {
         }
     }
 
-    fn end_each(&self, digests: &[u8]) -> usize {
+    fn end_each(&self, digests: &[u8]) -> Vec<TokenDigest> {
         let digests = digests.chunks(DIGEST_CHARS).filter_map(names::read);
-        let mut ended = 0;
-        for digest in digests {
-            self.ended(&digest);
-            ended += 1;
+        let ended: Vec<_> = digests.collect();
+        for digest in &ended {
+            self.ended(digest);
         }
         ended
     }

@@ -1,6 +1,6 @@
 //! Endings that Redis has not confirmed: kept until it has, and heeded by this gate meanwhile. Those that
-//! it has just confirmed are told once more to whatever Redis comes next: a replica that takes the
-//! place of its master may not have heard of them. Knows nothing of how Redis is told.
+//! it has confirmed of late are told again, after a while and to whatever Redis comes next: a replica
+//! that takes the place of its master may not have heard of them. Knows nothing of how Redis is told.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -16,18 +16,24 @@ use crate::domain::token::TokenDigest;
 /// gate for as long as the outage, and the log says so.
 const MAX_UNSENT: usize = 65_536;
 
-/// Endings that are told once more, per gate; of more, the oldest are not.
+/// Sessions whose ending is told again, per gate; of more, those that ended first are not.
 const MAX_RECENT: usize = 4096;
 
-/// For how long an ending counts as one that a replica may not have heard of.
-const RECENT_FOR: Duration = Duration::from_mins(1);
+/// How long after Redis has confirmed an ending it is told again. A Cluster gets a new master without
+/// this gate noticing: soon, or once the old one has been missed for some seconds, or by hand.
+const TOLD_AGAIN_AFTER: [Duration; 3] = [
+    Duration::from_secs(2),
+    Duration::from_secs(15),
+    Duration::from_mins(1),
+];
 
 /// An ending.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
     /// Of one session.
     Session(TokenDigest, UserKey),
-    /// Of all sessions of a user that began up to this moment.
+    /// Of all sessions of a user that began up to this moment. Told at once, it is of all that there
+    /// are; told late, the moment is that of the logout, and a minute more for clocks that differ.
     User(UserKey, Timestamp),
 }
 
@@ -39,8 +45,32 @@ pub(super) struct Unsent(Mutex<Kept>);
 struct Kept {
     sessions: HashMap<TokenDigest, UserKey>,
     users: HashMap<UserKey, Timestamp>,
-    /// Confirmed at these moments, in order.
-    recent: VecDeque<(Timestamp, Ending)>,
+    /// In the order in which they were confirmed.
+    recent: VecDeque<Recent>,
+    /// Those of the recent ones that are to be told again, and are heeded until they are.
+    doubted: HashMap<TokenDigest, UserKey>,
+}
+
+/// An ending of a session that Redis has confirmed. One of all of a user's is those that it ended: what
+/// began since then is not meant, and the clocks of gates differ.
+#[derive(Debug)]
+struct Recent {
+    digest: TokenDigest,
+    user: UserKey,
+    confirmed: Timestamp,
+    told_again: usize,
+}
+
+impl Recent {
+    /// Whether it is time to tell it again. Whatever was missed meanwhile is made up for by once.
+    fn is_due(&mut self, now: Timestamp) -> bool {
+        let age = now.since(self.confirmed);
+        let due = TOLD_AGAIN_AFTER.iter().filter(|after| age >= **after);
+        let due = due.count();
+        let is_due = due > self.told_again;
+        self.told_again = due.max(self.told_again);
+        is_due
+    }
 }
 
 impl Unsent {
@@ -60,27 +90,42 @@ impl Unsent {
         true
     }
 
-    /// Redis has confirmed this ending, and with it no later one.
-    pub(super) fn confirmed(&self, ending: &Ending, now: Timestamp) {
+    /// Redis has confirmed this ending, and with it no later one: these sessions it has ended.
+    pub(super) fn confirmed(&self, ending: &Ending, ended: &[TokenDigest], now: Timestamp) {
         let mut kept = self.0.lock();
-        if kept.recent.len() == MAX_RECENT {
-            kept.recent.pop_front();
-        }
-        kept.recent.push_back((now, ending.clone()));
-        match ending {
-            Ending::Session(digest, _) => drop(kept.sessions.remove(digest)),
+        let user = match ending {
+            Ending::Session(digest, user) => {
+                let first = kept.sessions.remove(digest).is_some();
+                if kept.doubted.remove(digest).is_some() && !first {
+                    return;
+                }
+                user
+            }
             Ending::User(user, begun_by) => {
                 if kept.users.get(user).is_some_and(|kept| kept <= begun_by) {
                     kept.users.remove(user);
                 }
+                user
             }
+        };
+        for digest in ended {
+            if kept.recent.len() == MAX_RECENT {
+                kept.recent.pop_front();
+            }
+            kept.recent.push_back(Recent {
+                digest: *digest,
+                user: user.clone(),
+                confirmed: now,
+                told_again: 0,
+            });
         }
     }
 
     /// Whether the session is known to have ended, whatever Redis says.
     pub(super) fn has_ended(&self, session: &Session, user: impl FnOnce() -> UserKey) -> bool {
         let kept = self.0.lock();
-        let ended = kept.sessions.contains_key(session.digest());
+        let digest = session.digest();
+        let ended = kept.sessions.contains_key(digest) || kept.doubted.contains_key(digest);
         if ended || kept.users.is_empty() {
             return ended;
         }
@@ -88,33 +133,54 @@ impl Unsent {
         begun_by.is_some_and(|begun_by| session.created() <= *begun_by)
     }
 
-    /// What Redis has confirmed of late, and another one may not have heard of.
-    pub(super) fn recent(&self, now: Timestamp) -> Vec<Ending> {
-        let mut kept = self.0.lock();
-        let is_recent = |confirmed: Timestamp| now.since(confirmed) < RECENT_FOR;
-        kept.recent.retain(|(confirmed, _)| is_recent(*confirmed));
-        // What began since then is not meant, though the clocks of gates differ.
-        let endings = kept.recent.iter().map(|(confirmed, ending)| match ending {
-            Ending::User(user, begun_by) => Ending::User(user.clone(), *begun_by.min(confirmed)),
-            session @ Ending::Session(..) => session.clone(),
-        });
-        endings.collect()
+    /// Redis is another one, perhaps: whatever was confirmed of late is told to it.
+    pub(super) fn doubt_all(&self) {
+        self.0.lock().doubt(|_| true);
     }
 
-    /// What Redis has not confirmed.
-    pub(super) fn unconfirmed(&self) -> Vec<Ending> {
+    /// What was confirmed some time ago is told again.
+    pub(super) fn doubt_due(&self, now: Timestamp) {
+        self.0.lock().doubt(|recent| recent.is_due(now));
+    }
+
+    /// What Redis is to be told.
+    pub(super) fn to_tell(&self) -> Vec<Ending> {
         let kept = self.0.lock();
-        let sessions = kept.sessions.iter();
+        let sessions = kept.sessions.iter().chain(&kept.doubted);
         let sessions = sessions.map(|(digest, user)| Ending::Session(*digest, user.clone()));
         let users = kept.users.iter();
         let users = users.map(|(user, begun_by)| Ending::User(user.clone(), *begun_by));
         sessions.chain(users).collect()
     }
 
-    /// How many are kept.
+    /// Whether this is still to be told. It may have been meanwhile, and what began since then is not
+    /// meant by it.
+    pub(super) fn is_to_tell(&self, ending: &Ending) -> bool {
+        let kept = self.0.lock();
+        match ending {
+            Ending::Session(digest, _) => {
+                kept.sessions.contains_key(digest) || kept.doubted.contains_key(digest)
+            }
+            Ending::User(user, _) => kept.users.contains_key(user),
+        }
+    }
+
+    /// How many Redis has never confirmed.
     pub(super) fn count(&self) -> usize {
         let kept = self.0.lock();
         kept.sessions.len() + kept.users.len()
+    }
+}
+
+impl Kept {
+    fn doubt(&mut self, mut is_one: impl FnMut(&mut Recent) -> bool) {
+        let doubted = &mut self.doubted;
+        self.recent.retain_mut(|recent| {
+            if is_one(recent) && doubted.len() < MAX_RECENT {
+                doubted.insert(recent.digest, recent.user.clone());
+            }
+            recent.told_again < TOLD_AGAIN_AFTER.len()
+        });
     }
 }
 
@@ -149,7 +215,7 @@ mod tests {
         assert!(unsent.keep(ending.clone()));
         assert!(unsent.has_ended(&mine, || user("a")));
         assert!(!unsent.has_ended(&other, || user("a")));
-        unsent.confirmed(&ending, NOW);
+        unsent.confirmed(&ending, &[*mine.digest()], NOW);
         assert!(!unsent.has_ended(&mine, || user("a")));
         assert_eq!(unsent.count(), 0);
     }
@@ -170,28 +236,87 @@ mod tests {
         let later = Timestamp::from_millis(NOW.as_millis() + 1);
         unsent.keep(Ending::User(user("a"), later));
         unsent.keep(Ending::User(user("a"), NOW));
-        unsent.confirmed(&Ending::User(user("a"), NOW), NOW);
-        assert_eq!(unsent.unconfirmed(), [Ending::User(user("a"), later)]);
-        unsent.confirmed(&Ending::User(user("a"), later), NOW);
+        unsent.confirmed(&Ending::User(user("a"), NOW), &[], NOW);
+        assert_eq!(unsent.to_tell(), [Ending::User(user("a"), later)]);
+        unsent.confirmed(&Ending::User(user("a"), later), &[], NOW);
         assert_eq!(unsent.count(), 0);
     }
 
+    fn told(unsent: &Unsent, digest: u8) -> Ending {
+        let ending = Ending::Session(TokenDigest::new([digest; 32]), user("a"));
+        unsent.confirmed(&ending, &[TokenDigest::new([digest; 32])], NOW);
+        ending
+    }
+
     #[test]
-    fn what_was_confirmed_a_moment_ago_is_told_anew_and_what_began_since_is_spared() {
+    fn what_was_told_meanwhile_is_not_told_late_too() {
         let unsent = Unsent::default();
-        let (old, soon) = (NOW, NOW.plus(Duration::from_secs(30)));
-        let session = Ending::Session(TokenDigest::new([1; 32]), user("a"));
-        unsent.confirmed(&session, old);
-        unsent.confirmed(&Ending::User(user("a"), soon.plus(RECENT_FOR)), soon);
-        let now = NOW.plus(RECENT_FOR);
+        for ending in [
+            Ending::User(user("a"), NOW),
+            Ending::Session(TokenDigest::new([1; 32]), user("a")),
+        ] {
+            unsent.keep(ending.clone());
+            assert!(unsent.is_to_tell(&ending));
+            unsent.confirmed(&ending, &[], NOW);
+            assert!(!unsent.is_to_tell(&ending));
+        }
+    }
+
+    #[test]
+    fn what_was_confirmed_is_told_again_three_times_and_never_after_that() {
+        let unsent = Unsent::default();
+        let ending = told(&unsent, 1);
+        let mut told_at = Vec::new();
+        for second in 0..200 {
+            let now = NOW.plus(Duration::from_secs(second));
+            unsent.doubt_due(now);
+            for again in unsent.to_tell() {
+                assert_eq!(again, ending);
+                told_at.push(second);
+                unsent.confirmed(&again, &[TokenDigest::new([1; 32])], now);
+            }
+        }
+        assert_eq!(told_at, [2, 15, 60]);
+    }
+
+    #[test]
+    fn another_redis_is_told_of_what_was_confirmed_and_it_is_heeded_until_then() {
+        let unsent = Unsent::default();
+        let ending = told(&unsent, 1);
+        let (ended, other) = (session("a", 1, NOW), session("a", 2, NOW));
         for _ in 0..2 {
-            assert_eq!(unsent.recent(now), [Ending::User(user("a"), soon)]);
+            assert!(!unsent.has_ended(&ended, || user("a")));
+            unsent.doubt_all();
+            assert!(unsent.has_ended(&ended, || user("a")));
+            assert!(!unsent.has_ended(&other, || user("a")));
+            assert_eq!(unsent.count(), 0);
+            assert_eq!(unsent.to_tell(), std::slice::from_ref(&ending));
+            unsent.confirmed(&ending, &[*ended.digest()], NOW);
         }
-        assert_eq!(unsent.recent(now.plus(RECENT_FOR)), []);
-        for _ in 0..=MAX_RECENT {
-            unsent.confirmed(&session, now);
+    }
+
+    #[test]
+    fn an_ending_of_all_is_told_again_as_those_that_it_ended() {
+        let unsent = Unsent::default();
+        let all = Ending::User(user("a"), NOW.plus(Duration::from_mins(1)));
+        unsent.keep(all.clone());
+        unsent.confirmed(&all, &[TokenDigest::new([1; 32])], NOW);
+        unsent.doubt_all();
+        let one = Ending::Session(TokenDigest::new([1; 32]), user("a"));
+        assert_eq!(unsent.to_tell(), [one]);
+    }
+
+    #[test]
+    fn of_what_was_confirmed_no_more_is_kept_than_there_is_room_for() {
+        let unsent = Unsent::default();
+        let all = Ending::User(user("a"), NOW);
+        for number in 0..=MAX_RECENT {
+            let mut bytes = [0; 32];
+            bytes[..8].copy_from_slice(&number.to_le_bytes());
+            unsent.confirmed(&all, &[TokenDigest::new(bytes)], NOW);
         }
-        assert_eq!(unsent.recent(now).len(), MAX_RECENT);
+        unsent.doubt_all();
+        assert_eq!(unsent.to_tell().len(), MAX_RECENT);
         assert_eq!(unsent.count(), 0);
     }
 

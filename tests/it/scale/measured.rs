@@ -126,7 +126,7 @@ impl Measured {
             panic!("no gate")
         };
         let now = Clock::System.now();
-        let (_, digest) = token::issue_fitting(|digest| gate.fits(digest, &user));
+        let (_, digest) = token::issue_fitting(gate.fitting(&user));
         let holder = Holder {
             app: user.app().clone(),
             openid: user.openid().clone(),

@@ -1,6 +1,6 @@
 //! A Cluster of three: sessions of one user are on one of them, and of all users on all.
 
-use crate::stores::{STALE, overloaded};
+use crate::stores::{GRACE, STALE, overloaded};
 use crate::support::app::until;
 use crate::support::redis::{RedisServer, free_port, table};
 use crate::support::{STUCK, Setup};
@@ -14,16 +14,7 @@ impl Cluster {
     pub(in crate::stores) async fn start() -> Self {
         let mut nodes = Vec::new();
         for _ in 0..3 {
-            let bus = free_port().to_string();
-            let arguments = [
-                "--cluster-enabled",
-                "yes",
-                "--cluster-node-timeout",
-                "1000",
-                "--cluster-port",
-                &bus,
-            ];
-            nodes.push((RedisServer::start_with(&arguments).await, bus));
+            nodes.push(node().await);
         }
         let third = SLOTS / 3;
         let shares = [(0, third), (third, 2 * third), (2 * third, SLOTS)];
@@ -55,11 +46,46 @@ impl Cluster {
         format!("redis-cluster://{}", hosts.collect::<Vec<_>>().join(","))
     }
 
+    /// Gives the first a replica.
+    async fn add_replica(&self) -> RedisServer {
+        let (replica, bus) = node().await;
+        let port = replica.port();
+        self.0[0].ask::<()>(&format!("CLUSTER MEET 127.0.0.1 {port} {bus}"));
+        let id: String = self.0[0].ask("CLUSTER MYID");
+        let replicate = redis::cmd("CLUSTER").arg("REPLICATE").arg(&id).to_owned();
+        until("it knows its master", || {
+            replica.try_ask::<()>(&replicate).is_ok()
+        })
+        .await;
+        until("all know the replica, and it has all", || {
+            let told: String = replica.ask("INFO replication");
+            let others = self.0[1..].iter();
+            let mut known = others.map(|node| node.ask::<String>("CLUSTER NODES"));
+            told.contains("master_link_status:up") && known.all(|nodes| nodes.contains("slave"))
+        })
+        .await;
+        replica
+    }
+
     /// How many keys of sessions each node has.
     fn sessions(&self) -> Vec<usize> {
         let count = |node: &RedisServer| node.ask::<Vec<String>>("KEYS *}s:*").len();
         self.0.iter().map(count).collect()
     }
+}
+
+/// One that is of no Cluster yet, and the port by which it speaks to others.
+async fn node() -> (RedisServer, String) {
+    let bus = free_port().to_string();
+    let arguments = [
+        "--cluster-enabled",
+        "yes",
+        "--cluster-node-timeout",
+        "1000",
+        "--cluster-port",
+        &bus,
+    ];
+    (RedisServer::start_with(&arguments).await, bus)
 }
 
 #[tokio::test]
@@ -139,4 +165,48 @@ async fn while_a_node_is_away_nothing_is_let_through_and_all_goes_on_when_it_is_
         world.becomes(token, 200).await;
     }
     world.becomes(&unknown, 401).await;
+}
+
+#[tokio::test]
+async fn a_node_that_hangs_keeps_nobody_away_once_a_replica_has_its_place() {
+    let cluster = Cluster::start().await;
+    let replica = cluster.add_replica().await;
+    let toml = table(&cluster.url(), "");
+    let world = Setup::with(&toml).start().await;
+    let mut tokens = Vec::new();
+    for number in 0..12 {
+        tokens.push(world.login(&format!("user-{number}")).await);
+    }
+    cluster.0[0].freeze();
+    until("the replica has its place", || {
+        replica
+            .ask::<String>("INFO replication")
+            .contains("role:master")
+    })
+    .await;
+    world.clock.advance(GRACE);
+    for token in &tokens {
+        world.becomes(token, 200).await;
+    }
+    let begun = tokio::time::Instant::now();
+    while world.redeem(&world.code("alice")).await.status != 200 {
+        assert!(begun.elapsed() < STUCK);
+    }
+    // One that has not known the Cluster before.
+    let other = world.beside(&toml).await;
+    other.sees_redis(true).await;
+    other.becomes(&tokens[0], 200).await;
+}
+
+#[tokio::test]
+async fn a_node_that_is_of_no_cluster_is_passed_over() {
+    let cluster = Cluster::start().await;
+    let (stranger, _) = node().await;
+    let hosts = cluster.url();
+    let hosts = hosts.strip_prefix("redis-cluster://").unwrap();
+    let url = format!("redis-cluster://127.0.0.1:{},{hosts}", stranger.port());
+    let world = Setup::with(&table(&url, "")).start().await;
+    world.sees_redis(true).await;
+    let token = world.login("alice").await;
+    assert_eq!(world.taken(&token).await, 200);
 }

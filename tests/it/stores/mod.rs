@@ -4,6 +4,7 @@
 mod cluster;
 mod codes;
 mod contract;
+mod endings;
 mod faults;
 mod gates;
 mod load;
@@ -11,6 +12,7 @@ mod model;
 mod reached;
 mod sealed;
 mod sentinels;
+mod streams;
 mod under_load;
 
 use std::time::Duration;

@@ -27,7 +27,7 @@ const TTL: Duration = Duration::from_hours(1);
 const KEY_GRACE: Duration = Duration::from_mins(10);
 const REPLACED_GRACE: Duration = Duration::from_mins(1);
 const MAX_KEYS: usize = 3;
-const LIFETIMES: Lifetimes = Lifetimes {
+pub(super) const LIFETIMES: Lifetimes = Lifetimes {
     ttl: TTL,
     idle_ttl: None,
 };
@@ -59,12 +59,12 @@ struct World {
     all: Vec<(TokenDigest, u64)>,
 }
 
-fn user_key(user: u64) -> UserKey {
+pub(super) fn user_key(user: u64) -> UserKey {
     let app = AppId::parse(APPID).unwrap();
     UserKey::new(&app, &OpenId::parse(&format!("oUser{user}")).unwrap())
 }
 
-fn open(redis: &RedisServer, clock: &HeldClock) -> Store {
+pub(super) fn open(redis: &RedisServer, clock: &HeldClock) -> Store {
     let shortest = format!(
         "[upstream]\nurl = \"http://127.0.0.1:1\"\n[[apps]]\nappid = \"{APPID}\"\nsecret = \"{SECRET}\"\n"
     );
@@ -164,7 +164,7 @@ impl World {
             replaced: None,
         };
         let (gate, who) = (self.gate(), user_key(user));
-        let (_, digest) = token::issue_fitting(|digest| gate.fits(digest, &who));
+        let (_, digest) = token::issue_fitting(gate.fitting(&who));
         let holder = Holder {
             app: who.app().clone(),
             openid: who.openid().clone(),

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use redis::{Client, Cmd, Connection, FromRedisValue};
+use redis::{Client, Cmd, Connection, FromRedisValue, ScriptInvocation};
 use tempfile::TempDir;
 
 use crate::support::app::until;
@@ -175,6 +175,12 @@ impl RedisServer {
         }
         let answer = self.try_ask(&asked);
         answer.unwrap_or_else(|error| panic!("{command}: {error}"))
+    }
+
+    /// What a script gives.
+    pub(crate) fn run_script<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> T {
+        let mut connection = self.connection().unwrap();
+        script.invoke(&mut connection).unwrap()
     }
 
     /// Everything that is in it, keys and values, as it could be read by whoever breaks in.

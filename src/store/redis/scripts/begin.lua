@@ -1,6 +1,7 @@
 -- Begins a session: writes it down, puts it into its user's index, ends what is over the cap or has
 -- run out, gives the replaced session its grace, and adds the session key to the user's.
--- Either all of it happens or nothing.
+-- Either all of it happens or nothing. Should it run twice for one login, as it may when a Cluster
+-- loses a connection, the second time changes nothing that matters.
 --
 -- The keys of other sessions of the user are made here, from the index: they have the same hash tag
 -- as the three that are named, and so are in the same slot.
@@ -28,10 +29,14 @@ end
 
 -- The user's other sessions, in order of login. A field is "place created cut", and a cut of 0 is
 -- none; the field that is no digest counts logins.
-local others = {}
+local others, last = {}, 0
 for at = 1, #index, 2 do
   local place, began, cut = index[at + 1]:match('^(%d+) (%d+) (%d+)$')
-  if place then
+  if index[at] == 'logins' then
+    -- What is no number counts nothing.
+    last = math.max(last, tonumber(index[at + 1]) or 0)
+  elseif place and index[at] ~= digest then
+    last = math.max(last, tonumber(place))
     local entry = {
       digest = index[at], place = tonumber(place), created = tonumber(began), cut = tonumber(cut),
     }
@@ -68,8 +73,8 @@ end
 -- "cut seen ends record"
 local ends = whole(tonumber(created) + ttl)
 redis.call('SET', session, '0 ' .. created .. ' ' .. ends .. ' ' .. record, 'PX', keep_for)
-local place = redis.call('HINCRBY', user, 'logins', 1)
-redis.call('HSET', user, digest, whole(place) .. ' ' .. created .. ' 0')
+local place = last + 1
+redis.call('HSET', user, 'logins', whole(place), digest, whole(place) .. ' ' .. created .. ' 0')
 
 -- A replaced session is on its way out and does not count.
 local counted = 1

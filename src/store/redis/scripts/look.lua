@@ -13,7 +13,8 @@ if idle_for > 0 and idle_for < idle then
   if cut ~= '0' then left = math.min(left, tonumber(cut) - now) end
   if left > 0 then
     found = cut .. ' ' .. ARGV[1] .. ' ' .. ends .. ' ' .. record
-    redis.call('SET', session, found, 'PX', string.format('%.0f', left))
+    -- A Redis that takes no writes can be read: the session is found, only its use is not noted.
+    redis.pcall('SET', session, found, 'PX', string.format('%.0f', left))
   end
 end
 return found
