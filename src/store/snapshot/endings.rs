@@ -103,16 +103,24 @@ impl Entry {
 pub(super) enum Order {
     /// Write these down.
     End(Vec<Entry>, oneshot::Sender<Ended>),
-    /// Say how many entries there are: those belong before what begins now.
-    Mark(Sender<usize>),
-    /// A snapshot holds which was begun at this mark: forget what came before.
+    /// Say how many entries there are: those belong before the snapshot that begins now.
+    Mark(Sender<io::Result<Mark>>),
+    /// This snapshot holds, which was begun at this mark: forget what came before.
     Restart {
-        identity: Identity,
-        mark: usize,
+        since: Identity,
+        mark: Mark,
         done: Sender<io::Result<()>>,
     },
     /// End the thread.
     Stop,
+}
+
+/// A place in the list of endings.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mark {
+    entries: usize,
+    /// The snapshot since which the file on the disk has all endings.
+    pub(super) since: Identity,
 }
 
 /// The file, and what is in it or should be.
@@ -120,7 +128,8 @@ pub(super) struct Endings {
     disk: Arc<dyn Disk>,
     path: PathBuf,
     sealer: Sealer,
-    identity: Identity,
+    /// The snapshot since which these are all.
+    since: Identity,
     entries: Vec<Entry>,
     /// Nothing when it is not known what the file ends with: then it is written anew.
     file: Option<Box<dyn Writing>>,
@@ -138,14 +147,14 @@ impl Endings {
     pub(super) fn new(
         disk: Arc<dyn Disk>,
         path: PathBuf,
-        (sealer, identity): (Sealer, Identity),
-        entries: Vec<Entry>,
+        sealer: Sealer,
+        Said { since, entries }: Said,
     ) -> Self {
         Self {
             disk,
             path,
             sealer,
-            identity,
+            since,
             entries,
             file: None,
             saved: 0,
@@ -182,15 +191,24 @@ impl Endings {
                     self.tell(who, Ended::HereOnly);
                 }
             }
-            Order::Mark(answer) => drop(answer.send(self.entries.len())),
-            Order::Restart {
-                identity,
-                mark,
-                done,
-            } => drop(done.send(self.restart(identity, mark))),
+            Order::Mark(answer) => drop(answer.send(self.mark())),
+            Order::Restart { since, mark, done } => {
+                drop(done.send(self.restart(since, mark.entries)));
+            }
             Order::Stop => return ControlFlow::Break(()),
         }
         ControlFlow::Continue(())
+    }
+
+    fn mark(&mut self) -> io::Result<Mark> {
+        // A new snapshot says what lies beside it, so that has to be known.
+        if self.file.is_none() {
+            self.rewrite()?;
+        }
+        Ok(Mark {
+            entries: self.entries.len(),
+            since: self.since,
+        })
     }
 
     fn save_and_tell(&mut self) {
@@ -249,7 +267,7 @@ impl Endings {
         // Without a file until it is known that the write has gone well.
         let mut file = self.file.take().ok_or(io::ErrorKind::NotFound)?;
         let new = self.entries.get(self.saved..).unwrap_or_default();
-        file.write_all(&sealed(&self.sealer, self.identity, (self.saved, new)))?;
+        file.write_all(&sealed(&self.sealer, self.since, (self.saved, new)))?;
         file.sync()?;
         self.saved = self.entries.len();
         self.file = Some(file);
@@ -258,20 +276,20 @@ impl Endings {
 
     /// Writes the file anew, with every entry.
     fn rewrite(&mut self) -> io::Result<()> {
-        self.restart(self.identity, 0)
+        self.restart(self.since, 0)
     }
 
     /// Writes the file anew, with the entries from the mark on, which are all since this snapshot was
     /// begun. When that fails, it is as if there had been no such order: the file has more than it needs.
-    fn restart(&mut self, identity: Identity, mark: usize) -> io::Result<()> {
+    fn restart(&mut self, since: Identity, mark: usize) -> io::Result<()> {
         self.file = None;
         let entries = self.entries.get(mark..).unwrap_or_default();
-        let sealed = sealed(&self.sealer, identity, (0, entries));
+        let sealed = sealed(&self.sealer, since, (0, entries));
         let file = disk::replace(self.disk.as_ref(), &self.path, |file| {
-            frame::write_head(file, KIND, &self.sealer, identity)?;
+            frame::write_head(file, KIND, &self.sealer, &[since])?;
             file.write_all(&sealed)
         })?;
-        self.identity = identity;
+        self.since = since;
         self.entries.drain(..mark.min(self.entries.len()));
         self.saved = self.entries.len();
         self.file = Some(file);
@@ -280,11 +298,11 @@ impl Endings {
 }
 
 /// Entries as the file has them, the first of which has this number.
-fn sealed(sealer: &Sealer, identity: Identity, (first, entries): (usize, &[Entry])) -> Vec<u8> {
+fn sealed(sealer: &Sealer, since: Identity, (first, entries): (usize, &[Entry])) -> Vec<u8> {
     let mut all = Vec::with_capacity(entries.len() * ENTRY_BYTES);
     let first = u64::try_from(first).unwrap_or_default();
     for (number, entry) in (first..).zip(entries) {
-        let place = (identity, number);
+        let place = (since, number);
         all.extend(frame::seal(sealer, ENTRY, place, &entry.to_bytes()));
     }
     all
@@ -293,9 +311,20 @@ fn sealed(sealer: &Sealer, identity: Identity, (first, entries): (usize, &[Entry
 /// What a file of endings says.
 #[derive(Debug)]
 pub(super) struct Said {
-    /// The snapshot since whose beginning it has all endings.
+    /// The snapshot since whose beginning it has all endings. There may be none of that name any more, or
+    /// none yet.
     pub(super) since: Identity,
     pub(super) entries: Vec<Entry>,
+}
+
+impl Said {
+    /// What there is to say where nothing was before.
+    pub(super) fn nothing() -> Self {
+        Self {
+            since: Identity::draw(),
+            entries: Vec::new(),
+        }
+    }
 }
 
 /// Endings by what has ended.
@@ -350,7 +379,7 @@ impl Ends {
 /// nobody was told of it. Anything else that does not fit is damage. It might hide an ending that
 /// somebody was told of, so then the file is worth nothing, and neither is the snapshot.
 pub(super) fn read(file: &mut impl Read, sealer: &Sealer) -> Result<Said, Refused> {
-    let since = frame::read_head(file, KIND, sealer)?;
+    let [since] = frame::read_head(file, KIND, sealer)?;
     let mut entries = Vec::new();
     let mut sealed = Vec::with_capacity(ENTRY_BYTES);
     for number in 0.. {

@@ -30,10 +30,16 @@
 //! want of room and tells no file of it, so the snapshot may have more of the user than the store. For
 //! the same reason a session that was let go of, and that nobody ended, may be back after a crash.
 //!
-//! Each snapshot has a number (`Identity`), and a file of endings says since the beginning of which
-//! snapshot it has all of them. A snapshot older than that, of another gate, or without the file beside it
-//! is refused. Both put back together from an old copy cannot be told from a crash: who does that brings
-//! back what ended since. Delete the files instead.
+//! Each snapshot has a name (`Identity`), drawn at random. A file of endings says since the beginning of
+//! which snapshot it has all of them, and a snapshot says which file of endings was beside it when it was
+//! written. Beside a snapshot only that one is believed, or the one since its own beginning; any other has
+//! the snapshot refused, and so has none. A start goes on with the file of endings that it finds, under
+//! the name that it has, until its own first snapshot: whichever of two snapshots a crash has left, that
+//! file belongs to it.
+//!
+//! What cannot be told from a crash: both files put back together from an old copy; of the file of endings
+//! alone, the one from before the snapshot was done, or the present one with endings cut off at its end.
+//! Who does that brings back what ended since. Delete the files instead.
 //!
 //! What is refused is kept aside as `FILE.refused`, and the gate starts without sessions: its users log in
 //! again without noticing. A file that is not believed in part is not believed at all.
@@ -64,7 +70,8 @@ use crate::domain::session::{Lifetimes, Session};
 use crate::store::ending::Ending;
 use crate::store::memory::MemoryStore;
 use crate::store::snapshot::disk::{Disk, Real, beside};
-use crate::store::snapshot::endings::{Endings, Ends, Entry, MAX_ORDERS, Order};
+use crate::store::snapshot::endings::{Endings, Ends, Entry, MAX_ORDERS, Order, Said};
+use crate::store::snapshot::file::Head;
 use crate::store::snapshot::frame::{Identity, Refused};
 use crate::store::users::{User, Users};
 use crate::telemetry::event;
@@ -122,8 +129,8 @@ pub(in crate::store) struct Snapshots {
     disk: Arc<dyn Disk>,
     path: PathBuf,
     sealer: Sealer,
-    /// Of the last snapshot that was begun. Who has it writes.
-    identity: Mutex<Identity>,
+    /// Who has it writes a snapshot.
+    writing: Mutex<()>,
     /// Whether the sessions are others than those of the last snapshot.
     changed: AtomicBool,
     orders: SyncSender<Order>,
@@ -163,7 +170,7 @@ impl Snapshots {
             }
             Err(refused) => {
                 set_aside(path, &refused)?;
-                (MemoryStore::new(max_sessions), Found::nothing())
+                (MemoryStore::new(max_sessions), None)
             }
         };
         let snapshots = Self::start(disk, (path, sealer), found, lock)?;
@@ -173,16 +180,17 @@ impl Snapshots {
     fn start(
         disk: Arc<dyn Disk>,
         (path, sealer): (&Path, Sealer),
-        found: Found,
+        found: Option<Said>,
         lock: File,
     ) -> Result<Self, OpenError> {
-        let Found { identity, entries } = found;
+        // What was read is written once more: under the current key, and without what has run out.
+        let changed = AtomicBool::new(found.is_some());
         let (orders, given) = mpsc::sync_channel(MAX_ORDERS);
         let mut endings = Endings::new(
             Arc::clone(&disk),
             beside(path, ENDED),
-            (sealer.clone(), identity),
-            entries,
+            sealer.clone(),
+            found.unwrap_or_else(Said::nothing),
         );
         endings.begin();
         let not_saved = endings.not_saved();
@@ -197,9 +205,8 @@ impl Snapshots {
             disk,
             path: path.to_path_buf(),
             sealer,
-            identity: Mutex::new(identity),
-            // What was read is written once more: under the current key, and without what has run out.
-            changed: AtomicBool::new(identity.generation > 0),
+            writing: Mutex::new(()),
+            changed,
             orders,
             thread: Mutex::new(Some(thread.map_err(OpenError::Thread)?)),
             last: AtomicU64::new(0),
@@ -252,15 +259,13 @@ impl Snapshots {
         users: &Users,
         (now, lifetimes): (Timestamp, &Lifetimes),
     ) -> Option<u64> {
-        let mut identity = self.identity.lock();
+        let _alone = self.writing.lock();
         // Before the sessions are copied: what changes from here on is for the next one.
         if !self.changed.swap(false, Ordering::AcqRel) {
             return None;
         }
-        // A number is used once, whatever comes of it.
-        *identity = identity.next();
         let began = Instant::now();
-        match self.write(*identity, users, (now, lifetimes)) {
+        match self.write(users, (now, lifetimes)) {
             Ok(sessions) => {
                 self.last.store(now.as_millis(), Ordering::Relaxed);
                 let millis = began.elapsed().as_millis();
@@ -278,21 +283,20 @@ impl Snapshots {
     }
 
     /// The steps of the module's documentation.
-    fn write(
-        &self,
-        identity: Identity,
-        users: &Users,
-        now: (Timestamp, &Lifetimes),
-    ) -> io::Result<u64> {
-        let mark = self.ask(Order::Mark)?;
+    fn write(&self, users: &Users, now: (Timestamp, &Lifetimes)) -> io::Result<u64> {
+        let mark = self.ask(Order::Mark)??;
+        let head = Head {
+            identity: Identity::draw(),
+            beside: mark.since,
+        };
         let mut sessions = 0;
         let written = disk::replace(self.disk.as_ref(), &self.path, |file| {
-            sessions = file::write(file, (&self.sealer, identity), users, now)?;
+            sessions = file::write(file, (&self.sealer, head), users, now)?;
             Ok(())
         })?;
         drop(written);
         self.ask(|done| Order::Restart {
-            identity,
+            since: head.identity,
             mark,
             done,
         })??;
@@ -341,21 +345,6 @@ const ENDED: &str = ".ended";
 const LOCK: &str = ".lock";
 const REFUSED: &str = ".refused";
 
-/// What a process begins with.
-struct Found {
-    identity: Identity,
-    entries: Vec<Entry>,
-}
-
-impl Found {
-    fn nothing() -> Self {
-        Self {
-            identity: Identity::fresh(),
-            entries: Vec::new(),
-        }
-    }
-}
-
 /// A file that is not believed.
 struct RefusedFile {
     path: PathBuf,
@@ -378,29 +367,28 @@ fn lock(path: &Path) -> Result<File, OpenError> {
     }
 }
 
-/// Reads both files into the store. Without a snapshot there is nothing, whatever has ended.
+/// Reads both files into the store, and gives what has ended. Without a snapshot there is nothing, whatever
+/// has ended.
 fn load(
     path: &Path,
     sealer: &Sealer,
     store: &MemoryStore,
     (now, lifetimes): (Timestamp, &Lifetimes),
-) -> Result<Found, RefusedFile> {
+) -> Result<Option<Said>, RefusedFile> {
     let refused = |path: &Path| {
         let path = path.to_path_buf();
         move |why| RefusedFile { path, why }
     };
     let Some(mut file) = open(path).map_err(refused(path))? else {
-        return Ok(Found::nothing());
+        return Ok(None);
     };
-    let identity = file::read_head(&mut file, sealer).map_err(refused(path))?;
+    let head = file::read_head(&mut file, sealer).map_err(refused(path))?;
     let ended = beside(path, ENDED);
     let said = match open(&ended).map_err(refused(&ended))? {
         Some(mut file) => endings::read(&mut file, sealer).map_err(refused(&ended))?,
         None => return Err(refused(path)(Refused::Apart)),
     };
-    let belongs =
-        said.since.lineage == identity.lineage && said.since.generation <= identity.generation;
-    if !belongs {
+    if ![head.identity, head.beside].contains(&said.since) {
         return Err(refused(path)(Refused::Apart));
     }
     let ends = Ends::of(&said.entries);
@@ -416,16 +404,13 @@ fn load(
             .map(Arc::clone);
         store.restore(user);
     };
-    file::read(&mut file, (sealer, identity), take).map_err(refused(path))?;
+    file::read(&mut file, (sealer, head.identity), take).map_err(refused(path))?;
     store.count_from(ends.last_stamp());
     // There may be less room than there was.
     if let Some(newest) = newest {
         store.make_room(&newest);
     }
-    Ok(Found {
-        identity,
-        entries: said.entries,
-    })
+    Ok(Some(said))
 }
 
 /// Opens a file that may be believed for where and how it lies there; nothing when there is none.

@@ -220,6 +220,64 @@ async fn a_first_life_leaves_nothing_odd_wherever_it_is_cut_short() {
     }
 }
 
+/// A disk that may come to write snapshots, and no new files of endings.
+#[derive(Clone, Debug, Default)]
+pub(super) struct StuckAtEndings(Arc<AtomicBool>);
+
+impl StuckAtEndings {
+    pub(super) fn stick(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+impl Disk for StuckAtEndings {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn Writing>> {
+        let of_endings = path.to_string_lossy().contains(ENDED);
+        match of_endings && self.0.load(Ordering::SeqCst) {
+            true => Err(io::ErrorKind::StorageFull.into()),
+            false => Quick.create(path),
+        }
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        Quick.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        Quick.remove(path)
+    }
+
+    fn sync_directory(&self, of: &Path) -> io::Result<()> {
+        Quick.sync_directory(of)
+    }
+}
+
+/// The process is gone before the directory has the new snapshot's name, and the machine goes down at
+/// some time in the life after: that life has read the new one, and the next finds the old one.
+#[tokio::test]
+async fn whichever_snapshot_two_crashes_leave_the_endings_belong_to_it() {
+    let place = Place::new();
+    place.prepare(&[("a", 1), ("b", 2)]);
+    let before = fs::read(place.file()).unwrap();
+    let disk = StuckAtEndings::default();
+    let life = place.on(Arc::new(disk.clone()));
+    life.login("c", 3);
+    disk.stick();
+    assert!(!life.save());
+    drop(life);
+    let life = place.open();
+    assert!(life.lives(3));
+    assert_eq!(life.end(1).landed().await, Ended::Everywhere);
+    drop(life);
+    let after = fs::read(place.file()).unwrap();
+    assert!(before != after);
+    for (snapshot, found) in [(before, vec![2]), (after, vec![2, 3])] {
+        fs::write(place.file(), snapshot).unwrap();
+        assert_eq!(place.found([1, 2, 3]), found.into_iter().collect());
+        assert!(!place.beside(REFUSED).exists());
+    }
+}
+
 type Act = Box<dyn FnOnce() + Send>;
 
 /// A disk on which something happens before a file takes another's name.

@@ -128,6 +128,37 @@ async fn a_snapshot_without_its_endings_is_refused() {
 }
 
 #[tokio::test]
+async fn endings_from_before_the_last_snapshot_alone_are_refused() {
+    let place = Place::new();
+    let (_, old) = prepared(&place).await;
+    for number in [4, 5] {
+        place.prepare(&[("d", number)]);
+        let life = place.open();
+        assert_eq!(life.end(number).landed().await, Ended::Everywhere);
+        drop(life);
+    }
+    let (snapshot, _) = files(&place);
+    put(&place, &snapshot, &old);
+    refused(&place, "two snapshots old");
+}
+
+#[tokio::test]
+async fn of_two_snapshots_made_of_one_neither_takes_the_others_endings() {
+    let place = Place::new();
+    place.prepare(&[("a", 1), ("b", 2)]);
+    let (snapshot, endings) = files(&place);
+    place.prepare(&[("c", 3)]);
+    let (one, _) = files(&place);
+    put(&place, &snapshot, &endings);
+    let life = place.open();
+    assert_eq!(life.end(2).landed().await, Ended::Everywhere);
+    life.stop();
+    let (_, others) = files(&place);
+    put(&place, &one, &others);
+    refused(&place, "of another branch");
+}
+
+#[tokio::test]
 async fn pieces_that_were_moved_or_left_out_are_found_out() {
     let place = Place::new();
     let names: Vec<_> = (0..2000)
