@@ -42,7 +42,8 @@
 //! Who does that brings back what ended since. Delete the files instead.
 //!
 //! What is refused is kept aside as `FILE.refused`, and the gate starts without sessions: its users log in
-//! again without noticing. A file that is not believed in part is not believed at all.
+//! again without noticing. A file that is not believed in part is not believed at all. What is no regular
+//! file is not touched, and what cannot be read is not refused: then the gate does not start.
 
 mod disk;
 mod endings;
@@ -107,6 +108,12 @@ pub enum OpenError {
     /// It cannot be told whether another process has it.
     #[error("{} cannot be locked, which store.snapshot_file needs", .0.display())]
     Lock(PathBuf, #[source] io::Error),
+    /// A link, a pipe, a device: it is nobody's to rename.
+    #[error("{} is no regular file, as store.snapshot_file and what lies beside it have to be", .0.display())]
+    NotAFile(PathBuf),
+    /// What it says is not known, so it is not refused either.
+    #[error("{}, of store.snapshot_file, cannot be read", .0.display())]
+    Read(PathBuf, #[source] io::Error),
     /// No thread for the endings.
     #[error("cannot start the thread that saves endings")]
     Thread(#[source] io::Error),
@@ -157,6 +164,9 @@ impl Snapshots {
         (now, lifetimes): (Timestamp, &Lifetimes),
     ) -> Result<MemoryStore, OpenError> {
         let SnapshotFile { path, keys } = settings;
+        for path in [path, &beside(path, ENDED), &beside(path, LOCK)] {
+            look_at(path)?;
+        }
         let lock = lock(path)?;
         let sealer = Sealer::new(keys);
         let store = MemoryStore::new(max_sessions);
@@ -169,7 +179,7 @@ impl Snapshots {
                 (store, found)
             }
             Err(refused) => {
-                set_aside(path, &refused)?;
+                set_aside(path, refused)?;
                 (MemoryStore::new(max_sessions), None)
             }
         };
@@ -413,17 +423,27 @@ fn load(
     Ok(Some(said))
 }
 
+/// Whether there is a regular file, which may be read, renamed and replaced; an error when it is something
+/// else. A pipe would have the start wait, and a link leads to a file of somebody else's.
+fn look_at(path: &Path) -> Result<bool, OpenError> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_file() => Ok(true),
+        Ok(_) => Err(OpenError::NotAFile(path.to_path_buf())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(OpenError::Read(path.to_path_buf(), error)),
+    }
+}
+
 /// Opens a file that may be believed for where and how it lies there; nothing when there is none.
 fn open(path: &Path) -> Result<Option<BufReader<File>>, Refused> {
-    let metadata = match fs::metadata(path) {
+    let file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        found => found.map_err(Refused::Read)?,
+        opened => opened.map_err(Refused::Read)?,
     };
-    // A pipe would have the start wait.
-    if !metadata.is_file() {
+    // Of the file itself: another may have its name by now.
+    if !file.metadata().map_err(Refused::Read)?.is_file() {
         return Err(Refused::NotAFile);
     }
-    let file = File::open(path).map_err(Refused::Read)?;
     only_for_owner(&file)?;
     Ok(Some(BufReader::with_capacity(READ_BYTES, file)))
 }
@@ -445,13 +465,17 @@ fn only_for_owner(_file: &File) -> Result<(), Refused> {
 }
 
 /// Keeps both files for whoever wants to know what was wrong with them. The snapshot goes first: without
-/// it there is nothing to come back.
-fn set_aside(path: &Path, refused: &RefusedFile) -> Result<(), OpenError> {
+/// it there is nothing to come back. Gives an error for files of which it is not known what they say.
+fn set_aside(path: &Path, refused: RefusedFile) -> Result<(), OpenError> {
     let RefusedFile { path: file, why } = refused;
-    let cause = std::error::Error::source(why).map(ToString::to_string);
+    let why = match why {
+        Refused::NotAFile => return Err(OpenError::NotAFile(file)),
+        Refused::Read(error) => return Err(OpenError::Read(file, error)),
+        why => why,
+    };
     let kept_as = beside(path, REFUSED);
     let (file, shown) = (file.display(), kept_as.display());
-    tracing::error!(message = event::SNAPSHOT_REFUSED, %file, %why, cause, kept_as = %shown);
+    tracing::error!(message = event::SNAPSHOT_REFUSED, %file, %why, kept_as = %shown);
     let ended = beside(path, ENDED);
     for (from, to) in [(path, &kept_as), (&ended, &beside(&ended, REFUSED))] {
         match fs::rename(from, to) {

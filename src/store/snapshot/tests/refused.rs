@@ -249,3 +249,36 @@ fn another_format_and_what_is_no_snapshot_are_told_apart() {
     fs::create_dir(place.file()).unwrap();
     assert_eq!(why(), "it is not a file");
 }
+
+#[cfg(unix)]
+#[test]
+fn what_is_no_regular_file_keeps_the_gate_from_starting_and_is_not_touched() {
+    let place = Place::new();
+    place.prepare(&[("a", 1)]);
+    let target = place.folder.path().join("target");
+    for file in [place.file(), place.beside(ENDED), place.beside(LOCK)] {
+        fs::rename(&file, &target).unwrap();
+        std::os::unix::fs::symlink(&target, &file).unwrap();
+        let refused = place.try_open().unwrap_err();
+        assert!(
+            refused.to_string().contains("is no regular file"),
+            "{refused}"
+        );
+        assert!(fs::symlink_metadata(&file).unwrap().is_symlink());
+        fs::rename(&target, &file).unwrap();
+    }
+    assert_eq!(place.found([1]), [1].into());
+}
+
+#[test]
+fn what_cannot_be_read_keeps_the_gate_from_starting_and_is_not_renamed() {
+    let place = Place::new();
+    place.prepare(&[("a", 1)]);
+    let unreadable = RefusedFile {
+        path: place.beside(ENDED),
+        why: Refused::Read(io::ErrorKind::PermissionDenied.into()),
+    };
+    let refused = set_aside(&place.file(), unreadable).unwrap_err();
+    assert!(refused.to_string().contains("cannot be read"), "{refused}");
+    assert_eq!(place.found([1]), [1].into());
+}
