@@ -17,7 +17,7 @@ use crate::domain::session::{Lifetimes, Live, Session};
 use crate::domain::token::TokenDigest;
 use crate::store::ending::Ending;
 use crate::store::memory::MemoryStore;
-use crate::store::snapshot::{Figures, OpenError, SnapshotFile, Snapshots};
+use crate::store::snapshot::{Figures, NotSaved, OpenError, SnapshotFile, Snapshots};
 use crate::store::streams::Stream;
 
 /// `[store]`: where sessions are kept.
@@ -93,7 +93,7 @@ impl Store {
             tokio::time::sleep(snapshot::EVERY).await;
             let (store, now, lifetimes) = (self.clone(), clock.now(), lifetimes());
             let saved = tokio::task::spawn_blocking(move || store.save(now, &lifetimes));
-            // One that panicked is tried again.
+            // What one that panicked has not written is for the next.
             drop(saved.await);
         }
     }
@@ -106,7 +106,7 @@ impl Store {
 
     /// Writes down what has changed for the last time. For when nobody uses the store any more. Takes
     /// as long as the disk needs.
-    pub fn close(&self, now: Timestamp, lifetimes: &Lifetimes) {
+    pub fn close(&self, now: Timestamp, lifetimes: &Lifetimes) -> Result<(), NotSaved> {
         match self {
             Self::Memory(memory) => memory.close(now, lifetimes),
         }

@@ -206,6 +206,18 @@ async fn a_logout_that_the_disk_does_not_take_holds_and_says_so() {
 }
 
 #[tokio::test]
+async fn a_gate_that_cannot_save_its_sessions_on_stop_ends_with_an_error() {
+    let folder = Folder::new();
+    let mut gate = folder.start().await;
+    gate.login("alice").await;
+    // In the place of the file that is written.
+    fs::create_dir(folder.file("sessions.new")).unwrap();
+    gate.program.signal("TERM").await;
+    gate.program.line("sessions cannot be saved").await;
+    assert_eq!(gate.program.ended().await, 1);
+}
+
+#[tokio::test]
 async fn check_tells_of_a_snapshot_file_without_a_key() {
     let folder = Folder::new();
     let gate = folder.start().await;

@@ -119,6 +119,11 @@ pub enum OpenError {
     Thread(#[source] io::Error),
 }
 
+/// Sessions could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("the sessions could not be saved to store.snapshot_file; the log says why")]
+pub struct NotSaved;
+
 /// What is counted of snapshots.
 #[derive(Clone, Copy, Debug)]
 pub struct Figures {
@@ -263,31 +268,32 @@ impl Snapshots {
     }
 
     /// Writes a snapshot if something has changed, and gives the number of sessions in it. Takes as long
-    /// as the disk needs.
+    /// as the disk needs. The next one has what this one has not.
     pub(in crate::store) fn write_changes(
         &self,
         users: &Users,
         (now, lifetimes): (Timestamp, &Lifetimes),
-    ) -> Option<u64> {
+    ) -> Result<Option<u64>, NotSaved> {
         let _alone = self.writing.lock();
         // Before the sessions are copied: what changes from here on is for the next one.
         if !self.changed.swap(false, Ordering::AcqRel) {
-            return None;
+            return Ok(None);
         }
+        let unsaved = Unsaved(Some(&self.changed));
         let began = Instant::now();
         match self.write(users, (now, lifetimes)) {
             Ok(sessions) => {
+                unsaved.no_longer();
                 self.last.store(now.as_millis(), Ordering::Relaxed);
                 let millis = began.elapsed().as_millis();
                 tracing::debug!(message = event::SNAPSHOT_WRITTEN, sessions, millis);
-                Some(sessions)
+                Ok(Some(sessions))
             }
             Err(error) => {
-                self.changed.store(true, Ordering::Release);
                 self.failed.fetch_add(1, Ordering::Relaxed);
                 let file = self.path.display();
                 tracing::error!(message = event::SNAPSHOT_FAILED, %error, %file);
-                None
+                Err(NotSaved)
             }
         }
     }
@@ -324,11 +330,17 @@ impl Snapshots {
 
     /// Writes what has changed for the last time, ends the thread, and gives the files up. Endings from
     /// here on are not safe.
-    pub(in crate::store) fn close(&self, users: &Users, now: (Timestamp, &Lifetimes)) {
-        if let Some(sessions) = self.write_changes(users, now) {
+    pub(in crate::store) fn close(
+        &self,
+        users: &Users,
+        now: (Timestamp, &Lifetimes),
+    ) -> Result<(), NotSaved> {
+        let written = self.write_changes(users, now);
+        if let Ok(Some(sessions)) = written {
             tracing::info!(message = event::SNAPSHOT_LEFT, sessions);
         }
         self.give_up();
+        written.map(|_sessions| ())
     }
 
     fn give_up(&self) {
@@ -346,6 +358,23 @@ impl Snapshots {
             last: (last != 0).then(|| Timestamp::from_millis(last)),
             failed: self.failed.load(Ordering::Relaxed),
             endings_not_saved: self.not_saved.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Has what was taken for written count as changed, unless it was written: also when writing panics.
+struct Unsaved<'a>(Option<&'a AtomicBool>);
+
+impl Unsaved<'_> {
+    fn no_longer(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unsaved<'_> {
+    fn drop(&mut self) {
+        if let Some(changed) = self.0 {
+            changed.store(true, Ordering::Release);
         }
     }
 }

@@ -282,7 +282,13 @@ type Act = Box<dyn FnOnce() + Send>;
 
 /// A disk on which something happens before a file takes another's name.
 #[derive(Clone, Default)]
-struct Meanwhile(Arc<Mutex<Option<Act>>>);
+pub(super) struct Meanwhile(Arc<Mutex<Option<Act>>>);
+
+impl Meanwhile {
+    pub(super) fn does(&self, act: impl FnOnce() + Send + 'static) {
+        *self.0.lock() = Some(Box::new(act));
+    }
+}
 
 impl std::fmt::Debug for Meanwhile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -322,7 +328,7 @@ async fn an_ending_after_the_sessions_were_copied_is_among_those_since_the_snaps
     let session = life.session(1).unwrap();
     let (store, ending) = (life.store.clone(), Arc::new(Mutex::new(None)));
     let noted = Arc::clone(&ending);
-    *disk.0.lock() = Some(Box::new(move || *noted.lock() = Some(store.end(&session))));
+    disk.does(move || *noted.lock() = Some(store.end(&session)));
     assert!(life.save());
     let ending = ending.lock().take().unwrap();
     assert_eq!(ending.landed().await, Ended::Everywhere);

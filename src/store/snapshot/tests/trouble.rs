@@ -4,6 +4,7 @@ use std::pin::pin;
 use std::sync::mpsc::Receiver;
 use std::task::Poll;
 
+use super::crash::Meanwhile;
 use super::*;
 
 /// A disk that may be full, and whose syncs may have to wait to be let go.
@@ -151,6 +152,35 @@ async fn a_gate_that_starts_on_a_full_disk_has_its_sessions_and_ends_them_here_o
     let life = place.on(Arc::new(disk.clone()));
     assert!(life.lives(1));
     assert_eq!(life.end(1).landed().await, Ended::HereOnly);
+}
+
+#[tokio::test]
+async fn a_last_snapshot_that_fails_is_told_of() {
+    let place = Place::new();
+    let disk = Troubled::default();
+    let life = place.on(Arc::new(disk.clone()));
+    life.login("a", 1);
+    disk.full.store(true, Ordering::SeqCst);
+    assert!(life.store.close(NOW, &LIFETIMES).is_err());
+    let life = place.open();
+    life.login("a", 1);
+    assert!(life.store.close(NOW, &LIFETIMES).is_ok());
+    drop(life);
+    assert_eq!(place.found([1]), [1].into());
+}
+
+#[test]
+fn what_a_snapshot_that_panicked_has_not_written_is_for_the_next() {
+    let place = Place::new();
+    let disk = Meanwhile::default();
+    let life = place.on(Arc::new(disk.clone()));
+    life.login("a", 1);
+    disk.does(|| panic!("as a test"));
+    let save = std::panic::AssertUnwindSafe(|| life.save());
+    assert!(std::panic::catch_unwind(save).is_err());
+    assert!(life.save());
+    drop(life);
+    assert_eq!(place.found([1]), [1].into());
 }
 
 #[tokio::test]
