@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver, Sender};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::oneshot;
 
-use crate::crypto::seal::{OVERHEAD_BYTES, Sealer};
+use crate::crypto::seal::{OVERHEAD_BYTES, Sealer, TAG_BYTES};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{AppId, OpenId, UserKey};
 use crate::domain::session::Session;
@@ -375,25 +375,45 @@ impl Ends {
 
 /// Reads a file of endings.
 ///
-/// An entry that is not whole at the end was being written when the process or the machine went down:
-/// nobody was told of it. Anything else that does not fit is damage. It might hide an ending that
-/// somebody was told of, so then the file is worth nothing, and neither is the snapshot.
+/// What is not whole at the end was being written when the process or the machine went down: nobody was
+/// told of it. Anything else that does not fit is damage. It might hide an ending that somebody was told
+/// of, so then the file is worth nothing, and neither is the snapshot.
 pub(super) fn read(file: &mut impl Read, sealer: &Sealer) -> Result<Said, Refused> {
     let [since] = frame::read_head(file, KIND, sealer)?;
     let mut entries = Vec::new();
-    let mut sealed = Vec::with_capacity(ENTRY_BYTES);
     for number in 0.. {
-        sealed.clear();
-        let whole = u64::try_from(ENTRY_BYTES).unwrap_or(u64::MAX);
-        file.by_ref().take(whole).read_to_end(&mut sealed)?;
-        if sealed.len() < ENTRY_BYTES {
+        let Some(sealed) = read_entry(file)? else {
             break;
-        }
+        };
         if entries.len() == MAX_ENTRIES {
             return Err(Refused::Damaged);
         }
-        let text = frame::open(sealer, ENTRY, (since, number), &sealed)?;
-        entries.push(Entry::from_bytes(&text).ok_or(Refused::Damaged)?);
+        match frame::open(sealer, ENTRY, (since, number), &sealed) {
+            Ok(text) => entries.push(Entry::from_bytes(&text).ok_or(Refused::Damaged)?),
+            Err(_) if was_never_written(sealed, file)? => break,
+            Err(refused) => return Err(refused),
+        }
     }
     Ok(Said { since, entries })
+}
+
+/// The next entry as it is sealed, unless the rest is shorter than one.
+fn read_entry(file: &mut impl Read) -> Result<Option<[u8; ENTRY_BYTES]>, Refused> {
+    let mut sealed = [0; ENTRY_BYTES];
+    match file.read_exact(&mut sealed) {
+        Ok(()) => Ok(Some(sealed)),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether a machine went down when the file had become longer on the disk, and what is in it from some
+/// place in this entry on had not come there: then nothing follows but zeros. No sealed text ends so.
+fn was_never_written(first: [u8; ENTRY_BYTES], file: &mut impl Read) -> Result<bool, Refused> {
+    let is_zero = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
+    let mut zeros = is_zero(first.last_chunk::<TAG_BYTES>().unwrap_or(&[1; TAG_BYTES]));
+    while zeros && let Some(sealed) = read_entry(file)? {
+        zeros = is_zero(&sealed);
+    }
+    Ok(zeros)
 }

@@ -3,8 +3,9 @@
 //! of requests, and decides nothing about how long a session lives.
 //!
 //! **What is promised.** After an orderly stop nothing is lost. After a crash of the process or of the
-//! machine, what came since the last snapshot may be lost, and nothing that somebody was told to have
-//! ended comes back.
+//! machine, what came since the last snapshot was begun may be lost, and nothing that somebody was told to
+//! have ended comes back. A snapshot is begun a minute after the one before is done: what is lost came in
+//! the last minute and the time that two snapshots take to write.
 //!
 //! **Why nothing comes back**, wherever between two steps the crash is. An ending takes effect in memory,
 //! is then appended to the file of endings (`FILE.ended`), and is told when the disk has it. A snapshot is

@@ -109,6 +109,40 @@ async fn an_ending_that_was_being_written_is_left_out_and_those_before_it_hold()
 }
 
 #[tokio::test]
+async fn an_ending_that_did_not_come_to_the_disk_is_left_out_and_zeros_hide_nothing_else() {
+    let place = Place::new();
+    let (snapshot, endings) = prepared(&place).await;
+    let entry = endings::ENTRY_BYTES;
+    let zeros = |from: usize, length: usize| {
+        let mut zeroed = endings.clone();
+        zeroed.resize(endings.len().max(from + length), 0);
+        zeroed[from..from + length].fill(0);
+        zeroed
+    };
+    // Behind what is there, and in the place of the last one or a part of it.
+    for length in [1, entry - 1, entry, entry + 1, 100 * entry] {
+        put(&place, &snapshot, &zeros(endings.len(), length));
+        assert_eq!(place.found([1, 2, 3]), [3].into(), "{length}");
+    }
+    for missing in [16, 17, entry] {
+        let from = endings.len() - missing;
+        put(&place, &snapshot, &zeros(from, missing + entry));
+        assert_eq!(place.found([1, 2, 3]), [2, 3].into(), "{missing}");
+    }
+    // An ending behind them was told.
+    put(&place, &snapshot, &zeros(endings.len() - 2 * entry, entry));
+    refused(&place, "the first of two");
+    put(&place, &snapshot, &zeros(endings.len() - 15, 15));
+    refused(&place, "a part of a tag");
+    put(
+        &place,
+        &snapshot,
+        &[&zeros(endings.len(), entry)[..], &[1; 200]].concat(),
+    );
+    refused(&place, "something behind zeros");
+}
+
+#[tokio::test]
 async fn a_snapshot_without_its_endings_is_refused() {
     let place = Place::new();
     let (snapshot, endings) = prepared(&place).await;
