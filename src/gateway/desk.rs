@@ -387,7 +387,7 @@ impl Inner {
         };
         let displaced = self.store.begin(login, now, &redemption.lifetimes);
         // Nobody asked for these endings, so nobody is told when one is not safe: the store is.
-        let _ended = displaced.landed().await;
+        let _ended = displaced.landed_at_login().await;
         Ok(LoggedIn {
             token,
             holder,

@@ -3,11 +3,12 @@
 //! writes; endings of one moment share one write and one sync. Knows sessions and users by a hash only.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::io::{self, Read, Write as _};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 
 use sha2::{Digest as _, Sha256};
@@ -18,7 +19,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::id::{AppId, OpenId, UserKey};
 use crate::domain::session::Session;
 use crate::domain::token::TokenDigest;
-use crate::store::ending::Ended;
+use crate::store::ending::{Ended, Late};
 use crate::store::snapshot::disk::{self, Disk, Writing};
 use crate::store::snapshot::frame::{self, Identity, Kind, Refused};
 use crate::telemetry::event;
@@ -137,9 +138,64 @@ pub(super) struct Endings {
     saved: usize,
     /// Who waits for entries that the file does not have yet.
     waiting: Vec<oneshot::Sender<Ended>>,
-    failing: bool,
-    /// Counts endings whose askers were told that they are not safe.
-    not_saved: Arc<AtomicU64>,
+    trouble: Arc<Trouble>,
+}
+
+/// What is told and counted of endings that are not safe.
+#[derive(Debug)]
+pub(super) struct Trouble {
+    file: PathBuf,
+    failing: AtomicBool,
+    /// Endings whose askers were told that they are not safe.
+    not_saved: AtomicU64,
+}
+
+impl Trouble {
+    fn new(file: PathBuf) -> Self {
+        Self {
+            file,
+            failing: AtomicBool::new(false),
+            not_saved: AtomicU64::new(0),
+        }
+    }
+
+    /// How many askers were told that their endings are not safe.
+    pub(super) fn not_saved(&self) -> u64 {
+        self.not_saved.load(Ordering::Relaxed)
+    }
+
+    /// Somebody is told that an ending is not safe.
+    fn count(&self) {
+        self.not_saved.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// An ending is not safe, because there is no place for it to wait.
+    pub(super) fn note_full(&self) {
+        self.count();
+        self.begin(&"too many endings wait for the disk");
+    }
+
+    /// Says once that saving fails.
+    fn begin(&self, error: &dyn fmt::Display) {
+        if !self.failing.swap(true, Ordering::Relaxed) {
+            let file = self.file.display();
+            tracing::error!(message = event::ENDINGS_NOT_SAVED, %error, %file);
+        }
+    }
+
+    /// Says once that saving fails no longer.
+    fn end(&self) {
+        if self.failing.swap(false, Ordering::Relaxed) {
+            tracing::info!(message = event::ENDINGS_SAVED_AGAIN);
+        }
+    }
+}
+
+impl Late for Trouble {
+    fn note_late(&self) {
+        self.count();
+        self.begin(&"the disk takes too long");
+    }
 }
 
 impl Endings {
@@ -150,6 +206,7 @@ impl Endings {
         sealer: Sealer,
         Said { since, entries }: Said,
     ) -> Self {
+        let trouble = Arc::new(Trouble::new(path.clone()));
         Self {
             disk,
             path,
@@ -159,14 +216,12 @@ impl Endings {
             file: None,
             saved: 0,
             waiting: Vec::new(),
-            failing: false,
-            not_saved: Arc::default(),
+            trouble,
         }
     }
 
-    /// Where endings are counted that are not safe.
-    pub(super) fn not_saved(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.not_saved)
+    pub(super) fn trouble(&self) -> Arc<Trouble> {
+        Arc::clone(&self.trouble)
     }
 
     /// Follows orders until it is told to stop, or nobody is left to give any.
@@ -188,6 +243,8 @@ impl Endings {
                     self.entries.extend(entries);
                     self.waiting.push(who);
                 } else {
+                    self.trouble
+                        .begin(&"there are too many since the last snapshot");
                     self.tell(who, Ended::HereOnly);
                 }
             }
@@ -222,8 +279,9 @@ impl Endings {
     }
 
     fn tell(&self, who: oneshot::Sender<Ended>, ended: Ended) {
-        if ended == Ended::HereOnly {
-            self.not_saved.fetch_add(1, Ordering::Relaxed);
+        // Who has waited in vain is counted already.
+        if ended == Ended::HereOnly && !who.is_closed() {
+            self.trouble.count();
         }
         // Nobody may be waiting any more.
         let _gone = who.send(ended);
@@ -243,21 +301,14 @@ impl Endings {
         self.note_outcome(written);
     }
 
-    /// Says once that saving fails, and once that it does no longer.
-    fn note_outcome(&mut self, saved: io::Result<()>) -> Ended {
+    fn note_outcome(&self, saved: io::Result<()>) -> Ended {
         match saved {
             Ok(()) => {
-                if std::mem::take(&mut self.failing) {
-                    tracing::info!(message = event::ENDINGS_SAVED_AGAIN);
-                }
+                self.trouble.end();
                 Ended::Everywhere
             }
             Err(error) => {
-                if !self.failing {
-                    let file = self.path.display();
-                    tracing::error!(message = event::ENDINGS_NOT_SAVED, %error, %file);
-                }
-                self.failing = true;
+                self.trouble.begin(&error);
                 Ended::HereOnly
             }
         }

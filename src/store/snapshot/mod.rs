@@ -72,7 +72,7 @@ use crate::domain::session::{Lifetimes, Session};
 use crate::store::ending::Ending;
 use crate::store::memory::MemoryStore;
 use crate::store::snapshot::disk::{Disk, Real, beside};
-use crate::store::snapshot::endings::{Endings, Ends, Entry, MAX_ORDERS, Order, Said};
+use crate::store::snapshot::endings::{Endings, Ends, Entry, MAX_ORDERS, Order, Said, Trouble};
 use crate::store::snapshot::file::Head;
 use crate::store::snapshot::frame::{Identity, Refused};
 use crate::store::users::{User, Users};
@@ -150,7 +150,7 @@ pub(in crate::store) struct Snapshots {
     thread: Mutex<Option<JoinHandle<()>>>,
     last: AtomicU64,
     failed: AtomicU64,
-    not_saved: Arc<AtomicU64>,
+    trouble: Arc<Trouble>,
 }
 
 impl Snapshots {
@@ -209,7 +209,7 @@ impl Snapshots {
             found.unwrap_or_else(Said::nothing),
         );
         endings.begin();
-        let not_saved = endings.not_saved();
+        let trouble = endings.trouble();
         let thread = std::thread::Builder::new()
             .name("endings".to_owned())
             .spawn(move || {
@@ -227,7 +227,7 @@ impl Snapshots {
             thread: Mutex::new(Some(thread.map_err(OpenError::Thread)?)),
             last: AtomicU64::new(0),
             failed: AtomicU64::new(0),
-            not_saved,
+            trouble,
         })
     }
 
@@ -263,9 +263,9 @@ impl Snapshots {
         let (told, ending) = Ending::on_its_way();
         if self.orders.try_send(Order::End(entries, told)).is_err() {
             // The order is dropped, which tells.
-            self.not_saved.fetch_add(1, Ordering::Relaxed);
+            self.trouble.note_full();
         }
-        ending
+        ending.when_late(Arc::clone(&self.trouble) as _)
     }
 
     /// Writes a snapshot if something has changed, and gives the number of sessions in it. Takes as long
@@ -358,7 +358,7 @@ impl Snapshots {
         Figures {
             last: (last != 0).then(|| Timestamp::from_millis(last)),
             failed: self.failed.load(Ordering::Relaxed),
-            endings_not_saved: self.not_saved.load(Ordering::Relaxed),
+            endings_not_saved: self.trouble.not_saved(),
         }
     }
 }
