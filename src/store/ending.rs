@@ -60,7 +60,7 @@ impl Ending {
     }
 
     /// Has this one know when it takes too long.
-    pub(in crate::store) fn when_late(mut self, late: Arc<dyn Late>) -> Self {
+    pub(in crate::store) fn when_late(mut self, late: Arc<impl Late + 'static>) -> Self {
         if let Some(waiting) = &mut self.0 {
             waiting.late = Some(late);
         }

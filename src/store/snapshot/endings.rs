@@ -335,10 +335,10 @@ impl Endings {
     fn restart(&mut self, since: Identity, mark: usize) -> io::Result<()> {
         self.file = None;
         let entries = self.entries.get(mark..).unwrap_or_default();
-        let sealed = sealed(&self.sealer, since, (0, entries));
+        let bytes = sealed(&self.sealer, since, (0, entries));
         let file = disk::replace(self.disk.as_ref(), &self.path, |file| {
             frame::write_head(file, KIND, &self.sealer, &[since])?;
-            file.write_all(&sealed)
+            file.write_all(&bytes)
         })?;
         self.since = since;
         self.entries.drain(..mark.min(self.entries.len()));

@@ -265,7 +265,7 @@ impl Snapshots {
             // The order is dropped, which tells.
             self.trouble.note_full();
         }
-        ending.when_late(Arc::clone(&self.trouble) as _)
+        ending.when_late(Arc::clone(&self.trouble))
     }
 
     /// Writes a snapshot if something has changed, and gives the number of sessions in it. Takes as long
