@@ -195,7 +195,9 @@ async fn a_logout_that_the_disk_does_not_take_holds_and_says_so() {
     for (method, target) in [("POST", "/wx/logout"), ("DELETE", "/wx/session?all=true")] {
         let token = gate.login("alice").await;
         let answer = gate.request(method, target).bearer(&token).send().await;
-        answer.is_refused(503, "ended_here_only", "none");
+        answer.is_refused(503, "overloaded", "retry");
+        assert_eq!(answer.header("retry-after"), Some("2"), "{answer:?}");
+        assert!(answer.detail().contains("forget the token"), "{answer:?}");
         assert_eq!(status(&gate, &token).await, 401);
     }
     let text = gate.ask_admin("/metrics").await.text();
