@@ -218,8 +218,8 @@ fn run(path: &Path) -> Result<(), ExitCode> {
         let gate = app::start_on(inherited, loaded.config, &surroundings)
             .map_err(|error| failed(&error))?;
         stop.cancelled().await;
-        gate.stop(hurry.cancelled()).await;
-        Ok(())
+        let stopped = gate.stop(hurry.cancelled()).await;
+        stopped.map_err(|error| failed(&error))
     });
     log.close();
     ran

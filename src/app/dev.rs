@@ -115,7 +115,8 @@ listen = ""
 impl Dev {
     /// Stops everything.
     pub async fn stop(self, hurry: impl Future<Output = ()>) {
-        self.gate.stop(hurry).await;
+        // Nothing is to outlive it.
+        let _not_saved = self.gate.stop(hurry).await;
         self.stop.cancel();
     }
 

@@ -46,7 +46,7 @@ use crate::server::starvation::Starvation;
 use crate::server::tls::{OpenError, Tls};
 use crate::server::worker::{self, Context};
 use crate::server::{Listen, Settings as ServerSettings};
-use crate::store::snapshot;
+use crate::store::snapshot::{self, NotSaved};
 use crate::telemetry::event;
 use crate::telemetry::log::Log;
 use crate::telemetry::metrics::{Listener, Metrics, Scrape};
@@ -392,8 +392,9 @@ impl Running {
         }
     }
 
-    /// Finishes what is under way and stops. `hurry` ends the wait early.
-    pub async fn stop(mut self, hurry: impl Future<Output = ()>) {
+    /// Finishes what is under way and stops. `hurry` ends the wait early. Gives an error when it has
+    /// stopped all the same, and lost sessions that the next process should have found.
+    pub async fn stop(mut self, hurry: impl Future<Output = ()>) -> Result<(), NotSaved> {
         let connections = self.crew.connections();
         self.readiness.set(false);
         if self.settings.drain_delay.is_zero() {
@@ -420,9 +421,10 @@ impl Running {
         }
         // Nobody uses the store any more: this is what the next process finds.
         let lifetimes = self.shared.settings.load().session.lifetimes;
-        self.shared.store.close(self.shared.clock.now(), &lifetimes);
+        let saved = self.shared.store.close(self.shared.clock.now(), &lifetimes);
         self.remove_sockets();
         tracing::info!(message = event::STOPPED);
+        saved
     }
 
     /// Leaves no unix socket behind that nobody listens on.

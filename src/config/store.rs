@@ -79,6 +79,8 @@ fn read_snapshot_file(table: &Key<'_>, keys: &Given<SealKeys>) -> Given<Snapshot
     };
     let fault = if path.is_dir() {
         Some("is a directory, expected the path of a file")
+    } else if std::fs::symlink_metadata(&path).is_ok_and(|found| !found.is_file()) {
+        Some("is a link, a pipe or a device, expected the path of a regular file, or of none yet")
     } else if !directory.is_dir() {
         Some(
             "is in a directory that does not exist, expected a directory that the gate may write to",

@@ -16,7 +16,8 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use crate::crypto::random;
-use crate::crypto::xaes::{NONCE_BYTES, Nonce, TAG_BYTES, Xaes};
+pub use crate::crypto::xaes::TAG_BYTES;
+use crate::crypto::xaes::{NONCE_BYTES, Nonce, Xaes};
 use crate::domain::secret::{SealKey, SealKeys};
 
 /// The format.
@@ -159,11 +160,12 @@ fn expand(derive: &Hkdf<Sha256>, info: &[u8], into: &mut [u8]) {
     derive.expand(info, into).expect("no more than 32 bytes");
 }
 
-/// Lengths go first, so that no two places are the same bytes.
+/// Lengths go first, so that no two places are the same bytes; as long on every machine.
 fn associated(header: &[u8], place: Place<'_>) -> Vec<u8> {
     let mut bytes = header.to_vec();
     for part in std::iter::once(&place.what.as_bytes()).chain(place.whereabouts) {
-        bytes.extend_from_slice(&part.len().to_be_bytes());
+        let length = u64::try_from(part.len()).unwrap_or(u64::MAX);
+        bytes.extend_from_slice(&length.to_be_bytes());
         bytes.extend_from_slice(part);
     }
     bytes

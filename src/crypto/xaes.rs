@@ -18,7 +18,7 @@ use zeroize::{Zeroize, Zeroizing};
 pub(super) const NONCE_BYTES: usize = 24;
 
 /// Bytes of a tag.
-pub(super) const TAG_BYTES: usize = 16;
+pub const TAG_BYTES: usize = 16;
 
 /// A nonce: one half for the key, one for the cipher.
 pub(super) type Nonce = [u8; NONCE_BYTES];

@@ -68,7 +68,6 @@ problems! {
     BAD_REQUEST = 400 "bad_request" "Bad request" "请求有误" Fix;
     BODY_TOO_LARGE = 413 "body_too_large" "Body too large" "请求内容过大" Fix;
     DECRYPT_FAILED = 422 "decrypt_failed" "Decryption failed" "数据解密失败" Reacquire;
-    ENDED_HERE_ONLY = 503 "ended_here_only" "Ended here only" "仅在本网关退出登录" None;
     HEADERS_TOO_LARGE = 431 "headers_too_large" "Headers too large" "请求头过大" Fix;
     INTERNAL = 500 "internal" "Internal error" "网关内部错误" Retry;
     LOGIN_CODE_INVALID = 400 "login_code_invalid" "Login code invalid" "登录凭证无效" Relogin;

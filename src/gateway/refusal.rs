@@ -104,16 +104,17 @@ impl Refusal {
             Self::BadRequest(_) | Self::BodyBroken(_) | Self::Unclean(_) => problems::BAD_REQUEST,
             Self::BodyTooLarge(_) => problems::BODY_TOO_LARGE,
             Self::DecryptFailed => problems::DECRYPT_FAILED,
-            Self::EndedHereOnly => problems::ENDED_HERE_ONLY,
             Self::HeadersTooLarge => problems::HEADERS_TOO_LARGE,
             Self::Internal => problems::INTERNAL,
             Self::Login { error, .. } => login_kind(error),
             Self::LoginRefused => problems::LOGIN_REFUSED,
             Self::MethodNotAllowed { .. } => problems::METHOD_NOT_ALLOWED,
             Self::NotFound => problems::NOT_FOUND,
-            Self::LoginNotKept | Self::NoLogins | Self::Overloaded | Self::StoreUnusable => {
-                problems::OVERLOADED
-            }
+            Self::EndedHereOnly
+            | Self::LoginNotKept
+            | Self::NoLogins
+            | Self::Overloaded
+            | Self::StoreUnusable => problems::OVERLOADED,
             Self::RateLimited { .. } => problems::RATE_LIMITED,
             Self::PhoneCode { .. } => problems::PHONE_CODE_INVALID,
             Self::PushNotTaken(_) => problems::UPSTREAM_FAILED,

@@ -20,7 +20,7 @@ use crate::domain::token::TokenDigest;
 use crate::store::ending::Ended;
 use crate::store::memory::MemoryStore;
 use crate::store::redis::RedisStore;
-use crate::store::snapshot::{Figures, OpenError, SnapshotFile, Snapshots};
+use crate::store::snapshot::{Figures, NotSaved, OpenError, SnapshotFile, Snapshots};
 use crate::store::streams::Stream;
 
 /// `[store]`: where sessions are kept.
@@ -150,7 +150,7 @@ impl Store {
             tokio::time::sleep(snapshot::EVERY).await;
             let (store, now, lifetimes) = (self.clone(), clock.now(), lifetimes());
             let saved = tokio::task::spawn_blocking(move || store.save(now, &lifetimes));
-            // One that panicked is tried again.
+            // What one that panicked has not written is for the next.
             drop(saved.await);
         }
     }
@@ -164,10 +164,10 @@ impl Store {
 
     /// Writes down what has changed for the last time. For when nobody uses the store any more. Takes
     /// as long as the disk needs.
-    pub fn close(&self, now: Timestamp, lifetimes: &Lifetimes) {
+    pub fn close(&self, now: Timestamp, lifetimes: &Lifetimes) -> Result<(), NotSaved> {
         match self {
             Self::Memory(memory) => memory.close(now, lifetimes),
-            Self::Redis(_) => {}
+            Self::Redis(_) => Ok(()),
         }
     }
 
@@ -252,7 +252,7 @@ impl Store {
             Self::Memory(memory) => {
                 let displaced = memory.begin(login, now, lifetimes);
                 // Nobody asked for these endings, so nobody is told when one is not safe: the store is.
-                let _ended = displaced.landed().await;
+                let _ended = displaced.landed_at_login().await;
                 Ok(())
             }
             Self::Redis(redis) => redis.begin(login, now, lifetimes).await,

@@ -195,7 +195,9 @@ async fn a_logout_that_the_disk_does_not_take_holds_and_says_so() {
     for (method, target) in [("POST", "/wx/logout"), ("DELETE", "/wx/session?all=true")] {
         let token = gate.login("alice").await;
         let answer = gate.request(method, target).bearer(&token).send().await;
-        answer.is_refused(503, "ended_here_only", "none");
+        answer.is_refused(503, "overloaded", "retry");
+        assert_eq!(answer.header("retry-after"), Some("2"), "{answer:?}");
+        assert!(answer.detail().contains("forget the token"), "{answer:?}");
         assert_eq!(status(&gate, &token).await, 401);
     }
     let text = gate.ask_admin("/metrics").await.text();
@@ -203,6 +205,18 @@ async fn a_logout_that_the_disk_does_not_take_holds_and_says_so() {
         text.contains("wxgate_endings_not_saved_total 2\n"),
         "{text}"
     );
+}
+
+#[tokio::test]
+async fn a_gate_that_cannot_save_its_sessions_on_stop_ends_with_an_error() {
+    let folder = Folder::new();
+    let mut gate = folder.start().await;
+    gate.login("alice").await;
+    // In the place of the file that is written.
+    fs::create_dir(folder.file("sessions.new")).unwrap();
+    gate.program.signal("TERM").await;
+    gate.program.line("sessions cannot be saved").await;
+    assert_eq!(gate.program.ended().await, 1);
 }
 
 #[tokio::test]

@@ -83,6 +83,22 @@ fn a_snapshot_file_where_none_can_be_is_a_fault() {
 
 #[cfg(unix)]
 #[test]
+fn a_snapshot_file_that_is_no_regular_file_is_a_fault() {
+    let directory = tempfile::tempdir().unwrap();
+    let link = directory.path().join("link");
+    std::os::unix::fs::symlink(directory.path().join("nothing"), &link).unwrap();
+    for path in [Path::new("/dev/null"), &link] {
+        let path = path.display();
+        check(
+            &format!("[store]\nsnapshot_file = \"{path}\"\nseal_key = \"{SEAL_KEY}\"\n"),
+            "2: store.snapshot_file: is a link, a pipe or a device, expected the path of a regular file, \
+             or of none yet",
+        );
+    }
+}
+
+#[cfg(unix)]
+#[test]
 fn a_snapshot_file_where_others_may_write_is_a_warning() {
     use std::os::unix::fs::PermissionsExt as _;
     let directory = tempfile::tempdir().unwrap();

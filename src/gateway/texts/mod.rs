@@ -394,7 +394,6 @@ mod tests {
             Refusal::Internal,
             Refusal::MethodNotAllowed { allowed: "POST" },
             Refusal::Overloaded,
-            Refusal::EndedHereOnly,
             Refusal::LoginNotKept,
             Refusal::NoLogins,
             Refusal::StoreUnusable,

@@ -18,7 +18,7 @@ use crate::domain::token::TokenDigest;
 use crate::store::Login;
 use crate::store::ending::Ending;
 use crate::store::memory::table::Table;
-use crate::store::snapshot::Snapshots;
+use crate::store::snapshot::{NotSaved, Snapshots};
 use crate::store::streams::{Stream, Streams};
 use crate::store::users::{Displaced, User, Users};
 
@@ -70,14 +70,20 @@ impl MemoryStore {
     /// Writes down what has changed. Takes as long as the disk needs.
     pub(in crate::store) fn save(&self, now: Timestamp, lifetimes: &Lifetimes) {
         if let Some(snapshots) = &self.snapshots {
-            snapshots.write_changes(&self.users, (now, lifetimes));
+            // The log has said so, and the next one takes along what this one has not written.
+            let _not_saved = snapshots.write_changes(&self.users, (now, lifetimes));
         }
     }
 
     /// Writes down what has changed for the last time.
-    pub(in crate::store) fn close(&self, now: Timestamp, lifetimes: &Lifetimes) {
-        if let Some(snapshots) = &self.snapshots {
-            snapshots.close(&self.users, (now, lifetimes));
+    pub(in crate::store) fn close(
+        &self,
+        now: Timestamp,
+        lifetimes: &Lifetimes,
+    ) -> Result<(), NotSaved> {
+        match &self.snapshots {
+            Some(snapshots) => snapshots.close(&self.users, (now, lifetimes)),
+            None => Ok(()),
         }
     }
 

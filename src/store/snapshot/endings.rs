@@ -3,22 +3,23 @@
 //! writes; endings of one moment share one write and one sync. Knows sessions and users by a hash only.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::io::{self, Read, Write as _};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 
 use sha2::{Digest as _, Sha256};
 use tokio::sync::oneshot;
 
-use crate::crypto::seal::{OVERHEAD_BYTES, Sealer};
+use crate::crypto::seal::{OVERHEAD_BYTES, Sealer, TAG_BYTES};
 use crate::domain::clock::Timestamp;
 use crate::domain::id::{AppId, OpenId, UserKey};
 use crate::domain::session::Session;
 use crate::domain::token::TokenDigest;
-use crate::store::ending::Ended;
+use crate::store::ending::{Ended, Late};
 use crate::store::snapshot::disk::{self, Disk, Writing};
 use crate::store::snapshot::frame::{self, Identity, Kind, Refused};
 use crate::telemetry::event;
@@ -103,16 +104,24 @@ impl Entry {
 pub(super) enum Order {
     /// Write these down.
     End(Vec<Entry>, oneshot::Sender<Ended>),
-    /// Say how many entries there are: those belong before what begins now.
-    Mark(Sender<usize>),
-    /// A snapshot holds which was begun at this mark: forget what came before.
+    /// Say how many entries there are: those belong before the snapshot that begins now.
+    Mark(Sender<io::Result<Mark>>),
+    /// This snapshot holds, which was begun at this mark: forget what came before.
     Restart {
-        identity: Identity,
-        mark: usize,
+        since: Identity,
+        mark: Mark,
         done: Sender<io::Result<()>>,
     },
     /// End the thread.
     Stop,
+}
+
+/// A place in the list of endings.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mark {
+    entries: usize,
+    /// The snapshot since which the file on the disk has all endings.
+    pub(super) since: Identity,
 }
 
 /// The file, and what is in it or should be.
@@ -120,7 +129,8 @@ pub(super) struct Endings {
     disk: Arc<dyn Disk>,
     path: PathBuf,
     sealer: Sealer,
-    identity: Identity,
+    /// The snapshot since which these are all.
+    since: Identity,
     entries: Vec<Entry>,
     /// Nothing when it is not known what the file ends with: then it is written anew.
     file: Option<Box<dyn Writing>>,
@@ -128,9 +138,64 @@ pub(super) struct Endings {
     saved: usize,
     /// Who waits for entries that the file does not have yet.
     waiting: Vec<oneshot::Sender<Ended>>,
-    failing: bool,
-    /// Counts endings whose askers were told that they are not safe.
-    not_saved: Arc<AtomicU64>,
+    trouble: Arc<Trouble>,
+}
+
+/// What is told and counted of endings that are not safe.
+#[derive(Debug)]
+pub(super) struct Trouble {
+    file: PathBuf,
+    failing: AtomicBool,
+    /// Endings whose askers were told that they are not safe.
+    not_saved: AtomicU64,
+}
+
+impl Trouble {
+    fn new(file: PathBuf) -> Self {
+        Self {
+            file,
+            failing: AtomicBool::new(false),
+            not_saved: AtomicU64::new(0),
+        }
+    }
+
+    /// How many askers were told that their endings are not safe.
+    pub(super) fn not_saved(&self) -> u64 {
+        self.not_saved.load(Ordering::Relaxed)
+    }
+
+    /// Somebody is told that an ending is not safe.
+    fn count(&self) {
+        self.not_saved.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// An ending is not safe, because there is no place for it to wait.
+    pub(super) fn note_full(&self) {
+        self.count();
+        self.begin(&"too many endings wait for the disk");
+    }
+
+    /// Says once that saving fails.
+    fn begin(&self, error: &dyn fmt::Display) {
+        if !self.failing.swap(true, Ordering::Relaxed) {
+            let file = self.file.display();
+            tracing::error!(message = event::ENDINGS_NOT_SAVED, %error, %file);
+        }
+    }
+
+    /// Says once that saving fails no longer.
+    fn end(&self) {
+        if self.failing.swap(false, Ordering::Relaxed) {
+            tracing::info!(message = event::ENDINGS_SAVED_AGAIN);
+        }
+    }
+}
+
+impl Late for Trouble {
+    fn note_late(&self) {
+        self.count();
+        self.begin(&"the disk takes too long");
+    }
 }
 
 impl Endings {
@@ -138,26 +203,25 @@ impl Endings {
     pub(super) fn new(
         disk: Arc<dyn Disk>,
         path: PathBuf,
-        (sealer, identity): (Sealer, Identity),
-        entries: Vec<Entry>,
+        sealer: Sealer,
+        Said { since, entries }: Said,
     ) -> Self {
+        let trouble = Arc::new(Trouble::new(path.clone()));
         Self {
             disk,
             path,
             sealer,
-            identity,
+            since,
             entries,
             file: None,
             saved: 0,
             waiting: Vec::new(),
-            failing: false,
-            not_saved: Arc::default(),
+            trouble,
         }
     }
 
-    /// Where endings are counted that are not safe.
-    pub(super) fn not_saved(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.not_saved)
+    pub(super) fn trouble(&self) -> Arc<Trouble> {
+        Arc::clone(&self.trouble)
     }
 
     /// Follows orders until it is told to stop, or nobody is left to give any.
@@ -179,18 +243,29 @@ impl Endings {
                     self.entries.extend(entries);
                     self.waiting.push(who);
                 } else {
+                    self.trouble
+                        .begin(&"there are too many since the last snapshot");
                     self.tell(who, Ended::HereOnly);
                 }
             }
-            Order::Mark(answer) => drop(answer.send(self.entries.len())),
-            Order::Restart {
-                identity,
-                mark,
-                done,
-            } => drop(done.send(self.restart(identity, mark))),
+            Order::Mark(answer) => drop(answer.send(self.mark())),
+            Order::Restart { since, mark, done } => {
+                drop(done.send(self.restart(since, mark.entries)));
+            }
             Order::Stop => return ControlFlow::Break(()),
         }
         ControlFlow::Continue(())
+    }
+
+    fn mark(&mut self) -> io::Result<Mark> {
+        // A new snapshot says what lies beside it, so that has to be known.
+        if self.file.is_none() {
+            self.rewrite()?;
+        }
+        Ok(Mark {
+            entries: self.entries.len(),
+            since: self.since,
+        })
     }
 
     fn save_and_tell(&mut self) {
@@ -204,8 +279,9 @@ impl Endings {
     }
 
     fn tell(&self, who: oneshot::Sender<Ended>, ended: Ended) {
-        if ended == Ended::HereOnly {
-            self.not_saved.fetch_add(1, Ordering::Relaxed);
+        // Who has waited in vain is counted already.
+        if ended == Ended::HereOnly && !who.is_closed() {
+            self.trouble.count();
         }
         // Nobody may be waiting any more.
         let _gone = who.send(ended);
@@ -225,21 +301,14 @@ impl Endings {
         self.note_outcome(written);
     }
 
-    /// Says once that saving fails, and once that it does no longer.
-    fn note_outcome(&mut self, saved: io::Result<()>) -> Ended {
+    fn note_outcome(&self, saved: io::Result<()>) -> Ended {
         match saved {
             Ok(()) => {
-                if std::mem::take(&mut self.failing) {
-                    tracing::info!(message = event::ENDINGS_SAVED_AGAIN);
-                }
+                self.trouble.end();
                 Ended::Everywhere
             }
             Err(error) => {
-                if !self.failing {
-                    let file = self.path.display();
-                    tracing::error!(message = event::ENDINGS_NOT_SAVED, %error, %file);
-                }
-                self.failing = true;
+                self.trouble.begin(&error);
                 Ended::HereOnly
             }
         }
@@ -249,7 +318,7 @@ impl Endings {
         // Without a file until it is known that the write has gone well.
         let mut file = self.file.take().ok_or(io::ErrorKind::NotFound)?;
         let new = self.entries.get(self.saved..).unwrap_or_default();
-        file.write_all(&sealed(&self.sealer, self.identity, (self.saved, new)))?;
+        file.write_all(&sealed(&self.sealer, self.since, (self.saved, new)))?;
         file.sync()?;
         self.saved = self.entries.len();
         self.file = Some(file);
@@ -258,20 +327,20 @@ impl Endings {
 
     /// Writes the file anew, with every entry.
     fn rewrite(&mut self) -> io::Result<()> {
-        self.restart(self.identity, 0)
+        self.restart(self.since, 0)
     }
 
     /// Writes the file anew, with the entries from the mark on, which are all since this snapshot was
     /// begun. When that fails, it is as if there had been no such order: the file has more than it needs.
-    fn restart(&mut self, identity: Identity, mark: usize) -> io::Result<()> {
+    fn restart(&mut self, since: Identity, mark: usize) -> io::Result<()> {
         self.file = None;
         let entries = self.entries.get(mark..).unwrap_or_default();
-        let sealed = sealed(&self.sealer, identity, (0, entries));
+        let bytes = sealed(&self.sealer, since, (0, entries));
         let file = disk::replace(self.disk.as_ref(), &self.path, |file| {
-            frame::write_head(file, KIND, &self.sealer, identity)?;
-            file.write_all(&sealed)
+            frame::write_head(file, KIND, &self.sealer, &[since])?;
+            file.write_all(&bytes)
         })?;
-        self.identity = identity;
+        self.since = since;
         self.entries.drain(..mark.min(self.entries.len()));
         self.saved = self.entries.len();
         self.file = Some(file);
@@ -280,11 +349,11 @@ impl Endings {
 }
 
 /// Entries as the file has them, the first of which has this number.
-fn sealed(sealer: &Sealer, identity: Identity, (first, entries): (usize, &[Entry])) -> Vec<u8> {
+fn sealed(sealer: &Sealer, since: Identity, (first, entries): (usize, &[Entry])) -> Vec<u8> {
     let mut all = Vec::with_capacity(entries.len() * ENTRY_BYTES);
     let first = u64::try_from(first).unwrap_or_default();
     for (number, entry) in (first..).zip(entries) {
-        let place = (identity, number);
+        let place = (since, number);
         all.extend(frame::seal(sealer, ENTRY, place, &entry.to_bytes()));
     }
     all
@@ -293,9 +362,20 @@ fn sealed(sealer: &Sealer, identity: Identity, (first, entries): (usize, &[Entry
 /// What a file of endings says.
 #[derive(Debug)]
 pub(super) struct Said {
-    /// The snapshot since whose beginning it has all endings.
+    /// The snapshot since whose beginning it has all endings. There may be none of that name any more, or
+    /// none yet.
     pub(super) since: Identity,
     pub(super) entries: Vec<Entry>,
+}
+
+impl Said {
+    /// What there is to say where nothing was before.
+    pub(super) fn nothing() -> Self {
+        Self {
+            since: Identity::draw(),
+            entries: Vec::new(),
+        }
+    }
 }
 
 /// Endings by what has ended.
@@ -346,25 +426,45 @@ impl Ends {
 
 /// Reads a file of endings.
 ///
-/// An entry that is not whole at the end was being written when the process or the machine went down:
-/// nobody was told of it. Anything else that does not fit is damage. It might hide an ending that
-/// somebody was told of, so then the file is worth nothing, and neither is the snapshot.
+/// What is not whole at the end was being written when the process or the machine went down: nobody was
+/// told of it. Anything else that does not fit is damage. It might hide an ending that somebody was told
+/// of, so then the file is worth nothing, and neither is the snapshot.
 pub(super) fn read(file: &mut impl Read, sealer: &Sealer) -> Result<Said, Refused> {
-    let since = frame::read_head(file, KIND, sealer)?;
+    let [since] = frame::read_head(file, KIND, sealer)?;
     let mut entries = Vec::new();
-    let mut sealed = Vec::with_capacity(ENTRY_BYTES);
     for number in 0.. {
-        sealed.clear();
-        let whole = u64::try_from(ENTRY_BYTES).unwrap_or(u64::MAX);
-        file.by_ref().take(whole).read_to_end(&mut sealed)?;
-        if sealed.len() < ENTRY_BYTES {
+        let Some(sealed) = read_entry(file)? else {
             break;
-        }
+        };
         if entries.len() == MAX_ENTRIES {
             return Err(Refused::Damaged);
         }
-        let text = frame::open(sealer, ENTRY, (since, number), &sealed)?;
-        entries.push(Entry::from_bytes(&text).ok_or(Refused::Damaged)?);
+        match frame::open(sealer, ENTRY, (since, number), &sealed) {
+            Ok(text) => entries.push(Entry::from_bytes(&text).ok_or(Refused::Damaged)?),
+            Err(_) if was_never_written(sealed, file)? => break,
+            Err(refused) => return Err(refused),
+        }
     }
     Ok(Said { since, entries })
+}
+
+/// The next entry as it is sealed, unless the rest is shorter than one.
+fn read_entry(file: &mut impl Read) -> Result<Option<[u8; ENTRY_BYTES]>, Refused> {
+    let mut sealed = [0; ENTRY_BYTES];
+    match file.read_exact(&mut sealed) {
+        Ok(()) => Ok(Some(sealed)),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether a machine went down when the file had become longer on the disk, and what is in it from some
+/// place in this entry on had not come there: then nothing follows but zeros. No sealed text ends so.
+fn was_never_written(first: [u8; ENTRY_BYTES], file: &mut impl Read) -> Result<bool, Refused> {
+    let is_zero = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
+    let mut zeros = is_zero(first.last_chunk::<TAG_BYTES>().unwrap_or(&[1; TAG_BYTES]));
+    while zeros && let Some(sealed) = read_entry(file)? {
+        zeros = is_zero(&sealed);
+    }
+    Ok(zeros)
 }

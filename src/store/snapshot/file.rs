@@ -25,21 +25,30 @@ const END: &str = "wxgate snapshot end v1";
 /// beside the memory of the sessions.
 const PIECE_BYTES: usize = 64 * 1024;
 
+/// Which snapshot it is, and what may lie beside it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Head {
+    pub(super) identity: Identity,
+    /// The snapshot since which the file of endings had all of them when this one was written. Until
+    /// that file is written anew, it is the one beside this.
+    pub(super) beside: Identity,
+}
+
 /// Writes all users with the sessions that live. Gives the number of sessions.
 ///
 /// The index is copied a part at a time, so nobody waits for more than one part, and no more than one
 /// part is kept twice.
 pub(super) fn write(
     file: &mut dyn Writing,
-    (sealer, identity): (&Sealer, Identity),
+    (sealer, head): (&Sealer, Head),
     users: &Users,
     (now, lifetimes): (Timestamp, &Lifetimes),
 ) -> io::Result<u64> {
-    frame::write_head(file, KIND, sealer, identity)?;
+    frame::write_head(file, KIND, sealer, &[head.identity, head.beside])?;
     let mut pieces = Pieces {
         file,
         sealer,
-        identity,
+        identity: head.identity,
         number: 0,
         // It never grows: what is left behind by growing would not be wiped.
         text: Zeroizing::new(Vec::with_capacity(PIECE_BYTES + MAX_RECORD_BYTES)),
@@ -99,8 +108,9 @@ impl Pieces<'_> {
 }
 
 /// Reads whose snapshot it is.
-pub(super) fn read_head(file: &mut impl Read, sealer: &Sealer) -> Result<Identity, Refused> {
-    frame::read_head(file, KIND, sealer)
+pub(super) fn read_head(file: &mut impl Read, sealer: &Sealer) -> Result<Head, Refused> {
+    let [identity, beside] = frame::read_head(file, KIND, sealer)?;
+    Ok(Head { identity, beside })
 }
 
 /// Reads what comes after the head, and hands users over. When it gives an error, what it handed

@@ -15,46 +15,16 @@ const FORMAT: u8 = 1;
 /// Longest piece, sealed. What says that it is longer is not of this gate.
 const MAX_PIECE_BYTES: u32 = 1024 * 1024;
 
-/// Which snapshot something belongs to.
+const IDENTITY_BYTES: usize = 16;
+
+/// Which snapshot something belongs to. Drawn at random for each, whatever comes of it: two that were
+/// made of one have nothing in common, as little as those of two gates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Identity {
-    /// Drawn at random when a store begins empty: the files of another gate do not fit.
-    pub(super) lineage: [u8; 16],
-    /// Counts the snapshots of the lineage.
-    pub(super) generation: u64,
-}
+pub(super) struct Identity([u8; IDENTITY_BYTES]);
 
 impl Identity {
-    /// Of a store that begins empty.
-    pub(super) fn fresh() -> Self {
-        Self {
-            lineage: random::bytes(),
-            generation: 0,
-        }
-    }
-
-    /// Of the snapshot after this one.
-    pub(super) fn next(self) -> Self {
-        Self {
-            generation: self.generation.saturating_add(1),
-            ..self
-        }
-    }
-
-    fn to_bytes(self) -> [u8; 24] {
-        let mut bytes = [0; 24];
-        let (lineage, generation) = bytes.split_at_mut(16);
-        lineage.copy_from_slice(&self.lineage);
-        generation.copy_from_slice(&self.generation.to_be_bytes());
-        bytes
-    }
-
-    fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let (lineage, generation) = bytes.split_first_chunk()?;
-        Some(Self {
-            lineage: *lineage,
-            generation: u64::from_be_bytes(generation.try_into().ok()?),
-        })
+    pub(super) fn draw() -> Self {
+        Self(random::bytes())
     }
 }
 
@@ -124,7 +94,7 @@ pub(super) fn write_head(
     file: &mut (impl Write + ?Sized),
     kind: Kind,
     sealer: &Sealer,
-    identity: Identity,
+    identities: &[Identity],
 ) -> io::Result<()> {
     file.write_all(kind.magic)?;
     file.write_all(&[FORMAT])?;
@@ -132,15 +102,16 @@ pub(super) fn write_head(
         what: kind.head,
         whereabouts: &[],
     };
-    write_piece(file, &sealer.seal(place, &identity.to_bytes()))
+    let text: Vec<_> = identities.iter().flat_map(|one| one.0).collect();
+    write_piece(file, &sealer.seal(place, &text))
 }
 
 /// Reads the beginning of a file.
-pub(super) fn read_head(
+pub(super) fn read_head<const N: usize>(
     file: &mut impl Read,
     kind: Kind,
     sealer: &Sealer,
-) -> Result<Identity, Refused> {
+) -> Result<[Identity; N], Refused> {
     let mut magic = vec![0; kind.magic.len()];
     let began = file.read_exact(&mut magic);
     if began.is_err() || magic != kind.magic {
@@ -157,7 +128,12 @@ pub(super) fn read_head(
         whereabouts: &[],
     };
     let head = sealer.open(place, &read_piece(file)?)?;
-    Identity::from_bytes(&head).ok_or(Refused::Damaged)
+    let (identities, rest) = head.as_chunks();
+    let identities: Vec<_> = identities.iter().map(|bytes| Identity(*bytes)).collect();
+    match <[Identity; N]>::try_from(identities) {
+        Ok(identities) if rest.is_empty() => Ok(identities),
+        _ => Err(Refused::Damaged),
+    }
 }
 
 /// Writes a piece behind its length.
@@ -187,7 +163,7 @@ pub(super) fn seal(
     (identity, number): (Identity, u64),
     text: &[u8],
 ) -> Vec<u8> {
-    let whereabouts: &[&[u8]] = &[&identity.to_bytes(), &number.to_be_bytes()];
+    let whereabouts: &[&[u8]] = &[&identity.0, &number.to_be_bytes()];
     sealer.seal(Place { what, whereabouts }, text)
 }
 
@@ -198,6 +174,6 @@ pub(super) fn open(
     (identity, number): (Identity, u64),
     sealed: &[u8],
 ) -> Result<Zeroizing<Vec<u8>>, Refused> {
-    let whereabouts: &[&[u8]] = &[&identity.to_bytes(), &number.to_be_bytes()];
+    let whereabouts: &[&[u8]] = &[&identity.0, &number.to_be_bytes()];
     Ok(sealer.open(Place { what, whereabouts }, sealed)?)
 }

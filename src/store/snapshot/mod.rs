@@ -3,8 +3,9 @@
 //! of requests, and decides nothing about how long a session lives.
 //!
 //! **What is promised.** After an orderly stop nothing is lost. After a crash of the process or of the
-//! machine, what came since the last snapshot may be lost, and nothing that somebody was told to have
-//! ended comes back.
+//! machine, what came since the last snapshot was begun may be lost, and nothing that somebody was told to
+//! have ended comes back. A snapshot is begun a minute after the one before is done: what is lost came in
+//! the last minute and the time that two snapshots take to write.
 //!
 //! **Why nothing comes back**, wherever between two steps the crash is. An ending takes effect in memory,
 //! is then appended to the file of endings (`FILE.ended`), and is told when the disk has it. A snapshot is
@@ -30,13 +31,20 @@
 //! want of room and tells no file of it, so the snapshot may have more of the user than the store. For
 //! the same reason a session that was let go of, and that nobody ended, may be back after a crash.
 //!
-//! Each snapshot has a number (`Identity`), and a file of endings says since the beginning of which
-//! snapshot it has all of them. A snapshot older than that, of another gate, or without the file beside it
-//! is refused. Both put back together from an old copy cannot be told from a crash: who does that brings
-//! back what ended since. Delete the files instead.
+//! Each snapshot has a name (`Identity`), drawn at random. A file of endings says since the beginning of
+//! which snapshot it has all of them, and a snapshot says which file of endings was beside it when it was
+//! written. Beside a snapshot only that one is believed, or the one since its own beginning; any other has
+//! the snapshot refused, and so has none. A start goes on with the file of endings that it finds, under
+//! the name that it has, until its own first snapshot: whichever of two snapshots a crash has left, that
+//! file belongs to it.
+//!
+//! What cannot be told from a crash: both files put back together from an old copy; of the file of endings
+//! alone, the one from before the snapshot was done, or the present one with endings cut off at its end.
+//! Who does that brings back what ended since. Delete the files instead.
 //!
 //! What is refused is kept aside as `FILE.refused`, and the gate starts without sessions: its users log in
-//! again without noticing. A file that is not believed in part is not believed at all.
+//! again without noticing. A file that is not believed in part is not believed at all. What is no regular
+//! file is not touched, and what cannot be read is not refused: then the gate does not start.
 
 mod disk;
 mod endings;
@@ -64,7 +72,8 @@ use crate::domain::session::{Lifetimes, Session};
 use crate::store::ending::Ending;
 use crate::store::memory::MemoryStore;
 use crate::store::snapshot::disk::{Disk, Real, beside};
-use crate::store::snapshot::endings::{Endings, Ends, Entry, MAX_ORDERS, Order};
+use crate::store::snapshot::endings::{Endings, Ends, Entry, MAX_ORDERS, Order, Said, Trouble};
+use crate::store::snapshot::file::Head;
 use crate::store::snapshot::frame::{Identity, Refused};
 use crate::store::users::{User, Users};
 use crate::telemetry::event;
@@ -100,10 +109,21 @@ pub enum OpenError {
     /// It cannot be told whether another process has it.
     #[error("{} cannot be locked, which store.snapshot_file needs", .0.display())]
     Lock(PathBuf, #[source] io::Error),
+    /// A link, a pipe, a device: it is nobody's to rename.
+    #[error("{} is no regular file, as store.snapshot_file and what lies beside it have to be", .0.display())]
+    NotAFile(PathBuf),
+    /// What it says is not known, so it is not refused either.
+    #[error("{}, of store.snapshot_file, cannot be read", .0.display())]
+    Read(PathBuf, #[source] io::Error),
     /// No thread for the endings.
     #[error("cannot start the thread that saves endings")]
     Thread(#[source] io::Error),
 }
+
+/// Sessions could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("the sessions could not be saved to store.snapshot_file; the log says why")]
+pub struct NotSaved;
 
 /// What is counted of snapshots.
 #[derive(Clone, Copy, Debug)]
@@ -122,15 +142,15 @@ pub(in crate::store) struct Snapshots {
     disk: Arc<dyn Disk>,
     path: PathBuf,
     sealer: Sealer,
-    /// Of the last snapshot that was begun. Who has it writes.
-    identity: Mutex<Identity>,
+    /// Who has it writes a snapshot.
+    writing: Mutex<()>,
     /// Whether the sessions are others than those of the last snapshot.
     changed: AtomicBool,
     orders: SyncSender<Order>,
     thread: Mutex<Option<JoinHandle<()>>>,
     last: AtomicU64,
     failed: AtomicU64,
-    not_saved: Arc<AtomicU64>,
+    trouble: Arc<Trouble>,
 }
 
 impl Snapshots {
@@ -150,6 +170,9 @@ impl Snapshots {
         (now, lifetimes): (Timestamp, &Lifetimes),
     ) -> Result<MemoryStore, OpenError> {
         let SnapshotFile { path, keys } = settings;
+        for path in [path, &beside(path, ENDED), &beside(path, LOCK)] {
+            look_at(path)?;
+        }
         let lock = lock(path)?;
         let sealer = Sealer::new(keys);
         let store = MemoryStore::new(max_sessions);
@@ -162,8 +185,8 @@ impl Snapshots {
                 (store, found)
             }
             Err(refused) => {
-                set_aside(path, &refused)?;
-                (MemoryStore::new(max_sessions), Found::nothing())
+                set_aside(path, refused)?;
+                (MemoryStore::new(max_sessions), None)
             }
         };
         let snapshots = Self::start(disk, (path, sealer), found, lock)?;
@@ -173,19 +196,20 @@ impl Snapshots {
     fn start(
         disk: Arc<dyn Disk>,
         (path, sealer): (&Path, Sealer),
-        found: Found,
+        found: Option<Said>,
         lock: File,
     ) -> Result<Self, OpenError> {
-        let Found { identity, entries } = found;
+        // What was read is written once more: under the current key, and without what has run out.
+        let changed = AtomicBool::new(found.is_some());
         let (orders, given) = mpsc::sync_channel(MAX_ORDERS);
         let mut endings = Endings::new(
             Arc::clone(&disk),
             beside(path, ENDED),
-            (sealer.clone(), identity),
-            entries,
+            sealer.clone(),
+            found.unwrap_or_else(Said::nothing),
         );
         endings.begin();
-        let not_saved = endings.not_saved();
+        let trouble = endings.trouble();
         let thread = std::thread::Builder::new()
             .name("endings".to_owned())
             .spawn(move || {
@@ -197,14 +221,13 @@ impl Snapshots {
             disk,
             path: path.to_path_buf(),
             sealer,
-            identity: Mutex::new(identity),
-            // What was read is written once more: under the current key, and without what has run out.
-            changed: AtomicBool::new(identity.generation > 0),
+            writing: Mutex::new(()),
+            changed,
             orders,
             thread: Mutex::new(Some(thread.map_err(OpenError::Thread)?)),
             last: AtomicU64::new(0),
             failed: AtomicU64::new(0),
-            not_saved,
+            trouble,
         })
     }
 
@@ -240,59 +263,57 @@ impl Snapshots {
         let (told, ending) = Ending::on_its_way();
         if self.orders.try_send(Order::End(entries, told)).is_err() {
             // The order is dropped, which tells.
-            self.not_saved.fetch_add(1, Ordering::Relaxed);
+            self.trouble.note_full();
         }
-        ending
+        ending.when_late(Arc::clone(&self.trouble))
     }
 
     /// Writes a snapshot if something has changed, and gives the number of sessions in it. Takes as long
-    /// as the disk needs.
+    /// as the disk needs. The next one has what this one has not.
     pub(in crate::store) fn write_changes(
         &self,
         users: &Users,
         (now, lifetimes): (Timestamp, &Lifetimes),
-    ) -> Option<u64> {
-        let mut identity = self.identity.lock();
+    ) -> Result<Option<u64>, NotSaved> {
+        let _alone = self.writing.lock();
         // Before the sessions are copied: what changes from here on is for the next one.
         if !self.changed.swap(false, Ordering::AcqRel) {
-            return None;
+            return Ok(None);
         }
-        // A number is used once, whatever comes of it.
-        *identity = identity.next();
+        let unsaved = Unsaved(Some(&self.changed));
         let began = Instant::now();
-        match self.write(*identity, users, (now, lifetimes)) {
+        match self.write(users, (now, lifetimes)) {
             Ok(sessions) => {
+                unsaved.no_longer();
                 self.last.store(now.as_millis(), Ordering::Relaxed);
                 let millis = began.elapsed().as_millis();
                 tracing::debug!(message = event::SNAPSHOT_WRITTEN, sessions, millis);
-                Some(sessions)
+                Ok(Some(sessions))
             }
             Err(error) => {
-                self.changed.store(true, Ordering::Release);
                 self.failed.fetch_add(1, Ordering::Relaxed);
                 let file = self.path.display();
                 tracing::error!(message = event::SNAPSHOT_FAILED, %error, %file);
-                None
+                Err(NotSaved)
             }
         }
     }
 
     /// The steps of the module's documentation.
-    fn write(
-        &self,
-        identity: Identity,
-        users: &Users,
-        now: (Timestamp, &Lifetimes),
-    ) -> io::Result<u64> {
-        let mark = self.ask(Order::Mark)?;
+    fn write(&self, users: &Users, now: (Timestamp, &Lifetimes)) -> io::Result<u64> {
+        let mark = self.ask(Order::Mark)??;
+        let head = Head {
+            identity: Identity::draw(),
+            beside: mark.since,
+        };
         let mut sessions = 0;
         let written = disk::replace(self.disk.as_ref(), &self.path, |file| {
-            sessions = file::write(file, (&self.sealer, identity), users, now)?;
+            sessions = file::write(file, (&self.sealer, head), users, now)?;
             Ok(())
         })?;
         drop(written);
         self.ask(|done| Order::Restart {
-            identity,
+            since: head.identity,
             mark,
             done,
         })??;
@@ -310,11 +331,17 @@ impl Snapshots {
 
     /// Writes what has changed for the last time, ends the thread, and gives the files up. Endings from
     /// here on are not safe.
-    pub(in crate::store) fn close(&self, users: &Users, now: (Timestamp, &Lifetimes)) {
-        if let Some(sessions) = self.write_changes(users, now) {
+    pub(in crate::store) fn close(
+        &self,
+        users: &Users,
+        now: (Timestamp, &Lifetimes),
+    ) -> Result<(), NotSaved> {
+        let written = self.write_changes(users, now);
+        if let Ok(Some(sessions)) = written {
             tracing::info!(message = event::SNAPSHOT_LEFT, sessions);
         }
         self.give_up();
+        written.map(|_sessions| ())
     }
 
     fn give_up(&self) {
@@ -331,7 +358,24 @@ impl Snapshots {
         Figures {
             last: (last != 0).then(|| Timestamp::from_millis(last)),
             failed: self.failed.load(Ordering::Relaxed),
-            endings_not_saved: self.not_saved.load(Ordering::Relaxed),
+            endings_not_saved: self.trouble.not_saved(),
+        }
+    }
+}
+
+/// Has what was taken for written count as changed, unless it was written: also when writing panics.
+struct Unsaved<'a>(Option<&'a AtomicBool>);
+
+impl Unsaved<'_> {
+    fn no_longer(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unsaved<'_> {
+    fn drop(&mut self) {
+        if let Some(changed) = self.0 {
+            changed.store(true, Ordering::Release);
         }
     }
 }
@@ -340,21 +384,6 @@ impl Snapshots {
 const ENDED: &str = ".ended";
 const LOCK: &str = ".lock";
 const REFUSED: &str = ".refused";
-
-/// What a process begins with.
-struct Found {
-    identity: Identity,
-    entries: Vec<Entry>,
-}
-
-impl Found {
-    fn nothing() -> Self {
-        Self {
-            identity: Identity::fresh(),
-            entries: Vec::new(),
-        }
-    }
-}
 
 /// A file that is not believed.
 struct RefusedFile {
@@ -378,29 +407,28 @@ fn lock(path: &Path) -> Result<File, OpenError> {
     }
 }
 
-/// Reads both files into the store. Without a snapshot there is nothing, whatever has ended.
+/// Reads both files into the store, and gives what has ended. Without a snapshot there is nothing, whatever
+/// has ended.
 fn load(
     path: &Path,
     sealer: &Sealer,
     store: &MemoryStore,
     (now, lifetimes): (Timestamp, &Lifetimes),
-) -> Result<Found, RefusedFile> {
+) -> Result<Option<Said>, RefusedFile> {
     let refused = |path: &Path| {
         let path = path.to_path_buf();
         move |why| RefusedFile { path, why }
     };
     let Some(mut file) = open(path).map_err(refused(path))? else {
-        return Ok(Found::nothing());
+        return Ok(None);
     };
-    let identity = file::read_head(&mut file, sealer).map_err(refused(path))?;
+    let head = file::read_head(&mut file, sealer).map_err(refused(path))?;
     let ended = beside(path, ENDED);
     let said = match open(&ended).map_err(refused(&ended))? {
         Some(mut file) => endings::read(&mut file, sealer).map_err(refused(&ended))?,
         None => return Err(refused(path)(Refused::Apart)),
     };
-    let belongs =
-        said.since.lineage == identity.lineage && said.since.generation <= identity.generation;
-    if !belongs {
+    if ![head.identity, head.beside].contains(&said.since) {
         return Err(refused(path)(Refused::Apart));
     }
     let ends = Ends::of(&said.entries);
@@ -416,29 +444,36 @@ fn load(
             .map(Arc::clone);
         store.restore(user);
     };
-    file::read(&mut file, (sealer, identity), take).map_err(refused(path))?;
+    file::read(&mut file, (sealer, head.identity), take).map_err(refused(path))?;
     store.count_from(ends.last_stamp());
     // There may be less room than there was.
     if let Some(newest) = newest {
         store.make_room(&newest);
     }
-    Ok(Found {
-        identity,
-        entries: said.entries,
-    })
+    Ok(Some(said))
+}
+
+/// Whether there is a regular file, which may be read, renamed and replaced; an error when it is something
+/// else. A pipe would have the start wait, and a link leads to a file of somebody else's.
+fn look_at(path: &Path) -> Result<bool, OpenError> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_file() => Ok(true),
+        Ok(_) => Err(OpenError::NotAFile(path.to_path_buf())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(OpenError::Read(path.to_path_buf(), error)),
+    }
 }
 
 /// Opens a file that may be believed for where and how it lies there; nothing when there is none.
 fn open(path: &Path) -> Result<Option<BufReader<File>>, Refused> {
-    let metadata = match fs::metadata(path) {
+    let file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        found => found.map_err(Refused::Read)?,
+        opened => opened.map_err(Refused::Read)?,
     };
-    // A pipe would have the start wait.
-    if !metadata.is_file() {
+    // Of the file itself: another may have its name by now.
+    if !file.metadata().map_err(Refused::Read)?.is_file() {
         return Err(Refused::NotAFile);
     }
-    let file = File::open(path).map_err(Refused::Read)?;
     only_for_owner(&file)?;
     Ok(Some(BufReader::with_capacity(READ_BYTES, file)))
 }
@@ -460,13 +495,17 @@ fn only_for_owner(_file: &File) -> Result<(), Refused> {
 }
 
 /// Keeps both files for whoever wants to know what was wrong with them. The snapshot goes first: without
-/// it there is nothing to come back.
-fn set_aside(path: &Path, refused: &RefusedFile) -> Result<(), OpenError> {
+/// it there is nothing to come back. Gives an error for files of which it is not known what they say.
+fn set_aside(path: &Path, refused: RefusedFile) -> Result<(), OpenError> {
     let RefusedFile { path: file, why } = refused;
-    let cause = std::error::Error::source(why).map(ToString::to_string);
+    let why = match why {
+        Refused::NotAFile => return Err(OpenError::NotAFile(file)),
+        Refused::Read(error) => return Err(OpenError::Read(file, error)),
+        why => why,
+    };
     let kept_as = beside(path, REFUSED);
     let (file, shown) = (file.display(), kept_as.display());
-    tracing::error!(message = event::SNAPSHOT_REFUSED, %file, %why, cause, kept_as = %shown);
+    tracing::error!(message = event::SNAPSHOT_REFUSED, %file, %why, kept_as = %shown);
     let ended = beside(path, ENDED);
     for (from, to) in [(path, &kept_as), (&ended, &beside(&ended, REFUSED))] {
         match fs::rename(from, to) {

@@ -85,6 +85,10 @@ impl Records {
         let app = self.app(take_text(bytes)?)?;
         let openid = OpenId::parse(take_text(bytes)?).ok()?;
         let [keys] = take(bytes)?;
+        if keys == 0 {
+            // The index keeps nobody without a key.
+            return None;
+        }
         let keys: Option<Vec<_>> = (0..keys).map(|_| take_key(bytes)).collect();
         let sessions = u16::from_be_bytes(take(bytes)?);
         let sessions: Option<Vec<_>> = (0..sessions)
@@ -154,4 +158,34 @@ fn take_text<'a>(bytes: &mut &'a [u8]) -> Option<&'a str> {
     let (text, rest) = bytes.split_at_checked(usize::from(length))?;
     *bytes = rest;
     std::str::from_utf8(text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_without_a_key_is_no_user() {
+        let holder = Holder {
+            app: AppId::parse("wx0123456789abcdef").unwrap(),
+            openid: OpenId::parse("oUser").unwrap(),
+            unionid: None,
+        };
+        let key = Key {
+            secret: SessionKey::new([1; 16]),
+            redeemed: Timestamp::EPOCH,
+            replaced: None,
+        };
+        for keys in [0, 1] {
+            let mut bytes = Vec::new();
+            let part = Part {
+                holder: &holder,
+                keys: &[key.clone()][..keys],
+                sessions: &[],
+            };
+            put(&mut bytes, &part);
+            let user = Records::default().take(&mut bytes.as_slice());
+            assert_eq!(user.map(|user| user.keys.len()), (keys > 0).then_some(keys));
+        }
+    }
 }

@@ -30,7 +30,7 @@ async fn an_ending_that_redis_refuses_keeps_no_gate_away() {
         let (mine, bobs) = (world.login("alice").await, world.login("bob").await);
         redis.ask::<()>("CONFIG SET min-replicas-to-write 1");
         let ended = world.log_out(target, &mine).await;
-        ended.is_refused(503, "ended_here_only", "none");
+        ended.is_refused(503, "overloaded", "retry");
         redis.ask::<u64>("CLIENT KILL TYPE normal");
         // Which nobody says of it who has to ask Redis and cannot.
         world.becomes(&mine, 401).await;
@@ -79,7 +79,7 @@ async fn a_list_that_cannot_be_read_confirms_no_logout_everywhere_and_keeps_nobo
     make_wrong(&redis, &only(&redis, "u"));
     let bob = world.login("bob").await;
     let ended = world.log_out("/wx/logout?all=true", &mine).await;
-    ended.is_refused(503, "ended_here_only", "none");
+    ended.is_refused(503, "overloaded", "retry");
     redis.ask::<u64>("CLIENT KILL TYPE normal");
     world.becomes(&mine, 401).await;
     world.clock.advance(GRACE);

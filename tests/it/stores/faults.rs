@@ -146,7 +146,7 @@ async fn a_logout_while_redis_is_away_holds_here_at_once_and_everywhere_when_it_
             gate.sees_redis(false).await;
         }
         let ended = world.log_out(target, &mine).await;
-        ended.is_refused(503, "ended_here_only", "none");
+        ended.is_refused(503, "overloaded", "retry");
         events.broken_within_a_second().await;
         // Unknown is what it is here now, and nothing is said of that.
         world.all_taken(&[&mine, &bobs], &[503, 200]).await;

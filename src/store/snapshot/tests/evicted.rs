@@ -1,5 +1,6 @@
 //! Sessions that went for want of room: the snapshot has them, and the store knows them no longer.
 
+use super::crash::StuckAtEndings;
 use super::*;
 
 /// A store with room for two, with two sessions of a user in the snapshot, of which one has gone since.
@@ -47,35 +48,11 @@ async fn logout_everywhere_ends_nobody_else_and_nothing_that_begins_later() {
     assert_eq!(ending.landed().await, Ended::Everywhere);
     drop(life);
     // The endings are still those since the snapshot before, until the next one is there.
-    let life = place.on(Arc::new(StuckAtEndings));
+    let disk = StuckAtEndings::default();
+    let life = place.on(Arc::new(disk.clone()));
     life.login("b", 3);
+    disk.stick();
     assert!(!life.save());
     drop(life);
     assert_eq!(place.found([1, 2, 3]), [1, 3].into());
-}
-
-/// A disk that writes snapshots, and no endings.
-#[derive(Debug)]
-struct StuckAtEndings;
-
-impl Disk for StuckAtEndings {
-    fn create(&self, path: &Path) -> io::Result<Box<dyn Writing>> {
-        if path.to_string_lossy().contains(ENDED) {
-            Err(io::ErrorKind::StorageFull.into())
-        } else {
-            Quick.create(path)
-        }
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        Quick.rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        Quick.remove(path)
-    }
-
-    fn sync_directory(&self, of: &Path) -> io::Result<()> {
-        Quick.sync_directory(of)
-    }
 }

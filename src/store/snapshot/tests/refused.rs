@@ -109,6 +109,40 @@ async fn an_ending_that_was_being_written_is_left_out_and_those_before_it_hold()
 }
 
 #[tokio::test]
+async fn an_ending_that_did_not_come_to_the_disk_is_left_out_and_zeros_hide_nothing_else() {
+    let place = Place::new();
+    let (snapshot, endings) = prepared(&place).await;
+    let entry = endings::ENTRY_BYTES;
+    let zeros = |from: usize, length: usize| {
+        let mut zeroed = endings.clone();
+        zeroed.resize(endings.len().max(from + length), 0);
+        zeroed[from..from + length].fill(0);
+        zeroed
+    };
+    // Behind what is there, and in the place of the last one or a part of it.
+    for length in [1, entry - 1, entry, entry + 1, 100 * entry] {
+        put(&place, &snapshot, &zeros(endings.len(), length));
+        assert_eq!(place.found([1, 2, 3]), [3].into(), "{length}");
+    }
+    for missing in [16, 17, entry] {
+        let from = endings.len() - missing;
+        put(&place, &snapshot, &zeros(from, missing + entry));
+        assert_eq!(place.found([1, 2, 3]), [2, 3].into(), "{missing}");
+    }
+    // An ending behind them was told.
+    put(&place, &snapshot, &zeros(endings.len() - 2 * entry, entry));
+    refused(&place, "the first of two");
+    put(&place, &snapshot, &zeros(endings.len() - 15, 15));
+    refused(&place, "a part of a tag");
+    put(
+        &place,
+        &snapshot,
+        &[&zeros(endings.len(), entry)[..], &[1; 200]].concat(),
+    );
+    refused(&place, "something behind zeros");
+}
+
+#[tokio::test]
 async fn a_snapshot_without_its_endings_is_refused() {
     let place = Place::new();
     let (snapshot, endings) = prepared(&place).await;
@@ -125,6 +159,37 @@ async fn a_snapshot_without_its_endings_is_refused() {
     let (_, later) = files(&place);
     put(&place, &snapshot, &later);
     refused(&place, "since a later snapshot");
+}
+
+#[tokio::test]
+async fn endings_from_before_the_last_snapshot_alone_are_refused() {
+    let place = Place::new();
+    let (_, old) = prepared(&place).await;
+    for number in [4, 5] {
+        place.prepare(&[("d", number)]);
+        let life = place.open();
+        assert_eq!(life.end(number).landed().await, Ended::Everywhere);
+        drop(life);
+    }
+    let (snapshot, _) = files(&place);
+    put(&place, &snapshot, &old);
+    refused(&place, "two snapshots old");
+}
+
+#[tokio::test]
+async fn of_two_snapshots_made_of_one_neither_takes_the_others_endings() {
+    let place = Place::new();
+    place.prepare(&[("a", 1), ("b", 2)]);
+    let (snapshot, endings) = files(&place);
+    place.prepare(&[("c", 3)]);
+    let (one, _) = files(&place);
+    put(&place, &snapshot, &endings);
+    let life = place.open();
+    assert_eq!(life.end(2).landed().await, Ended::Everywhere);
+    life.stop();
+    let (_, others) = files(&place);
+    put(&place, &one, &others);
+    refused(&place, "of another branch");
 }
 
 #[tokio::test]
@@ -217,4 +282,37 @@ fn another_format_and_what_is_no_snapshot_are_told_apart() {
     fs::remove_file(place.file()).unwrap();
     fs::create_dir(place.file()).unwrap();
     assert_eq!(why(), "it is not a file");
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_no_regular_file_keeps_the_gate_from_starting_and_is_not_touched() {
+    let place = Place::new();
+    place.prepare(&[("a", 1)]);
+    let target = place.folder.path().join("target");
+    for file in [place.file(), place.beside(ENDED), place.beside(LOCK)] {
+        fs::rename(&file, &target).unwrap();
+        std::os::unix::fs::symlink(&target, &file).unwrap();
+        let refused = place.try_open().unwrap_err();
+        assert!(
+            refused.to_string().contains("is no regular file"),
+            "{refused}"
+        );
+        assert!(fs::symlink_metadata(&file).unwrap().is_symlink());
+        fs::rename(&target, &file).unwrap();
+    }
+    assert_eq!(place.found([1]), [1].into());
+}
+
+#[test]
+fn what_cannot_be_read_keeps_the_gate_from_starting_and_is_not_renamed() {
+    let place = Place::new();
+    place.prepare(&[("a", 1)]);
+    let unreadable = RefusedFile {
+        path: place.beside(ENDED),
+        why: Refused::Read(io::ErrorKind::PermissionDenied.into()),
+    };
+    let refused = set_aside(&place.file(), unreadable).unwrap_err();
+    assert!(refused.to_string().contains("cannot be read"), "{refused}");
+    assert_eq!(place.found([1]), [1].into());
 }

@@ -4,6 +4,7 @@ use std::pin::pin;
 use std::sync::mpsc::Receiver;
 use std::task::Poll;
 
+use super::crash::Meanwhile;
 use super::*;
 
 /// A disk that may be full, and whose syncs may have to wait to be let go.
@@ -59,7 +60,8 @@ impl Write for TroubledFile {
 impl Writing for TroubledFile {
     fn sync(&mut self) -> io::Result<()> {
         if let Some(held) = self.1.held.lock().as_ref() {
-            held.recv().unwrap();
+            // Let go for good when nobody is left to let it go.
+            let _let_go = held.recv();
         }
         self.1.syncs.fetch_add(1, Ordering::SeqCst);
         self.0.sync()
@@ -81,6 +83,29 @@ async fn an_ending_is_told_only_when_the_disk_has_it() {
     assert!(!at_once.await);
     release.send(()).unwrap();
     assert_eq!(landed.await, Ended::Everywhere);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ending_that_the_disk_takes_too_long_for_is_counted_once_and_a_login_waits_for_less() {
+    let place = Place::new();
+    place.prepare(&[("a", 1), ("b", 2)]);
+    let disk = Troubled::default();
+    let life = place.on(Arc::new(disk.clone()));
+    let (release, held) = mpsc::channel();
+    *disk.held.lock() = Some(held);
+    let began = Instant::now();
+    let cap = |login: &mut Login| login.max_per_user = Some(1);
+    let displaced = life.begin("b", 3, cap);
+    assert_eq!(displaced.landed_at_login().await, Ended::HereOnly);
+    assert_eq!(began.elapsed(), Duration::from_secs(1));
+    assert_eq!(life.end(1).landed().await, Ended::HereOnly);
+    assert_eq!(began.elapsed(), Duration::from_secs(6));
+    assert_eq!(life.snapshots().figures().endings_not_saved, 2);
+    // Though nobody waits for them, they are saved as soon as may be.
+    drop(release);
+    *disk.held.lock() = None;
+    drop(life);
+    assert_eq!(place.found([1, 2, 3]), [].into());
 }
 
 #[tokio::test]
@@ -151,6 +176,35 @@ async fn a_gate_that_starts_on_a_full_disk_has_its_sessions_and_ends_them_here_o
     let life = place.on(Arc::new(disk.clone()));
     assert!(life.lives(1));
     assert_eq!(life.end(1).landed().await, Ended::HereOnly);
+}
+
+#[tokio::test]
+async fn a_last_snapshot_that_fails_is_told_of() {
+    let place = Place::new();
+    let disk = Troubled::default();
+    let life = place.on(Arc::new(disk.clone()));
+    life.login("a", 1);
+    disk.full.store(true, Ordering::SeqCst);
+    assert!(life.store.close(NOW, &LIFETIMES).is_err());
+    let life = place.open();
+    life.login("a", 1);
+    assert!(life.store.close(NOW, &LIFETIMES).is_ok());
+    drop(life);
+    assert_eq!(place.found([1]), [1].into());
+}
+
+#[test]
+fn what_a_snapshot_that_panicked_has_not_written_is_for_the_next() {
+    let place = Place::new();
+    let disk = Meanwhile::default();
+    let life = place.on(Arc::new(disk.clone()));
+    life.login("a", 1);
+    disk.does(|| panic!("as a test"));
+    let save = std::panic::AssertUnwindSafe(|| life.save());
+    assert!(std::panic::catch_unwind(save).is_err());
+    assert!(life.save());
+    drop(life);
+    assert_eq!(place.found([1]), [1].into());
 }
 
 #[tokio::test]
