@@ -36,7 +36,7 @@ use crate::config::Config;
 use crate::domain::clock::Clock;
 use crate::gateway::control::Control;
 use crate::gateway::desk::Desk;
-use crate::gateway::push::{DeferredSlots, SeenPushes};
+use crate::gateway::push::{DeferredSlots, KnownPushes};
 use crate::gateway::{App, Budgets, Gateway, Inquiries, RouteIds, Shared};
 use crate::server::capacity::Capacity;
 use crate::server::crew::{Crew, Seat};
@@ -274,11 +274,11 @@ fn share(
     let upstreams = config.upstreams.iter().cloned();
     let shared = Arc::new(Shared {
         settings: ArcSwap::from_pointee(config.gateway.clone()),
+        known_pushes: KnownPushes::new(store.clone(), &control),
         inquiries: Inquiries::new(control.clone(), wechat.clone(), keepers, metrics.clone()),
         desk: Desk::new(control, wechat, store.clone(), clock.clone()),
         store,
         budgets: Budgets::default(),
-        seen_pushes: SeenPushes::default(),
         deferred_pushes: DeferredSlots::default(),
         metrics,
         routes,

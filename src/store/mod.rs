@@ -8,10 +8,13 @@ pub mod snapshot;
 pub mod streams;
 mod users;
 
+pub use redis::PushLease;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::crypto::code::{CodeDigest, SealedAnswer};
+use crate::crypto::push::PushDigest;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::id::{AppId, UserKey};
 use crate::domain::secret::{SealKeys, SessionKey};
@@ -109,6 +112,17 @@ pub enum Claim {
 pub struct Lease {
     code: CodeDigest,
     claim: Vec<u8>,
+}
+
+/// What there is of a push that several gates may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PushFound {
+    /// Nothing: it is claimed for whoever asked.
+    Mine,
+    /// Another gate delivers it at this moment.
+    UnderWay,
+    /// It was taken.
+    Taken,
 }
 
 /// Keeps sessions.
@@ -237,6 +251,14 @@ impl Store {
         match self {
             Self::Memory(_) => {}
             Self::Redis(redis) => redis.settle(lease, answer).await,
+        }
+    }
+
+    /// The way to claim a push, where several gates might have it.
+    pub fn push_lease(&self, push: &PushDigest) -> Option<PushLease> {
+        match self {
+            Self::Memory(_) => None,
+            Self::Redis(redis) => Some(redis.push_lease(push)),
         }
     }
 

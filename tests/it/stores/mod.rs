@@ -7,6 +7,7 @@ mod contract;
 mod faults;
 mod gates;
 mod model;
+mod pushes;
 mod reached;
 mod sealed;
 mod sentinels;

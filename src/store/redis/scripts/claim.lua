@@ -1,8 +1,9 @@
--- Claims a login code, unless somebody has: then says what there is of it, a claim or an answer.
-local code = KEYS[1]
+-- Claims a login code or a push, unless somebody has: then says what there is of it, a claim or what
+-- became of it.
+local claimed = KEYS[1]
 local claim, claimed_for = ARGV[1], ARGV[2]
 
-local found = redis.call('GET', code)
+local found = redis.call('GET', claimed)
 if found then return found end
-redis.call('SET', code, claim, 'PX', claimed_for)
+redis.call('SET', claimed, claim, 'PX', claimed_for)
 return false
