@@ -4,6 +4,7 @@
 //! control thread has everything that does I/O for the whole process.
 
 pub mod dev;
+mod drain;
 mod egress;
 pub mod explain;
 mod gauges;
@@ -23,7 +24,6 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -36,7 +36,7 @@ use crate::config::Config;
 use crate::domain::clock::Clock;
 use crate::gateway::control::Control;
 use crate::gateway::desk::Desk;
-use crate::gateway::push::{DeferredSlots, SeenPushes};
+use crate::gateway::push::{DeferredSlots, KnownPushes};
 use crate::gateway::{App, Budgets, Gateway, Inquiries, RouteIds, Shared};
 use crate::server::capacity::Capacity;
 use crate::server::crew::{Crew, Seat};
@@ -46,16 +46,13 @@ use crate::server::starvation::Starvation;
 use crate::server::tls::{OpenError, Tls};
 use crate::server::worker::{self, Context};
 use crate::server::{Listen, Settings as ServerSettings};
-use crate::store::snapshot::{self, NotSaved};
+use crate::store::snapshot;
 use crate::telemetry::event;
 use crate::telemetry::log::Log;
 use crate::telemetry::metrics::{Listener, Metrics, Scrape};
 use crate::upstream;
 use crate::wechat::access_token::Keepers;
 use crate::wechat::client::{Client, SetupError};
-
-/// How often draining looks whether the last connection has gone.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// Why the gate did not start. Nothing is left running.
 #[derive(Debug, thiserror::Error)]
@@ -274,11 +271,11 @@ fn share(
     let upstreams = config.upstreams.iter().cloned();
     let shared = Arc::new(Shared {
         settings: ArcSwap::from_pointee(config.gateway.clone()),
+        known_pushes: KnownPushes::new(store.clone(), &control),
         inquiries: Inquiries::new(control.clone(), wechat.clone(), keepers, metrics.clone()),
         desk: Desk::new(control, wechat, store.clone(), clock.clone()),
         store,
         budgets: Budgets::default(),
-        seen_pushes: SeenPushes::default(),
         deferred_pushes: DeferredSlots::default(),
         metrics,
         routes,
@@ -390,73 +387,6 @@ impl Running {
         if let Some(tls) = &self.tls {
             tls.look();
         }
-    }
-
-    /// Finishes what is under way and stops. `hurry` ends the wait early. Gives an error when it has
-    /// stopped all the same, and lost sessions that the next process should have found.
-    pub async fn stop(mut self, hurry: impl Future<Output = ()>) -> Result<(), NotSaved> {
-        let connections = self.crew.connections();
-        self.readiness.set(false);
-        if self.settings.drain_delay.is_zero() {
-            self.drain.cancel();
-        }
-        // Whoever reads this may count on it.
-        tracing::info!(message = event::DRAINING, connections);
-        tokio::select! {
-            () = self.drain() => {}
-            () = hurry => {}
-        }
-        let left = self.crew.connections();
-        if left > 0 {
-            tracing::warn!(message = event::DRAIN_INCOMPLETE, connections = left);
-        }
-        let pushes = self.shared.deferred_pushes.taken();
-        if pushes > 0 {
-            tracing::error!(message = event::PUSHES_LEFT, pushes);
-        }
-        self.halt.cancel();
-        for thread in std::mem::take(&mut self.threads) {
-            // A thread that panicked has nothing left to be waited for.
-            drop(thread.join());
-        }
-        // Nobody uses the store any more: this is what the next process finds.
-        let lifetimes = self.shared.settings.load().session.lifetimes;
-        let saved = self.shared.store.close(self.shared.clock.now(), &lifetimes);
-        self.remove_sockets();
-        tracing::info!(message = event::STOPPED);
-        saved
-    }
-
-    /// Leaves no unix socket behind that nobody listens on.
-    fn remove_sockets(&self) {
-        for path in &self.files {
-            // Somebody may have been quicker; then there is nothing to do.
-            drop(std::fs::remove_file(path));
-        }
-    }
-
-    async fn drain(&self) {
-        tokio::time::sleep(self.settings.drain_delay).await;
-        self.drain.cancel();
-        let deadline = Instant::now() + self.settings.drain_timeout;
-        // Who was waiting to be accepted counts as a connection only after that.
-        let accepted = tokio::time::timeout_at(deadline, self.accepting.wait()).await;
-        drop(accepted);
-        // WeChat will not repeat a push that it was told was taken. A connection may still bring one,
-        // so the connections are looked at first.
-        while (self.crew.connections() > 0 || self.shared.deferred_pushes.taken() > 0)
-            && Instant::now() < deadline
-        {
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
-    }
-}
-
-/// A gate that is let go stops at once, whatever is under way.
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.drain.cancel();
-        self.halt.cancel();
     }
 }
 

@@ -72,7 +72,7 @@ use crate::gateway::first_sight::{Unseen, Way};
 use crate::gateway::forward::Forwarding;
 use crate::gateway::ids::Ids;
 use crate::gateway::open_data::BodyToOpen;
-use crate::gateway::push::{DeferredSlots, SeenPushes};
+use crate::gateway::push::{DeferredSlots, KnownPushes};
 use crate::gateway::refusal::Refusal;
 use crate::gateway::route::{Decision, Endpoint, Require};
 use crate::server::body::{Progress, RequestBody};
@@ -96,7 +96,7 @@ pub struct Shared {
     /// Where WeChat is asked about users who are logged in.
     pub inquiries: Inquiries,
     /// Which pushes came before.
-    pub seen_pushes: SeenPushes,
+    pub known_pushes: KnownPushes,
     /// How many pushes wait for the app server.
     pub deferred_pushes: DeferredSlots,
     /// What is counted, all workers together.

@@ -5,7 +5,6 @@ use bytes::Bytes;
 use http::{Method, Response, Uri};
 use serde::Serialize;
 
-use crate::domain::id::UserKey;
 use crate::domain::identity::{Clean, Presented};
 use crate::domain::session::Live;
 use crate::gateway::refusal::Refusal;
@@ -69,14 +68,7 @@ impl Gateway {
         let live: Live = self.session_of(visit, presented).await?;
         let store = &self.shared.store;
         let ended = if query_says(request.uri(), "all", "true") {
-            let holder = live.holder();
-            let user = UserKey::new(&holder.app, &holder.openid);
-            // This one by its name too: a store may have lost its list of the user's sessions.
-            let ended = tokio::join!(store.end_all(&user), store.end(live.session()));
-            match ended {
-                ((_sessions, Ended::Everywhere), Ended::Everywhere) => Ended::Everywhere,
-                _ => Ended::HereOnly,
-            }
+            store.end_with_others(live.session()).await
         } else {
             store.end(live.session()).await
         };

@@ -8,10 +8,13 @@ pub mod snapshot;
 pub mod streams;
 mod users;
 
+pub use redis::PushLease;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::crypto::code::{CodeDigest, SealedAnswer};
+use crate::crypto::push::PushDigest;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::id::{AppId, UserKey};
 use crate::domain::secret::{SealKeys, SessionKey};
@@ -109,6 +112,17 @@ pub enum Claim {
 pub struct Lease {
     code: CodeDigest,
     claim: Vec<u8>,
+}
+
+/// What there is of a push that several gates may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PushFound {
+    /// Nothing: it is claimed for whoever asked.
+    Mine,
+    /// Another gate delivers it at this moment.
+    UnderWay,
+    /// It was taken.
+    Taken,
 }
 
 /// Keeps sessions.
@@ -241,6 +255,14 @@ impl Store {
         }
     }
 
+    /// The way to claim a push, where several gates might have it.
+    pub fn push_lease(&self, push: &PushDigest) -> Option<PushLease> {
+        match self {
+            Self::Memory(_) => None,
+            Self::Redis(redis) => Some(redis.push_lease(push)),
+        }
+    }
+
     /// Writes a login down. Until it is, nobody may have the token.
     pub async fn begin(
         &self,
@@ -267,6 +289,20 @@ impl Store {
             Self::Redis(redis) => match redis.end(session).await {
                 Ok(()) => Ended::Everywhere,
                 Err(_unconfirmed) => Ended::HereOnly,
+            },
+        }
+    }
+
+    /// Ends a session, and all others of its user. Says where they have ended.
+    pub async fn end_with_others(&self, session: &Arc<Session>) -> Ended {
+        let holder = session.holder();
+        let user = UserKey::new(&holder.app, &holder.openid);
+        match self {
+            Self::Memory(_) => self.end_all(&user).await.1,
+            // This one by its name too: Redis may have lost its list of the user's sessions.
+            Self::Redis(_) => match tokio::join!(self.end_all(&user), self.end(session)) {
+                ((_sessions, Ended::Everywhere), Ended::Everywhere) => Ended::Everywhere,
+                _ => Ended::HereOnly,
             },
         }
     }

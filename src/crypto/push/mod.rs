@@ -6,6 +6,10 @@
 //! compared. `signature` covers no body at all. The errors are for the log: to whoever sent a push
 //! they must all look the same. Knows nothing of requests, or of what a message says.
 
+mod digest;
+
+pub use digest::PushDigest;
+
 use aes::Aes256;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

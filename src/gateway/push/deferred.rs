@@ -13,7 +13,7 @@ use crate::gateway::Gateway;
 use crate::gateway::push::Received;
 use crate::gateway::push::delivery::{Delivery, NotTaken, Tally, success};
 use crate::gateway::push::message::Fields;
-use crate::gateway::push::seen::ClaimGuard;
+use crate::gateway::push::shared::ClaimGuard;
 use crate::gateway::refusal::{Refusal, causes};
 use crate::telemetry::event;
 use crate::telemetry::metrics::PushResult;
@@ -130,7 +130,7 @@ async fn deliver_with_retries(delivery: &Delivery) -> Result<(), NotTaken> {
 
 impl Gateway {
     /// Tells WeChat that a push was taken, and delivers it afterwards.
-    pub(super) fn push_later(
+    pub(super) async fn push_later(
         &self,
         received: &Received<'_>,
         delivery: Delivery,
@@ -148,13 +148,14 @@ impl Gateway {
             why: None,
             _slot: slot,
         };
-        claim.acknowledge(received.remember_until);
         tokio::task::spawn_local(async move {
             match deliver_with_retries(&delivery).await {
                 Ok(()) => undelivered.delivered(),
                 Err(why) => undelivered.give_up(why),
             }
         });
+        // Last: who is gone by now does not stop the delivery.
+        claim.acknowledge(received.remember_until).await;
         Ok(success())
     }
 }

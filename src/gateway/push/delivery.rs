@@ -17,7 +17,7 @@ use crate::gateway::originate::{OwnRequest, read_answer};
 use crate::gateway::push::Received;
 use crate::gateway::push::message::Format;
 use crate::gateway::push::proof::Covered;
-use crate::gateway::push::seen::ClaimGuard;
+use crate::gateway::push::shared::ClaimGuard;
 use crate::gateway::refusal::Refusal;
 use crate::gateway::{Gateway, Visit};
 use crate::telemetry::metrics::{Metrics, PushResult};
@@ -158,12 +158,17 @@ impl Gateway {
         let deadline = visit.entry.begun() + ANSWER_WITHIN;
         let tried = tokio::time::timeout_at(deadline, delivery.attempt()).await;
         visit.entry.app_server_answered();
-        let answer =
-            tried.unwrap_or_else(|_elapsed| Err(upstream::Error::ResponseTimeout.into()))?;
-        let reply = received.reply(answer, self.shared.clock.now())?;
-        claim.acknowledge(received.remember_until);
-        tally.delivered();
-        Ok(reply)
+        let tried = tried.unwrap_or_else(|_elapsed| Err(upstream::Error::ResponseTimeout.into()));
+        let reply = tried
+            .map_err(Refusal::from)
+            .and_then(|answer| received.reply(answer, self.shared.clock.now()));
+        if reply.is_ok() {
+            tally.delivered();
+            claim.acknowledge(received.remember_until).await;
+        } else {
+            claim.give_back().await;
+        }
+        reply
     }
 }
 

@@ -9,25 +9,28 @@ mod message;
 mod proof;
 mod seen;
 mod settings;
+mod shared;
 
 pub use deferred::DeferredSlots;
 pub(in crate::gateway) use delivery::BadAnswer;
 pub(in crate::gateway) use proof::Unproven;
-pub use seen::SeenPushes;
 pub use settings::{Ack, AppPush, Keys, Protection, Push};
+pub use shared::KnownPushes;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Method, Response};
 
+use crate::crypto::push::PushDigest;
 use crate::domain::clock::Timestamp;
 use crate::domain::id::AppId;
 use crate::domain::identity::{Clean, Presented};
 use crate::domain::limits;
+use crate::gateway::control::Busy;
 use crate::gateway::push::delivery::{Delivery, answer_with, success};
 use crate::gateway::push::proof::{Freshness, Proven, Query};
-use crate::gateway::push::seen::{Claim, PushDigest};
+use crate::gateway::push::shared::Claim;
 use crate::gateway::refusal::Refusal;
 use crate::gateway::route::Endpoint;
 use crate::gateway::{Gateway, Settings, Visit};
@@ -97,22 +100,27 @@ impl Gateway {
             remember_until: freshness.remember_until(),
         };
         let digest = PushDigest::of(app.id, &received.message.text);
-        let claim = match self.shared.seen_pushes.claim(digest, freshness.now) {
-            Claim::New(claim) => claim,
-            Claim::Acknowledged => {
+        let moments = (freshness.now, received.remember_until);
+        let claim = match self.shared.known_pushes.claim(digest, moments).await {
+            Ok(Claim::New(claim)) => claim,
+            Ok(Claim::Acknowledged) => {
                 self.shared.metrics.pushed(app.id, PushResult::Repeated);
                 return Ok(success());
             }
             // Whether it will be taken is not known yet, so WeChat must ask again.
-            Claim::UnderWay => {
+            Ok(Claim::UnderWay) => {
                 self.shared.metrics.pushed(app.id, PushResult::Repeated);
+                return Err(Refusal::Overloaded);
+            }
+            Err(Busy) => {
+                self.shared.metrics.pushed(app.id, PushResult::Overloaded);
                 return Err(Refusal::Overloaded);
             }
         };
         let delivery = Delivery::new(own_request, &received);
         match app.push.ack {
             Ack::Upstream => self.push_and_wait(visit, &received, delivery, claim).await,
-            Ack::Immediate => self.push_later(&received, delivery, claim),
+            Ack::Immediate => self.push_later(&received, delivery, claim).await,
         }
     }
 }

@@ -7,8 +7,8 @@ use crate::crypto::code::{CodeDigest, SealedAnswer};
 use crate::crypto::random;
 use crate::domain::clock::Timestamp;
 use crate::domain::hex::hex;
-use crate::store::redis::Inner;
 use crate::store::redis::link::Redis;
+use crate::store::redis::{Inner, millis};
 use crate::store::{Claim, Lease, Unusable};
 use crate::telemetry::metrics::RedisOperation;
 
@@ -63,8 +63,4 @@ impl Inner {
         // Should that fail, who repeats the code elsewhere is told that it was used.
         let _settled = self.ask(RedisOperation::Code, run).await;
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -16,6 +16,7 @@
 //! of a millisecond of a login, and leaves 248 random bits.
 //!
 //! - `c:<hash of a login code>`: which gate asks WeChat about the code, then the answer for a repeat of it.
+//! - `p:<hash of a push>`: which gate delivers it, then that it was taken. Nothing of what it says.
 //!
 //! # Endings
 //!
@@ -43,11 +44,13 @@ mod keeper;
 mod link;
 mod names;
 mod operations;
+mod pushes;
 mod record;
 mod scripts;
 mod settings;
 mod unsent;
 
+pub use pushes::PushLease;
 pub use settings::{Address, Password, Server, ServerFault, Settings};
 
 use std::fmt;
@@ -87,7 +90,8 @@ const MAX_QUESTIONS: usize = 1024;
 /// that finds none is kept, and told within a second.
 const MAX_ENDINGS: usize = 256;
 
-/// How far apart the clocks of two gates may be when an ending of all of a user's sessions is told late.
+/// How far apart the clocks of two gates may be, when an ending of all of a user's sessions is told late
+/// and when a push comes again.
 const CLOCK_SKEW: Duration = Duration::from_mins(1);
 
 /// How often the sessions of open streams are asked about, which also tells of their use. Endings are
@@ -394,4 +398,8 @@ impl RedisStore {
     pub(in crate::store) fn unsent(&self) -> usize {
         self.0.unsent.count()
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 
 use crate::crypto::code::CodeDigest;
+use crate::crypto::push::PushDigest;
 use crate::domain::hex::hex;
 use crate::domain::id::UserKey;
 use crate::domain::token::TokenDigest;
@@ -85,6 +86,15 @@ impl Names {
             "{}c:{}",
             self.prefix,
             URL_SAFE_NO_PAD.encode(code.as_bytes())
+        )
+    }
+
+    /// The key of a push.
+    pub(super) fn push(&self, push: &PushDigest) -> String {
+        format!(
+            "{}p:{}",
+            self.prefix,
+            URL_SAFE_NO_PAD.encode(push.as_bytes())
         )
     }
 

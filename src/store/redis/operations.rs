@@ -16,7 +16,7 @@ use crate::store::redis::flights::{Joined, Landing, Sight};
 use crate::store::redis::link::{self, Meaning, Redis};
 use crate::store::redis::names::{self, DIGEST_CHARS};
 use crate::store::redis::unsent::Ending;
-use crate::store::redis::{Inner, RedisStore};
+use crate::store::redis::{Inner, RedisStore, millis};
 use crate::store::{Login, Unusable};
 use crate::telemetry::event;
 use crate::telemetry::metrics::{RedisOperation, RedisResult};
@@ -353,8 +353,4 @@ impl Inner {
 /// told of, and gates tell it late.
 fn keep_idle(idle: Duration) -> Duration {
     idle.saturating_add(idle / 2)
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

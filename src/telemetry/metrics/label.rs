@@ -210,6 +210,8 @@ label! {
         Look => "look",
         /// Whether it is there.
         Probe => "probe",
+        /// A push: whether another gate has it, and what became of it.
+        Push => "push",
     }
 }
 

@@ -13,7 +13,7 @@ use crate::support::reader::Reader;
 use crate::support::{Setup, World};
 
 /// What the app server does next.
-pub(super) enum Then {
+pub(crate) enum Then {
     /// Answers so.
     Says(&'static str),
     /// Answers so, with bytes that are no text.
@@ -28,14 +28,14 @@ pub(super) enum Then {
 
 /// One push as it reached the app server.
 #[derive(Clone, Debug)]
-pub(super) struct Arrived {
-    pub(super) line: String,
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) body: String,
+pub(crate) struct Arrived {
+    pub(crate) line: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
 }
 
 impl Arrived {
-    pub(super) fn header(&self, name: &str) -> Vec<&str> {
+    pub(crate) fn header(&self, name: &str) -> Vec<&str> {
         let named = self
             .headers
             .iter()
@@ -46,8 +46,8 @@ impl Arrived {
 
 /// An app server that takes pushes with `success` unless it is told otherwise.
 #[derive(Clone)]
-pub(super) struct App {
-    pub(super) address: SocketAddr,
+pub(crate) struct App {
+    pub(crate) address: SocketAddr,
     arrived: Arc<Mutex<Vec<Arrived>>>,
     then: Arc<Mutex<VecDeque<Then>>>,
     going_on: Arc<Semaphore>,
@@ -55,7 +55,7 @@ pub(super) struct App {
 
 impl App {
     /// Nobody listens there yet.
-    pub(super) async fn not_yet() -> Self {
+    pub(crate) async fn not_yet() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         Self {
             address: listener.local_addr().unwrap(),
@@ -65,13 +65,13 @@ impl App {
         }
     }
 
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let app = Self::not_yet().await;
         app.listen().await;
         app
     }
 
-    pub(super) async fn listen(&self) {
+    pub(crate) async fn listen(&self) {
         let listener = TcpListener::bind(self.address).await.unwrap();
         let app = self.clone();
         tokio::spawn(async move {
@@ -83,20 +83,20 @@ impl App {
     }
 
     /// Does these for the next pushes, one each.
-    pub(super) fn next(&self, then: impl IntoIterator<Item = Then>) {
+    pub(crate) fn next(&self, then: impl IntoIterator<Item = Then>) {
         self.then.lock().extend(then);
     }
 
     /// Lets one that waits go on.
-    pub(super) fn go_on(&self) {
+    pub(crate) fn go_on(&self) {
         self.going_on.add_permits(1);
     }
 
-    pub(super) fn arrived(&self) -> Vec<Arrived> {
+    pub(crate) fn arrived(&self) -> Vec<Arrived> {
         self.arrived.lock().clone()
     }
 
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.arrived.lock().len()
     }
 
@@ -134,11 +134,11 @@ impl App {
 }
 
 /// A world whose mini program has pushes of this mode, with these further lines of `[push]`.
-pub(super) async fn world(app: &App, mode: &str, push: &str) -> World {
+pub(crate) async fn world(app: &App, mode: &str, push: &str) -> World {
     setup(app, mode, push).start().await
 }
 
-pub(super) fn setup(app: &App, mode: &str, push: &str) -> Setup {
+pub(crate) fn setup(app: &App, mode: &str, push: &str) -> Setup {
     Setup {
         upstream_url: Some(format!("http://{}", app.address)),
         ..Setup::with(&format!(

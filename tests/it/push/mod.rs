@@ -1,13 +1,13 @@
 //! What WeChat pushes reaches the app server in the clear, once, and with its sender; what anybody
 //! else would like to push reaches nobody.
 
-mod app;
+pub(crate) mod app;
 mod counts;
 mod failures;
 mod forgeries;
 mod log;
 mod signed;
-mod wechat;
+pub(crate) mod wechat;
 
 use serde_json::Value;
 use wxgate::crypto::push::{self, AppKeys, Stamp};

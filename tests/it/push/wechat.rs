@@ -14,13 +14,13 @@ use wxgate::domain::secret::EncodingAesKey;
 use crate::support::raw::Request;
 use crate::support::{APPID, World, appid};
 
-pub(super) const TOKEN: &str = "AAAAA";
-pub(super) const KEY: &str = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG";
-pub(super) const OLD_KEY: &str = "kWxPEV2UEDyxWpmPdKC3F4dgPDmOvfKX1HGnEUDS1aR";
-pub(super) const OPENID: &str = "oPusher-0123456789abcdefghij";
+pub(crate) const TOKEN: &str = "AAAAA";
+pub(crate) const KEY: &str = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG";
+pub(crate) const OLD_KEY: &str = "kWxPEV2UEDyxWpmPdKC3F4dgPDmOvfKX1HGnEUDS1aR";
+pub(crate) const OPENID: &str = "oPusher-0123456789abcdefghij";
 
 /// Lower-case hex of the SHA-1 over the sorted parts.
-pub(super) fn sign(parts: &[&str]) -> String {
+pub(crate) fn sign(parts: &[&str]) -> String {
     let mut parts = parts.to_vec();
     parts.sort_unstable();
     let digest = Sha1::digest(parts.concat());
@@ -31,7 +31,7 @@ pub(super) fn sign(parts: &[&str]) -> String {
 }
 
 /// A message of this id, in either format, written when the tests began.
-pub(super) fn message(xml: bool, id: u64) -> String {
+pub(crate) fn message(xml: bool, id: u64) -> String {
     static BEGUN: OnceLock<u64> = OnceLock::new();
     message_of(
         *BEGUN.get_or_init(|| Clock::System.now().as_secs()),
@@ -41,7 +41,7 @@ pub(super) fn message(xml: bool, id: u64) -> String {
 }
 
 /// One that was written at this moment.
-pub(super) fn message_of(at: u64, xml: bool, id: u64) -> String {
+pub(crate) fn message_of(at: u64, xml: bool, id: u64) -> String {
     if xml {
         format!(
             "<xml><ToUserName><![CDATA[gh_1]]></ToUserName>\
@@ -58,18 +58,18 @@ pub(super) fn message_of(at: u64, xml: bool, id: u64) -> String {
 
 /// A push that is about to be sent, any part of which can be made wrong.
 #[derive(Clone)]
-pub(super) struct Pushed {
-    pub(super) path: String,
-    pub(super) query: Vec<(&'static str, String)>,
-    pub(super) body: String,
+pub(crate) struct Pushed {
+    pub(crate) path: String,
+    pub(crate) query: Vec<(&'static str, String)>,
+    pub(crate) body: String,
 }
 
 impl Pushed {
-    pub(super) fn to(&self, world: &World) -> Request {
+    pub(crate) fn to(&self, world: &World) -> Request {
         self.to_address(world.address())
     }
 
-    pub(super) fn to_address(&self, gate: SocketAddr) -> Request {
+    pub(crate) fn to_address(&self, gate: SocketAddr) -> Request {
         let query: Vec<_> = self
             .query
             .iter()
@@ -79,13 +79,13 @@ impl Pushed {
         Request::new(gate, "POST", &target).body(self.body.clone())
     }
 
-    pub(super) fn set(mut self, name: &'static str, value: &str) -> Self {
+    pub(crate) fn set(mut self, name: &'static str, value: &str) -> Self {
         self = self.without(name);
         self.query.push((name, value.to_owned()));
         self
     }
 
-    pub(super) fn without(mut self, name: &str) -> Self {
+    pub(crate) fn without(mut self, name: &str) -> Self {
         self.query.retain(|(other, _)| *other != name);
         self
     }
@@ -93,20 +93,20 @@ impl Pushed {
 
 /// WeChat, pushing to the first mini program.
 #[derive(Clone)]
-pub(super) struct Wechat {
-    pub(super) app: String,
-    pub(super) token: String,
-    pub(super) key: String,
+pub(crate) struct Wechat {
+    pub(crate) app: String,
+    pub(crate) token: String,
+    pub(crate) key: String,
     /// Seconds since 1970 that it stamps with.
-    pub(super) at: u64,
+    pub(crate) at: u64,
 }
 
 impl Wechat {
-    pub(super) fn of(world: &World) -> Self {
+    pub(crate) fn of(world: &World) -> Self {
         Self::at(&Clock::Held(world.clock.clone()))
     }
 
-    pub(super) fn at(clock: &Clock) -> Self {
+    pub(crate) fn at(clock: &Clock) -> Self {
         Self {
             app: APPID.to_owned(),
             token: TOKEN.to_owned(),
@@ -129,12 +129,12 @@ impl Wechat {
         }
     }
 
-    pub(super) fn plain(&self, message: &str) -> Pushed {
+    pub(crate) fn plain(&self, message: &str) -> Pushed {
         self.stamped(message.to_owned())
     }
 
     /// In mode safe; `beside` is what stands in clear beside the ciphertext, as in mode compatible.
-    pub(super) fn sealed(&self, message: &str, beside: &str) -> Pushed {
+    pub(crate) fn sealed(&self, message: &str, beside: &str) -> Pushed {
         let key = EncodingAesKey::parse(&self.key).unwrap();
         let random = b"0123456789abcdef";
         let encrypt = push::seal(&key, &appid(&self.app), random, message).unwrap();
@@ -151,7 +151,7 @@ impl Wechat {
     }
 
     /// In mode safe, stamped so.
-    pub(super) fn stamped_with(&self, timestamp: &str, nonce: &str, message: &str) -> Pushed {
+    pub(crate) fn stamped_with(&self, timestamp: &str, nonce: &str, message: &str) -> Pushed {
         let sealed = self.sealed(message, "");
         let encrypt = sealed.body.split('"').nth(3).unwrap().to_owned();
         let signature = sign(&[&self.token, timestamp, nonce, &encrypt]);
@@ -159,7 +159,7 @@ impl Wechat {
         stamped.set("nonce", nonce).set("msg_signature", &signature)
     }
 
-    pub(super) fn of_mode(&self, mode: &str, message: &str) -> Pushed {
+    pub(crate) fn of_mode(&self, mode: &str, message: &str) -> Pushed {
         match (mode, message.starts_with('<')) {
             ("plain", _) => self.plain(message),
             ("safe", _) => self.sealed(message, ""),

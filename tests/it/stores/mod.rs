@@ -9,6 +9,7 @@ mod faults;
 mod gates;
 mod load;
 mod model;
+mod pushes;
 mod reached;
 mod sealed;
 mod sentinels;
