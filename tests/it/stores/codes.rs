@@ -25,14 +25,20 @@ async fn two_gates(toml: &str) -> (RedisServer, World, World) {
 }
 
 #[tokio::test]
-async fn a_code_that_two_gates_have_at_once_is_redeemed_once() {
-    let (_redis, world, other) = two_gates("").await;
+async fn a_code_that_three_gates_have_at_once_is_redeemed_once() {
+    let (redis, world, other) = two_gates("").await;
+    let third = world.beside(&redis.table()).await;
     for _ in 0..3 {
         let before = world.wechat.calls();
         world.wechat.misbehave(1, Misbehaviour::Delay(LATE));
         let code = world.code("alice");
-        let (one, two) = tokio::join!(world.redeem(&code), other.redeem(&code));
+        let (one, two, three) = tokio::join!(
+            world.redeem(&code),
+            other.redeem(&code),
+            third.redeem(&code)
+        );
         assert_eq!(one.token(), two.token());
+        assert_eq!(one.token(), three.token());
         assert_eq!(world.wechat.calls(), before + 1);
         assert_eq!(other.taken(&one.token()).await, 200);
     }
