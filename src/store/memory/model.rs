@@ -22,7 +22,9 @@ const LIFETIMES: Lifetimes = Lifetimes {
     ttl: Duration::from_hours(1),
     idle_ttl: Some(IDLE),
 };
-const STEPS: usize = 3000;
+const STEPS: usize = 150;
+/// Sequences of so many steps.
+const SEQUENCES: u64 = 2000;
 
 /// One session, as the model keeps it.
 struct Kept {
@@ -289,7 +291,8 @@ impl World {
 
 #[test]
 fn the_store_does_what_a_simple_model_does() {
-    for seed in 0..10 {
+    let (mut gone_of_all, mut kept_of_all) = (0, 0);
+    for seed in 0..SEQUENCES {
         let mut world = World::new(seed);
         for _ in 0..STEPS {
             world.step();
@@ -297,11 +300,14 @@ fn the_store_does_what_a_simple_model_does() {
         let gone = |session: &&Arc<Session>| session.is_ended();
         let gone = world.all.iter().filter(gone).count();
         assert_eq!(gone, world.all.len() - world.kept.len());
-        assert!(
-            gone > 100 && !world.kept.is_empty(),
-            "the story is too short"
-        );
+        gone_of_all += gone;
+        kept_of_all += world.kept.len();
     }
+    // Of most stories something is left, and much went.
+    assert!(
+        gone_of_all > 10 * 2000 && kept_of_all > 2000,
+        "{gone_of_all}, {kept_of_all}"
+    );
 }
 
 #[test]

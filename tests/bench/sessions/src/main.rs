@@ -132,7 +132,7 @@ fn snapshot_in(folder: &Path, sessions: u64, unionid: bool) -> Result<(), Failur
     let store = Store::open(&settings, NOW, &LIFETIMES)?;
     People::new(unionid)?.log_in(&store, 0..sessions)?;
     let begun = Instant::now();
-    store.close(NOW, &LIFETIMES);
+    assert!(store.close(NOW, &LIFETIMES).is_ok(), "cannot save");
     let written = begun.elapsed().as_millis();
     drop(store);
     let size = std::fs::metadata(&path)?.len() / sessions.max(1);
