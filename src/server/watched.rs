@@ -40,6 +40,8 @@ pub(in crate::server) struct Watched<S> {
     early: BytesMut,
     /// Since when the client has taken nothing of what waits for it.
     unread_since: Option<Instant>,
+    /// Whether what is written is the last, and waits for the end of the connection.
+    last: bool,
     timer: Pin<Box<Sleep>>,
     /// Held as long as the socket is open, also as a tunnel.
     _place: Place,
@@ -98,6 +100,7 @@ impl<S> Watched<S> {
             reading: Reading::Head(now),
             early: BytesMut::new(),
             unread_since: None,
+            last: false,
             timer: Box::pin(tokio::time::sleep_until(now + limits.header)),
             _place: place,
             _live: live,
@@ -117,6 +120,17 @@ impl<S> Watched<S> {
     /// Puts back what was read too much.
     pub(in crate::server) fn unread(&mut self, read: BytesMut) {
         self.early = read;
+    }
+
+    /// What is written from here on is the last, and the connection is shut down at once when it has
+    /// been.
+    pub(in crate::server) fn writes_last(&mut self) {
+        self.last = true;
+    }
+
+    /// Whether something that was written waits for the connection to be shut down.
+    pub(in crate::server) fn has_written_last(&self) -> bool {
+        self.last
     }
 
     /// Looks whether a request is under way, and times accordingly.
@@ -303,13 +317,18 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: Socket> AsyncWrite for Watched<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.socket).poll_write(context, data);
+        let polled = if self.last {
+            self.socket
+                .poll_write_last(&[io::IoSlice::new(data)], context)
+        } else {
+            Pin::new(&mut self.socket).poll_write(context, data)
+        };
         self.wrote(polled, context)
     }
 
@@ -318,7 +337,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         context: &mut Context<'_>,
         data: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.socket).poll_write_vectored(context, data);
+        let polled = if self.last {
+            self.socket.poll_write_last(data, context)
+        } else {
+            Pin::new(&mut self.socket).poll_write_vectored(context, data)
+        };
         self.wrote(polled, context)
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body::Body;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 
 use crate::codec::{SpareBuffers, SpareHeads};
 use crate::domain::peer::Peer;
@@ -133,7 +133,7 @@ enum Protocol {
 /// Waits for as many bytes as tell what the client speaks; `None` when it says nothing.
 async fn first_bytes<S>(socket: &mut Watched<S>, state: &State) -> io::Result<Option<Protocol>>
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: Socket,
 {
     let mut wanted = 1;
     while let Some(come) = early(socket, state, wanted).await? {
@@ -167,7 +167,7 @@ async fn early<'a, S>(
     wanted: usize,
 ) -> io::Result<Option<&'a BytesMut>>
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: Socket,
 {
     let mut ending = Ending::default();
     let come = poll_fn(|context| {

@@ -1,11 +1,14 @@
 //! Promises about the end of connections that wait for something, in which time is the clock's: what
 //! comes first is heard, and nobody is waited for without a bound.
 
+use std::io::IoSlice;
 use std::net::{IpAddr, Ipv4Addr};
+use std::pin::Pin;
+use std::task::Context;
 
 use http::StatusCode;
 use http_body_util::Empty;
-use tokio::io::{AsyncReadExt as _, DuplexStream};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::task::{LocalSet, spawn_local, yield_now};
 use tokio::time::{Instant, sleep};
 
@@ -22,16 +25,69 @@ const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
 /// The kind of a GOAWAY frame (RFC 9113 §6.8).
 const GOAWAY: u8 = 7;
 
-impl Socket for DuplexStream {
+/// A socket that sends what is written last together with the end, and not before: what a system does
+/// in a few milliseconds is never here.
+#[derive(Debug)]
+struct Holding {
+    socket: DuplexStream,
+    held: Vec<u8>,
+}
+
+impl Socket for Holding {
     const CLOSE_IS_GOODBYE: bool = true;
 
     fn break_off(&self) {}
+
+    fn poll_write_last(
+        &mut self,
+        parts: &[IoSlice<'_>],
+        _context: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let before = self.held.len();
+        for part in parts {
+            self.held.extend_from_slice(part);
+        }
+        Poll::Ready(Ok(self.held.len() - before))
+    }
 }
 
-/// Refuses every request without a look at its body.
-struct Refusing;
+impl AsyncRead for Holding {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_read(context, buffer)
+    }
+}
 
-impl Handler for Refusing {
+impl AsyncWrite for Holding {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(context, data)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self { socket, held } = &mut *self;
+        while !held.is_empty() {
+            let written = ready!(Pin::new(&mut *socket).poll_write(context, held))?;
+            held.drain(..written);
+        }
+        Pin::new(socket).poll_shutdown(context)
+    }
+}
+
+/// Answers every request with this status, without a look at its body.
+struct Answering(StatusCode);
+
+impl Handler for Answering {
     type Body = Empty<Bytes>;
 
     async fn answer<'a>(
@@ -41,7 +97,7 @@ impl Handler for Refusing {
     ) -> Response<Self::Body> {
         Response {
             request_id: None,
-            status: StatusCode::UNAUTHORIZED,
+            status: self.0,
             passed: HeaderFields::default(),
             own: Vec::new(),
             body: Empty::new(),
@@ -52,19 +108,26 @@ impl Handler for Refusing {
 }
 
 /// Serves a client from its first byte on.
-async fn serve_client(state: Rc<State>) -> (DuplexStream, impl Future<Output = ()>) {
+async fn serve_client(
+    state: Rc<State>,
+    status: StatusCode,
+) -> (DuplexStream, impl Future<Output = ()>) {
     let (client, socket) = tokio::io::duplex(64 * 1024);
     let (crew, _seats) = Crew::new(1);
-    let held = (Capacity::new(1).take().await, crew.enter(0));
+    let place = (Capacity::new(1).take().await, crew.enter(0));
     let service = Rc::new(Service {
-        handler: Rc::new(Refusing),
+        handler: Rc::new(Answering(status)),
         limits: Limits::default(),
         heads: SpareHeads::default(),
         buffers: SpareBuffers::default(),
     });
     let from = Address::from(IpAddr::from(Ipv4Addr::LOCALHOST));
     let peer = Peer::new(from, Scheme::Http, None, &TrustedProxies::default());
-    let socket = Watched::new(socket, Rc::clone(&state), &service.limits, held);
+    let socket = Holding {
+        socket,
+        held: Vec::new(),
+    };
+    let socket = Watched::new(socket, Rc::clone(&state), &service.limits, place);
     (client, serve(socket, Arc::new(peer), state, service))
 }
 
@@ -86,7 +149,7 @@ async fn who_is_asked_to_go_before_it_is_known_to_speak_http2_is_told_so_in_http
     let local = LocalSet::new();
     let told = local.run_until(async {
         let state = State::new();
-        let (mut client, serving) = serve_client(Rc::clone(&state)).await;
+        let (mut client, serving) = serve_client(Rc::clone(&state), StatusCode::OK).await;
         spawn_local(serving);
         let (begun, rest) = PREFACE.split_at(10);
         client.write_all(begun).await.unwrap();
@@ -107,7 +170,7 @@ async fn who_is_asked_to_go_before_it_is_known_to_speak_http2_is_told_so_in_http
 async fn a_refused_client_that_goes_on_sending_is_not_listened_to_for_ever() {
     let local = LocalSet::new();
     let listened = local.run_until(async {
-        let (mut client, serving) = serve_client(State::new()).await;
+        let (mut client, serving) = serve_client(State::new(), StatusCode::UNAUTHORIZED).await;
         let began = Instant::now();
         let over = spawn_local(async move {
             serving.await;
@@ -127,4 +190,43 @@ async fn a_refused_client_that_goes_on_sending_is_not_listened_to_for_ever() {
     let listened = listened.await;
     assert!(listened >= DRAIN_REFUSED_FOR, "{listened:?}");
     assert!(listened <= DRAIN_REFUSED_FOR + 2 * GOODBYE, "{listened:?}");
+}
+
+/// All that a client gets for a request of this text.
+async fn answer_to(request: &str, state: Rc<State>, status: StatusCode) -> String {
+    let local = LocalSet::new();
+    let answer = local.run_until(async {
+        let (mut client, serving) = serve_client(state, status).await;
+        spawn_local(serving);
+        client.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        answer
+    });
+    answer.await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_last_answer_that_waits_for_the_end_of_its_connection_is_whole_at_once() {
+    let began = Instant::now();
+    for request in [
+        "GET / HTTP/1.0\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    ] {
+        let answer = answer_to(request, State::new(), StatusCode::OK).await;
+        assert!(answer.ends_with("\r\n\r\n"), "{answer}");
+    }
+    let ahead = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\nGET /next HTTP/1.1\r\n";
+    let answer = answer_to(ahead, State::new(), StatusCode::OK).await;
+    assert!(answer.ends_with("\r\n\r\n"), "{answer}");
+    assert!(began.elapsed() <= GOODBYE, "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tunnel_does_not_wait_for_its_end_though_no_other_request_follows() {
+    let state = State::new();
+    state.drain();
+    let request = "GET / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+    let answer = answer_to(request, state, StatusCode::SWITCHING_PROTOCOLS).await;
+    assert!(answer.starts_with("HTTP/1.1 101"), "{answer:?}");
 }

@@ -62,6 +62,8 @@ pub(in crate::server) struct Answering<B> {
     framing: Framing,
     takes_trailers: bool,
     left: Left,
+    /// Whether the connection ends with the answer.
+    is_last: bool,
 }
 
 /// Why an answer did not come to its end.
@@ -97,6 +99,7 @@ where
             framing,
             takes_trailers: terms.takes_trailers,
             left: length.left(),
+            is_last: !persists && response.status != StatusCode::SWITCHING_PROTOCOLS,
         }
     }
 
@@ -121,6 +124,9 @@ where
             // Without the socket: the body is somebody else's code.
             let more = self.gather(context)?;
             let mut wire = wire.borrow_mut();
+            if self.is_last && self.body.is_none() {
+                wire.writes_last();
+            }
             let socket = wire.socket();
             ready!(self.out.poll_write_out(socket, context)).map_err(Unanswered::Client)?;
             if more.is_ready() && self.body.is_some() {

@@ -330,7 +330,8 @@ where
 {
     let unread = poll_fn(|context| Poll::Ready(wire.borrow_mut().has_unread(context))).await;
     // Nothing is left to be read, and nobody else has a share: it closes here.
-    if S::CLOSE_IS_GOODBYE && !unread && Rc::strong_count(&wire) == 1 {
+    let is_sent = !wire.borrow_mut().socket().has_written_last();
+    if S::CLOSE_IS_GOODBYE && is_sent && !unread && Rc::strong_count(&wire) == 1 {
         return;
     }
     let skip = poll_fn(|context| wire.borrow_mut().poll_skip(context));

@@ -120,6 +120,14 @@ impl<S> Wire<S> {
         self.body.is_done()
     }
 
+    /// What is written from here on is the last: it may wait for the end of the connection, unless
+    /// the client is still sending and has to be heard out first.
+    pub(in crate::server) fn writes_last(&mut self) {
+        if self.is_read() && self.is_quiet() {
+            self.socket.writes_last();
+        }
+    }
+
     /// Begins with the body of a request. Gives whether there is one.
     pub(in crate::server) fn begin_body(
         &mut self,

@@ -11,11 +11,18 @@ use super::*;
 use crate::server::Limits;
 use crate::server::capacity::Capacity;
 use crate::server::crew::Crew;
+use crate::server::socket::Socket;
 use crate::server::state::State;
 use crate::server::watched::Watched;
 
 /// Takes everything and passes nothing on, as encryption does whose client does not read.
 struct Withholding;
+
+impl Socket for Withholding {
+    const CLOSE_IS_GOODBYE: bool = false;
+
+    fn break_off(&self) {}
+}
 
 impl AsyncRead for Withholding {
     fn poll_read(
