@@ -27,6 +27,7 @@ mod gone;
 mod grpc;
 mod h2_conformance;
 mod hook;
+mod hostile;
 mod hosts;
 mod http2;
 mod kept;
