@@ -305,7 +305,7 @@ impl Words {
                 '\\' => rest = escape(rest, &mut bytes),
                 '{' => match self.placeholder(rest) {
                     Some((meant, length)) => {
-                        bytes.extend(meant.bytes());
+                        bytes.extend(meant);
                         rest = &rest[length..];
                     }
                     None => bytes.push(b'{'),
@@ -317,13 +317,13 @@ impl Words {
     }
 
     /// What a word in braces stands for, and how long it is with its brace.
-    fn placeholder(&self, rest: &str) -> Option<(String, usize)> {
+    fn placeholder(&self, rest: &str) -> Option<(Vec<u8>, usize)> {
         let (word, _) = rest.split_once('}')?;
         if let Some((_, meant)) = self.0.iter().find(|(name, _)| *name == word) {
-            return Some((meant.clone(), word.len() + 1));
+            return Some((meant.clone().into_bytes(), word.len() + 1));
         }
         let (what, times) = word.rsplit_once('*')?;
-        Some((what.repeat(times.parse().ok()?), word.len() + 1))
+        Some((self.bytes(what).repeat(times.parse().ok()?), word.len() + 1))
     }
 }
 

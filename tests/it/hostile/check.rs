@@ -48,7 +48,6 @@ fn is_of_the_message(name: &str) -> bool {
         "keep-alive",
         "proxy",
         "te",
-        "trailer",
         "transfer-encoding",
         "upgrade",
     ];

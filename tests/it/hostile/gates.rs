@@ -43,7 +43,7 @@ require = "session"
 "#;
 
 const SMALL: &str = "workers = 1\n\
-                     limits = { max_header_bytes = \"1KiB\", max_headers = 20, max_uri_bytes = 200, \
+                     limits = { max_header_bytes = \"8KiB\", max_headers = 20, max_uri_bytes = 256, \
                      max_body_bytes = 64 }";
 
 /// A gate, and what is behind it.

@@ -109,38 +109,48 @@ pub(super) async fn run(
     if case.ends {
         drop(connection.socket.shutdown().await);
     }
-    let comes = comes(case, gate, &mut connection, then).await;
+    let comes = comes(case, gate, &mut connection, (pieces, then)).await;
     (bytes, comes)
+}
+
+/// The connection ends, and another one goes on.
+async fn ends(gate: &Gate, connection: &mut Connection, then: &str) -> Result<(), String> {
+    let more = connection.piece().await;
+    if !more.is_empty() {
+        return Err(format!("{} comes instead of the end", more.escape_ascii()));
+    }
+    let mut other = Connection::open(gate.world.address()).await;
+    follows(&mut other, then).await
 }
 
 async fn comes(
     case: &Case,
     gate: &Gate,
     connection: &mut Connection,
-    then: &str,
+    (pieces, then): (Pieces, &str),
 ) -> Result<(), String> {
     let mut method = if case.sent[0].starts_with("HEAD ") {
         "HEAD"
     } else {
         "GET"
     };
+    let mut says_close = false;
     for (_, outcome) in case.outcomes() {
         match outcome {
             Outcome::Answered(expected) => match next(connection, method).await {
-                Some(answer) if fits(&answer, &expected) => {}
+                Some(answer) if fits(&answer, &expected) => {
+                    says_close = answer.header("connection") == Some("close");
+                }
                 other => return Err(format!("{other:?} comes instead of {expected:?}")),
             },
-            Outcome::Closed => {
-                let more = connection.piece().await;
-                if !more.is_empty() {
-                    return Err(format!("{} comes instead of the end", more.escape_ascii()));
-                }
-                let mut other = Connection::open(gate.world.address()).await;
-                return follows(&mut other, then).await;
-            }
+            Outcome::Closed => return ends(gate, connection, then).await,
             other => panic!("{}: HTTP/1 has no {other:?}", case.name),
         }
         method = "GET";
+    }
+    // Whoever is refused while its body is still to come cannot be in step any more.
+    if says_close && pieces == Pieces::Bytes {
+        return ends(gate, connection, then).await;
     }
     let in_step = tokio::time::timeout(2 * STUCK, follows(connection, then));
     in_step.await.unwrap_or_else(|_| {

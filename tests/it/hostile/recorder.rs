@@ -93,11 +93,6 @@ impl Recorder {
     pub(super) fn take(&self) -> Vec<Heard> {
         std::mem::take(&mut self.notes.lock().heard)
     }
-
-    /// How many have arrived that were not taken.
-    pub(super) fn count(&self) -> usize {
-        self.notes.lock().heard.len()
-    }
 }
 
 /// One connection.
