@@ -134,10 +134,8 @@ impl Section {
                 let indent = framed.trim_end_matches('%');
                 lines.iter().map(|line| format!("{indent}{line}")).collect()
             } else if framed.contains('%') {
-                let [line] = lines else {
-                    panic!("one line for {framed}, please: {lines:?}");
-                };
-                vec![framed.replacen('%', line, 1)]
+                assert_eq!(lines.len(), 1, "one line for {framed}, please: {lines:?}");
+                vec![framed.replacen('%', &lines[0], 1)]
             } else {
                 vec![framed.clone()]
             }
@@ -227,18 +225,24 @@ pub(super) struct Reached {
     pub(super) has_user: bool,
 }
 
+impl Answered {
+    fn detail(&mut self, detail: &str) {
+        match detail.strip_prefix("no ") {
+            Some(name) => self.lacks.push(name.to_owned()),
+            None => self.fields.push(detail.to_owned()),
+        }
+    }
+}
+
 impl Case {
     /// What comes of it, each with its stream.
     pub(super) fn outcomes(&self) -> Vec<(u32, Outcome)> {
         let mut outcomes: Vec<(u32, Outcome)> = Vec::new();
         for line in &self.comes {
             if let Some(detail) = line.strip_prefix("  ") {
-                let Some((_, Outcome::Answered(answered))) = outcomes.last_mut() else {
-                    panic!("{}: a field of no answer: {detail}", self.name);
-                };
-                match detail.strip_prefix("no ") {
-                    Some(name) => answered.lacks.push(name.to_owned()),
-                    None => answered.fields.push(detail.to_owned()),
+                match outcomes.last_mut() {
+                    Some((_, Outcome::Answered(answered))) => answered.detail(detail),
+                    other => panic!("{}: {detail} of {other:?}", self.name),
                 }
                 continue;
             }
@@ -249,7 +253,9 @@ impl Case {
                 ["reset", code] => Outcome::Reset(code.to_owned()),
                 ["goaway", code] => Outcome::GoneAway(code.to_owned()),
                 [status, ref body @ ..] if body.len() < 2 => Outcome::Answered(Answered {
-                    status: status.parse().unwrap_or_else(|_| panic!("{}: {line}", self.name)),
+                    status: status
+                        .parse()
+                        .unwrap_or_else(|_| panic!("{}: {line}", self.name)),
                     body: body.first().map(|&body| body.to_owned()),
                     ..Answered::default()
                 }),

@@ -113,7 +113,7 @@ fn odd(heard: &Heard, user: Option<&Words>) -> Result<(), String> {
             return Err(format!("in another spelling: {}", name.escape_ascii()));
         } else if OWN.contains(&&*folded) || folded == "x-forwarded-host" {
             own.push(folded);
-        } else if !framing && !(switches && upgrades) {
+        } else if !(framing || switches && upgrades) {
             return Err(format!("not for the app server: {folded}"));
         }
     }

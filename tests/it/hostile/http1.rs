@@ -154,6 +154,9 @@ async fn comes(
     }
     let in_step = tokio::time::timeout(2 * STUCK, follows(connection, then));
     in_step.await.unwrap_or_else(|_| {
-        Err(format!("nothing follows within {:?}", Duration::from_secs(40)))
+        Err(format!(
+            "nothing follows within {:?}",
+            Duration::from_secs(40)
+        ))
     })
 }

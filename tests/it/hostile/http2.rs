@@ -149,8 +149,12 @@ impl Heard {
         let of = self.streams.get(&stream).cloned().unwrap_or_default();
         match expected {
             Outcome::Closed => self.is_closed && self.gone.is_none(),
-            Outcome::GoneAway(expected) => self.is_closed && self.gone.map(code).as_ref() == Some(expected),
-            Outcome::Reset(expected) => of.status == 0 && of.reset.map(code).as_ref() == Some(expected),
+            Outcome::GoneAway(expected) => {
+                self.is_closed && self.gone.map(code).as_ref() == Some(expected)
+            }
+            Outcome::Reset(expected) => {
+                of.status == 0 && of.reset.map(code).as_ref() == Some(expected)
+            }
             Outcome::Answered(expected) => {
                 // A client may be told to send no more of its body.
                 of.is_whole && of.reset.is_none_or(|code| code == NO_ERROR) && of.answers(expected)

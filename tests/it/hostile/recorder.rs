@@ -208,7 +208,9 @@ fn usual(heard: &Heard) -> Vec<u8> {
 fn field(line: &[u8]) -> Option<Field> {
     let colon = line.iter().position(|&byte| byte == b':')?;
     let (name, value) = line.split_at(colon);
-    let value = value.strip_prefix(b": ").or(value.strip_prefix(b":"))?;
+    let value = value
+        .strip_prefix(b": ")
+        .or_else(|| value.strip_prefix(b":"))?;
     let token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
     let text = |byte: &u8| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f);
     let good = !name.is_empty() && name.iter().all(token) && value.iter().all(text);
