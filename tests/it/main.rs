@@ -10,6 +10,7 @@
 )]
 
 mod activation;
+mod advisories;
 mod apps;
 mod broken_app;
 mod connections;

@@ -99,6 +99,11 @@ async fn every_hostile_request_over_http2_comes_to_what_its_case_says() {
     check(Wire::Http2).await;
 }
 
+/// The names of all cases.
+pub(crate) fn names() -> BTreeSet<String> {
+    everything().into_iter().map(|case| case.name).collect()
+}
+
 fn everything() -> Vec<Case> {
     [all(Wire::Http1), all(Wire::Http2)].concat()
 }
