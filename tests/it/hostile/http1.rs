@@ -6,7 +6,6 @@ use tokio::io::AsyncWriteExt;
 
 use crate::hostile::cases::{Answered, Case, Outcome};
 use crate::hostile::gates::Gate;
-use crate::support::STUCK;
 use crate::support::raw::{Answer, Connection};
 
 /// In what pieces a request is sent. No verdict depends on that.
@@ -15,6 +14,9 @@ pub(super) enum Pieces {
     Whole,
     Bytes,
 }
+
+/// How long an answer may take before a case counts as wrong. Never waited for when all is well.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How many bytes are sent one by one; the rest of a long request comes at once.
 const MAX_SINGLE_BYTES: usize = 400;
@@ -85,15 +87,15 @@ pub(super) fn fits(answer: &Answer, expected: &Answered) -> bool {
 pub(super) async fn follows(connection: &mut Connection, target: &str) -> Result<(), String> {
     let good = format!("GET {target} HTTP/1.1\r\nHost: gate.example\r\n\r\n");
     connection.write(good.as_bytes()).await;
-    match next(connection, "GET").await {
+    match next(connection, "GET").await? {
         Some(answer) if answer.status == 200 && answer.text() == format!("GET {target}") => Ok(()),
         other => Err(format!("the next request is answered with {other:?}")),
     }
 }
 
-async fn next(connection: &mut Connection, method: &str) -> Option<Answer> {
-    let answer = tokio::time::timeout(STUCK, connection.try_answer(method)).await;
-    answer.expect("neither an answer nor an end")
+async fn next(connection: &mut Connection, method: &str) -> Result<Option<Answer>, String> {
+    let answer = tokio::time::timeout(PATIENCE, connection.try_answer(method)).await;
+    answer.map_err(|_| "neither an answer nor an end comes".to_owned())
 }
 
 /// Sends a case. Gives the bytes, and what is wrong with what comes back. `then` is asked for next.
@@ -115,7 +117,8 @@ pub(super) async fn run(
 
 /// The connection ends, and another one goes on.
 async fn ends(gate: &Gate, connection: &mut Connection, then: &str) -> Result<(), String> {
-    let more = connection.piece().await;
+    let more = tokio::time::timeout(PATIENCE, connection.piece()).await;
+    let more = more.map_err(|_| "the connection stays open".to_owned())?;
     if !more.is_empty() {
         return Err(format!("{} comes instead of the end", more.escape_ascii()));
     }
@@ -137,7 +140,7 @@ async fn comes(
     let mut says_close = false;
     for (_, outcome) in case.outcomes() {
         match outcome {
-            Outcome::Answered(expected) => match next(connection, method).await {
+            Outcome::Answered(expected) => match next(connection, method).await? {
                 Some(answer) if fits(&answer, &expected) => {
                     says_close = answer.header("connection") == Some("close");
                 }
@@ -152,11 +155,5 @@ async fn comes(
     if says_close && pieces == Pieces::Bytes {
         return ends(gate, connection, then).await;
     }
-    let in_step = tokio::time::timeout(2 * STUCK, follows(connection, then));
-    in_step.await.unwrap_or_else(|_| {
-        Err(format!(
-            "nothing follows within {:?}",
-            Duration::from_secs(40)
-        ))
-    })
+    follows(connection, then).await
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::hostile::cases::{Answered, Case, Outcome};
 use crate::hostile::gates::Gate;
-use crate::hostile::http1;
+use crate::hostile::http1::{self, PATIENCE};
 use crate::support::frames::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, Frames, GOAWAY, HEADERS, NO_ERROR,
     RST_STREAM, frame, get, literal,
@@ -194,7 +194,9 @@ pub(super) async fn run(case: &Case, gate: &Gate, then: &str) -> (Vec<u8>, Resul
     let bytes = bytes(case, gate);
     let mut frames = Frames::open(gate.world.address()).await;
     frames.write(&bytes).await;
-    (bytes, comes(case, gate, &mut frames, then).await)
+    let comes = tokio::time::timeout(2 * PATIENCE, comes(case, gate, &mut frames, then)).await;
+    let late = |_| Err("it never comes to its end".to_owned());
+    (bytes, comes.unwrap_or_else(late))
 }
 
 async fn comes(case: &Case, gate: &Gate, frames: &mut Frames, then: &str) -> Result<(), String> {
