@@ -15,6 +15,9 @@ const OWN: [&str; 7] = [
     "x-request-id",
 ];
 
+/// The value under which cases forge an identity.
+const FORGED: &str = "oForged";
+
 /// The target of requests that begin to reach the app server, and never as a whole.
 const BROKEN: &[u8] = b"/broken";
 
@@ -85,65 +88,74 @@ fn odd(heard: &Heard, user: Option<&Words>) -> Result<(), String> {
     if let Some(odd) = &heard.odd {
         return Err(odd.clone());
     }
-    let all = heard.fields.iter().chain(&heard.trailers);
-    if let Some((_, value)) = all
-        .clone()
-        .find(|(_, value)| value.windows(4).any(|part| part == b"wxg_"))
-    {
+    let mut all = heard.fields.iter().chain(&heard.trailers);
+    let has_token = |(_, value): &&Field| value.windows(4).any(|part| part == b"wxg_");
+    if let Some((_, value)) = all.find(has_token) {
         return Err(format!("a token arrived: {}", value.escape_ascii()));
     }
-    for (name, _) in &heard.trailers {
-        if is_guarded(&folded(name)) {
-            return Err(format!("as a trailer: {}", name.escape_ascii()));
-        }
+    if let Some((name, _)) = heard.trailers.iter().find(|(n, _)| is_guarded(&folded(n))) {
+        return Err(format!("as a trailer: {}", name.escape_ascii()));
     }
-    let mut identity = Vec::new();
-    let mut own: Vec<String> = Vec::new();
+    is_of_the_gate(heard)?;
+    is_from(heard, user)
+}
+
+/// Whether what only the gate may write is there once each, and what is not for the app server is not.
+fn is_of_the_gate(heard: &Heard) -> Result<(), String> {
     let upgrades = !heard.values("upgrade").is_empty();
-    for (name, value) in &heard.fields {
+    let mut own: Vec<String> = Vec::new();
+    for (name, _) in &heard.fields {
         let folded = folded(name);
-        if !is_guarded(&folded) {
+        if !is_guarded(&folded) || folded.starts_with("x-wx-") {
             continue;
         }
         let switches = ["connection", "upgrade"].contains(&&*folded);
         let framing = ["content-length", "transfer-encoding"].contains(&&*folded);
-        if folded.starts_with("x-wx-") {
-            identity.push((folded, String::from_utf8_lossy(value).into_owned()));
-        } else if !name.eq_ignore_ascii_case(folded.as_bytes()) {
+        if !name.eq_ignore_ascii_case(folded.as_bytes()) {
             return Err(format!("in another spelling: {}", name.escape_ascii()));
-        } else if OWN.contains(&&*folded) || folded == "x-forwarded-host" {
+        }
+        if OWN.contains(&&*folded) || folded == "x-forwarded-host" {
             own.push(folded);
         } else if !(framing || switches && upgrades) {
             return Err(format!("not for the app server: {folded}"));
         }
     }
     own.sort_unstable();
+    // Over HTTP/1.0 a client may name no host.
     own.retain(|name| name != "x-forwarded-host" || heard.values(name).len() > 1);
     if own != OWN {
         return Err(format!("of the gate's own there is {own:?}, not one each"));
     }
-    identity.sort_unstable();
-    // Not all users have one, and then there is no such field.
-    identity.retain(|(name, _)| name != "x-wx-unionid" || user.is_none());
-    if identity != expected_identity(user) {
-        return Err(format!("identity: {identity:?}"));
-    }
     Ok(())
 }
 
-fn expected_identity(user: Option<&Words>) -> Vec<(String, String)> {
-    let Some(words) = user else {
-        return Vec::new();
+/// Whether the request says that it is from this user, or from nobody, and says so once.
+fn is_from(heard: &Heard, user: Option<&Words>) -> Result<(), String> {
+    let name_and_value =
+        |(name, value): &Field| (folded(name), String::from_utf8_lossy(value).into_owned());
+    let mut identity: Vec<_> = heard.fields.iter().map(name_and_value).collect();
+    identity.retain(|(name, _)| name.starts_with("x-wx-"));
+    identity.sort_unstable();
+    let expected = match user {
+        None => identity.is_empty(),
+        Some(words) => match identity.as_slice() {
+            [appid, openid, source, (name, unionid)] => {
+                let pair = |(name, value): &(String, String)| format!("{name}: {value}");
+                let mine = String::from_utf8(words.bytes("x-wx-openid: {openid}")).unwrap();
+                pair(appid) == format!("x-wx-appid: {APPID}")
+                    && pair(openid) == mine
+                    && pair(source) == "x-wx-source: wx_client"
+                    && name == "x-wx-unionid"
+                    && unionid != FORGED
+            }
+            _ => false,
+        },
     };
-    let openid = String::from_utf8(words.bytes("{openid}")).unwrap();
-    let pairs = [
-        ("x-wx-appid", APPID),
-        ("x-wx-openid", &*openid),
-        ("x-wx-source", "wx_client"),
-    ];
-    pairs
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .into()
+    if expected {
+        Ok(())
+    } else {
+        Err(format!("identity: {identity:?}"))
+    }
 }
 
 /// Splits a field as cases write it, its value as bytes.

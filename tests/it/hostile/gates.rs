@@ -46,6 +46,8 @@ const SMALL: &str = "workers = 1\n\
                      limits = { max_header_bytes = \"8KiB\", max_headers = 20, max_uri_bytes = 256, \
                      max_body_bytes = 64 }";
 
+const PROXIED: &str = "workers = 1\ntrusted_proxies = [\"127.0.0.1/32\", \"10.0.0.0/8\"]";
+
 /// A gate, and what is behind it.
 pub(super) struct Gate {
     pub(super) world: World,
@@ -59,6 +61,7 @@ impl Gate {
         let recorder = Recorder::start().await;
         let (toml, server) = match name {
             "open" => ("[access]\ndefault = \"public\"", "workers = 1"),
+            "proxied" => ("[access]\ndefault = \"public\"", PROXIED),
             "small" => ("[access]\ndefault = \"public\"", SMALL),
             "guarded" => (GUARDED, "workers = 1"),
             "rules" => (RULES, "workers = 1"),
