@@ -95,7 +95,7 @@ pub(super) async fn follows(connection: &mut Connection, target: &str) -> Result
 
 async fn next(connection: &mut Connection, method: &str) -> Result<Option<Answer>, String> {
     let answer = tokio::time::timeout(PATIENCE, connection.try_answer(method)).await;
-    answer.map_err(|_| "neither an answer nor an end comes".to_owned())
+    answer.map_err(|_late| "neither an answer nor an end comes".to_owned())
 }
 
 /// Sends a case. Gives the bytes, and what is wrong with what comes back. `then` is asked for next.
@@ -118,7 +118,7 @@ pub(super) async fn run(
 /// The connection ends, and another one goes on.
 async fn ends(gate: &Gate, connection: &mut Connection, then: &str) -> Result<(), String> {
     let more = tokio::time::timeout(PATIENCE, connection.piece()).await;
-    let more = more.map_err(|_| "the connection stays open".to_owned())?;
+    let more = more.map_err(|_late| "the connection stays open".to_owned())?;
     if !more.is_empty() {
         return Err(format!("{} comes instead of the end", more.escape_ascii()));
     }
