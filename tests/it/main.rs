@@ -10,6 +10,7 @@
 )]
 
 mod activation;
+mod advisories;
 mod apps;
 mod broken_app;
 mod connections;
@@ -27,6 +28,7 @@ mod gone;
 mod grpc;
 mod h2_conformance;
 mod hook;
+mod hostile;
 mod hosts;
 mod http2;
 mod kept;
