@@ -12,6 +12,7 @@
 mod activation;
 mod apps;
 mod broken_app;
+mod chinese;
 mod connections;
 mod curl;
 mod decrypt;
@@ -38,6 +39,7 @@ mod login_races;
 mod login_wechat;
 mod memory;
 mod metrics;
+mod pages;
 mod paths;
 mod phone;
 mod pool;

@@ -69,7 +69,7 @@ async function call(base, method, target, { token, headers = {}, body, who = 'ga
   const refused = /"code":"(\w+)"/.exec(text)
   console.log(`${who}  ${method} ${target}${body ? ' ' + JSON.stringify(body) : ''}`)
   for (const [name, value] of Object.entries(headers)) console.log(`      ${name}: ${short(value)}`)
-  console.log(`      → ${answer.status} ${text.includes('urn:wxgate') ? refused[1] : shown}`)
+  console.log(`      → ${answer.status} ${text.includes('urn:wxgate') ? refused[1] : shown}`.trimEnd())
   return text.startsWith('{') ? JSON.parse(text) : text
 }
 
