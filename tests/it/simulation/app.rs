@@ -258,7 +258,7 @@ impl Server {
     /// Says an answer; gives whether the connection goes on.
     async fn say(&mut self, request: &Request, trouble: Trouble) -> bool {
         let tag = request.tag;
-        self.house.ledger.lock().heard(tag, self.number);
+        self.house.ledger.lock().asks[tag].begun = true;
         if trouble == Trouble::Gibberish {
             drop(self.incoming.socket.write_all(b"SSH-2.0-OpenSSH\r\n\r\n").await);
             return self.end(true);

@@ -63,18 +63,12 @@ fn claim(dice: &mut Dice, ledger: &Ledger, own: &[usize]) -> (Claim, Option<Stri
         0..70 if !own.is_empty() => of(dice.pick(own)),
         0..85 if !all.is_empty() => of(dice.pick(all)),
         85..92 => {
-            let token = dice.pick(&["wxg_short", "wxg_", "nothing.of.ours"]);
-            let token = if dice.chance(60) {
-                format!("wxg_{:0>43}", dice.roll())
-            } else {
-                token.to_owned()
-            };
-            if token.starts_with("wxg_") {
-                (Claim::Strange, Some(token))
-            } else {
-                // The app server's business, and as good as none.
-                (Claim::None, Some(token))
+            if dice.chance(60) {
+                return (Claim::Strange, Some(format!("wxg_{:0>43}", dice.roll())));
             }
+            // The app server's business, and as good as none.
+            let other = dice.pick(&["wxg_short", "wxg_", "nothing.of.ours"]);
+            (Claim::None, Some(other.to_owned()))
         }
         _ => (Claim::None, None),
     }

@@ -136,7 +136,9 @@ impl Client {
             let mut ledger = self.scene.ledger.lock();
             ledger.give_up(composed.tag, &format!("{ended:?}"));
         }
-        self.explain(&ended, (answered, cut), &line);
+        let next = asked.get(answered).map(|composed| composed.tag);
+        let excused = next.is_some_and(|tag| self.scene.ledger.lock().asks[tag].begun);
+        self.explain(&ended, (answered, excused || cut.is_some()), &line);
         line.fresh = false;
         self.line = Some(line);
         if ended != After::Next || !written || cut.is_some() {
@@ -169,14 +171,14 @@ impl Client {
     }
 
     /// Fails when there is no answer and no reason for that.
-    fn explain(&self, ended: &After, (answered, cut): (usize, Option<usize>), line: &Line) {
+    fn explain(&self, ended: &After, (answered, excused): (usize, bool), line: &Line) {
         let text = match ended {
             After::Stuck => format!("client {} is stuck", self.number),
             After::Failed(Ended::Malformed(text)) => format!("the gate answered {text:?}"),
             After::Failed(ended) => {
                 // An idle connection, and only that, may be closed at any time.
-                let excused = !line.fresh || line.weather.stalls > 0 || self.scene.crowded;
-                if excused || cut.is_some() {
+                let strange = line.fresh && line.weather.stalls == 0 && !self.scene.crowded;
+                if excused || !strange {
                     return;
                 }
                 format!("client {}: {answered} answers, then {ended:?}", self.number)

@@ -43,8 +43,8 @@ pub(super) struct Ask {
     pub(super) sent: Timestamp,
     /// Whether its session was dead for certain when it was sent.
     dead: bool,
-    /// Whether an app server has begun to answer it, on that connection.
-    heard: Vec<usize>,
+    /// Whether an app server has begun to answer it, and so may have broken off.
+    pub(super) begun: bool,
     open: bool,
 }
 
@@ -171,7 +171,7 @@ impl Ledger {
             body,
             sent: now,
             dead,
-            heard: Vec::new(),
+            begun: false,
             open: true,
         });
         tag
@@ -221,22 +221,18 @@ impl Ledger {
         if told != expected {
             return Err(format!("{tag}: told {told:?} instead of {expected:?}"));
         }
-        if head.fields.iter().any(|(_, value)| value.contains("wxg_")) {
-            return Err(format!("{tag}: a token reached the app server: {head:?}"));
+        let known = self.sessions.known().iter();
+        let mut tokens = known.filter_map(|session| self.sessions.token(*session));
+        if tokens.any(|token| head.fields.iter().any(|(_, value)| value.contains(token))) {
+            return Err(format!("{tag}: a token reached the app server"));
         }
         Ok(tag)
     }
 
-    /// An app server is about to say its first byte to this request, on that connection.
-    pub(super) fn heard(&mut self, tag: usize, connection: usize) {
-        self.asks[tag].heard.push(connection);
-    }
-
-    /// Whether a request may be sent again that was sent on this connection, as its first or not.
-    pub(super) fn may_repeat(&self, tag: usize, connection: usize, is_first: bool) -> bool {
+    /// Whether a request may be sent again, where it can be told from what it is.
+    pub(super) fn is_harmless(&self, tag: usize) -> bool {
         let ask = &self.asks[tag];
-        let harmless = matches!(ask.method, "GET" | "HEAD" | "OPTIONS") && ask.body.is_empty();
-        harmless && !is_first && !ask.heard.contains(&connection)
+        matches!(ask.method, "GET" | "HEAD" | "OPTIONS") && ask.body.is_empty()
     }
 
     /// A client has an answer of the app server's to what it asked, told to be to this tag and user.
@@ -268,13 +264,17 @@ impl Ledger {
             About::Optional => (false, true),
             About::Private | About::Logout { .. } | About::Session => (true, true),
         };
+        // An answer to HEAD says no more than its status.
+        let says = |expected: &str| status == 401 && (code == expected || ask.method == "HEAD");
+        let (required, expired) = (says("session_required"), says("session_expired"));
         let may_be = match (&ask.claim, looks) {
             (_, false) => status != 401,
-            (Claim::None, true) => (code == "session_required") == needs && (status == 401) == needs,
-            (Claim::Strange, true) => code == "session_expired",
-            (Claim::Of(_), true) if ask.dead => code == "session_expired",
+            (Claim::None, true) if needs => required,
+            (Claim::None, true) => status != 401,
+            (Claim::Strange, true) => expired,
+            (Claim::Of(_), true) if ask.dead => expired,
             (Claim::Of(session), true) => {
-                status != 401 || (code == "session_expired" && !self.sessions.lives(*session, now))
+                status != 401 || (expired && !self.sessions.lives(*session, now))
             }
         };
         if !may_be {

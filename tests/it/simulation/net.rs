@@ -84,6 +84,10 @@ struct Way {
     writer: Option<Waker>,
     /// Everything that was written, whatever became of it.
     written: Vec<u8>,
+    /// For each write, where it began, and how much had been read of the other way until then.
+    writes: Vec<(usize, usize)>,
+    /// Bytes that were read.
+    read: usize,
 }
 
 #[derive(Debug)]
@@ -121,6 +125,8 @@ pub(super) fn connection(dice: &mut Dice, weather: Weather, gauge: &Arc<Gauge>) 
         reader: None,
         writer: None,
         written: Vec::new(),
+        writes: Vec::new(),
+        read: 0,
     };
     let pair = Arc::new(Mutex::new(Pair {
         dice: dice.fork(),
@@ -145,6 +151,14 @@ impl Tap {
     /// What the gate wrote.
     pub(super) fn written_by_gate(&self) -> Vec<u8> {
         self.0.lock().ways[0].written.clone()
+    }
+
+    /// Whether the gate has read nothing since it wrote the byte at this place.
+    pub(super) fn is_silent_since(&self, place: usize) -> bool {
+        let pair = self.0.lock();
+        let mut writes = pair.ways[0].writes.iter().rev();
+        let write = writes.find(|(began, _)| *began <= place);
+        write.is_some_and(|(_, read)| *read == pair.ways[1].read)
     }
 }
 
@@ -191,6 +205,7 @@ impl Pair {
             .sum();
         let mut left = self.portion(there.min(buffer.remaining()));
         let way = &mut self.ways[side];
+        way.read += left;
         while left > 0 {
             let (_, piece) = way.pieces.front_mut().unwrap();
             let taken = left.min(piece.len());
@@ -224,7 +239,10 @@ impl Pair {
             return None;
         }
         let length = self.portion(data.len().min(room.max(1)));
-        self.ways[other].written.extend_from_slice(&data[..length]);
+        let read = self.ways[side].read;
+        let way = &mut self.ways[other];
+        way.writes.push((way.written.len(), read));
+        way.written.extend_from_slice(&data[..length]);
         if self.gone[other] {
             // Nobody is there: that is what comes back.
             self.reset(side);

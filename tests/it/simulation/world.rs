@@ -229,21 +229,27 @@ async fn close(scene: &Scene) {
     ledger.counts.ran_out = ledger.sessions.ran_out;
 }
 
-/// One sending of a request: on which connection, and whether as its first.
+/// One sending of a request.
 #[derive(Clone, Copy)]
 struct Sending {
-    connection: usize,
+    /// Whether nothing was sent on its connection before.
     is_first: bool,
+    /// Whether nothing came back for it.
+    unheard: bool,
 }
 
 /// Looks at all that the gate wrote to app servers, whether it arrived or not.
 fn check_written(ledger: &mut Ledger) -> Result<(), String> {
     let mut sendings: Vec<Vec<Sending>> = vec![Vec::new(); ledger.asks.len()];
-    for (connection, tap) in ledger.taps.clone().iter().enumerate() {
+    for tap in ledger.taps.clone() {
         let written = tap.written_by_gate();
         let mut incoming = Incoming::over(&written[..]);
-        let mut is_first = true;
         loop {
+            let place = written.len() - incoming.socket.len() - incoming.rest().len();
+            let sending = Sending {
+                is_first: place == 0,
+                unheard: tap.is_silent_since(place),
+            };
             let read = incoming.head().now_or_never();
             let head = match read.unwrap_or(Err(Ended::Closed)) {
                 Ok(head) => head,
@@ -252,14 +258,13 @@ fn check_written(ledger: &mut Ledger) -> Result<(), String> {
                 Err(_ended) => {
                     let rest = String::from_utf8_lossy(incoming.rest()).into_owned();
                     if let Some(tag) = begun(&rest) {
-                        sendings[tag].push(Sending { connection, is_first });
+                        sendings[tag].push(sending);
                     }
                     break;
                 }
             };
             let tag = ledger.check_head(&head)?;
-            sendings[tag].push(Sending { connection, is_first });
-            is_first = false;
+            sendings[tag].push(sending);
             if !check_body(ledger, tag, &head, &mut incoming)? {
                 break;
             }
@@ -302,7 +307,7 @@ fn check_body(
 fn check_sendings(ledger: &mut Ledger, tag: usize, sendings: &[Sending]) -> Result<(), String> {
     match sendings {
         [] | [_] => Ok(()),
-        [first, _second] if ledger.may_repeat(tag, first.connection, first.is_first) => {
+        [first, _again] if ledger.is_harmless(tag) && !first.is_first && first.unheard => {
             ledger.counts.repeated += 1;
             Ok(())
         }
