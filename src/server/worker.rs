@@ -297,8 +297,12 @@ impl<H: Handler> Worker<H> {
         admits
     }
 
-    pub(in crate::server) fn speak_clear<S>(self: &Rc<Self>, mut socket: S, ends: Ends, entry: Entry)
-    where
+    pub(in crate::server) fn speak_clear<S>(
+        self: &Rc<Self>,
+        mut socket: S,
+        ends: Ends,
+        entry: Entry,
+    ) where
         S: Socket,
     {
         if !self.context.proxy_protocol {

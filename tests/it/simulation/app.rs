@@ -69,7 +69,10 @@ pub(super) fn start(
     Dialer::new(move || -> Connecting { Box::pin(dial(house.clone(), door.clone())) })
 }
 
-async fn dial(house: House, door: UnboundedSender<(End, usize)>) -> io::Result<Box<dyn Connection>> {
+async fn dial(
+    house: House,
+    door: UnboundedSender<(End, usize)>,
+) -> io::Result<Box<dyn Connection>> {
     let (mut dice, refuses) = {
         let mut dice = house.dice.lock();
         (dice.fork(), dice.chance(house.temper.refuses))
@@ -141,7 +144,9 @@ struct Request {
 impl Server {
     async fn serve(mut self) {
         loop {
-            let Some(head) = self.next().await else { return };
+            let Some(head) = self.next().await else {
+                return;
+            };
             let checked = self.house.ledger.lock().check_head(&head);
             let tag = match checked {
                 Ok(tag) => tag,
@@ -154,7 +159,12 @@ impl Server {
             let number = self.number;
             let note = || format!("{tag}: is at the app server, on {number}, {length:?}");
             self.house.ledger.lock().note(note);
-            let request = Request { tag, head, length, body: None };
+            let request = Request {
+                tag,
+                head,
+                length,
+                body: None,
+            };
             if !self.answer(request).await {
                 return;
             }
@@ -165,7 +175,9 @@ impl Server {
     async fn next(&mut self) -> Option<Head> {
         let head = if self.dice.chance(self.house.temper.closes) {
             let soon = Duration::from_millis(self.dice.pick(&[0, 1, 5, 50, 500, 3000]));
-            tokio::time::timeout(soon, self.incoming.head()).await.ok()?
+            tokio::time::timeout(soon, self.incoming.head())
+                .await
+                .ok()?
         } else {
             self.incoming.head().await
         };
@@ -173,7 +185,10 @@ impl Server {
             Ok(head) => Some(head),
             Err(Ended::Closed | Ended::Reset) => None,
             Err(Ended::Malformed(text)) => {
-                self.house.ledger.lock().fail(format!("the gate sent {text:?}"));
+                self.house
+                    .ledger
+                    .lock()
+                    .fail(format!("the gate sent {text:?}"));
                 None
             }
         }
@@ -238,7 +253,10 @@ impl Server {
             Ok(trailers) => trailers,
             Err(Ended::Closed | Ended::Reset) => return false,
             Err(Ended::Malformed(text)) => {
-                self.house.ledger.lock().fail(format!("the gate sent {text:?}"));
+                self.house
+                    .ledger
+                    .lock()
+                    .fail(format!("the gate sent {text:?}"));
                 return false;
             }
         };
@@ -260,7 +278,12 @@ impl Server {
         let tag = request.tag;
         self.house.ledger.lock().asks[tag].begun = true;
         if trouble == Trouble::Gibberish {
-            drop(self.incoming.socket.write_all(b"SSH-2.0-OpenSSH\r\n\r\n").await);
+            drop(
+                self.incoming
+                    .socket
+                    .write_all(b"SSH-2.0-OpenSSH\r\n\r\n")
+                    .await,
+            );
             return self.end(true);
         }
         let framing = self.dice.below(10);
@@ -310,7 +333,7 @@ impl Server {
         let got = got.map_or_else(|| "-".to_owned(), |got| got.to_string());
         let mut body = format!("{} {got}\n", request.tag).into_bytes();
         let more = self.dice.pick(&[0, 0, 10, 300, 3000, 40_000]);
-        body.extend(pattern(request.tag).take(self.dice.below(more + 1)));
+        body.extend_from_slice(&pattern(request.tag, self.dice.below(more + 1)));
         body
     }
 
@@ -343,8 +366,12 @@ impl Server {
     }
 }
 
-/// What the bodies of answers to this tag have after their first line.
-pub(super) fn pattern(tag: usize) -> impl Iterator<Item = u8> {
-    let letter = |at: usize| b"abcdefghijklmnopqrstuvwxyz"[at % 26];
-    (0..).map(move |at| letter(tag * 7 + at))
+/// Bytes that bodies with this number have and others have not, or not there.
+pub(super) fn pattern(number: usize, length: usize) -> Vec<u8> {
+    const LETTERS: &[u8; 29] = b"abcdefghijklmnopqrstuvwxyz-_.";
+    let skipped = number * 7 % LETTERS.len();
+    let mut bytes = LETTERS.repeat(length / LETTERS.len() + 2);
+    bytes.drain(..skipped);
+    bytes.truncate(length);
+    bytes
 }

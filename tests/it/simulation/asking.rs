@@ -1,6 +1,7 @@
 //! What a client asks: of the app server and of the gate, with tokens of every kind, with forged
 //! identity, and with bodies in every form.
 
+use crate::simulation::app::pattern;
 use crate::simulation::dice::Dice;
 use crate::simulation::ledger::{About, Ask, Claim, Ledger};
 use crate::simulation::world::{Scene, wall};
@@ -47,7 +48,9 @@ pub(super) fn compose(dice: &mut Dice, scene: &Scene, own: &[usize]) -> Composed
     }
     for name in FORGED {
         if dice.chance(12) {
-            composed.fields.push((name.to_owned(), "oForged".to_owned()));
+            composed
+                .fields
+                .push((name.to_owned(), "oForged".to_owned()));
         }
     }
     composed
@@ -84,7 +87,13 @@ fn login(dice: &mut Dice, ledger: &mut Ledger, (users, claim): (usize, Claim)) -
     };
     let body = format!(r#"{{"code":"{code}"}}"#);
     let about = About::Login { code };
-    let mut composed = note(ledger, about, claim, ("POST", "/wx/login"), body.into_bytes());
+    let mut composed = note(
+        ledger,
+        about,
+        claim,
+        ("POST", "/wx/login"),
+        body.into_bytes(),
+    );
     let json = ("Content-Type".to_owned(), "application/json".to_owned());
     composed.fields.push(json);
     composed
@@ -114,10 +123,9 @@ fn forward(dice: &mut Dice, ledger: &mut Ledger, claim: Claim) -> Composed {
     let most = dice.pick(&[0, 1, 20, 300, 3000, 3000, 30_000]);
     let has_body = matches!(method, "POST" | "PUT") || dice.chance(5);
     let length = if has_body { dice.below(most + 1) } else { 0 };
-    let first = dice.below(256);
-    let body = (0..length).map(|at| u8::try_from((first + at * 7) % 251).unwrap());
+    let body = pattern(dice.below(29), length);
     let target = format!("/{place}/{}", ledger.asks.len());
-    note(ledger, about, claim, (method, &target), body.collect())
+    note(ledger, about, claim, (method, &target), body)
 }
 
 fn note(
@@ -142,7 +150,10 @@ fn note(
 impl Composed {
     /// The request in HTTP/1.1, framed in one way or another.
     pub(super) fn write(&mut self, dice: &mut Dice) -> Vec<u8> {
-        let mut text = format!("{} {} HTTP/1.1\r\nHost: app.example\r\n", self.method, self.target);
+        let mut text = format!(
+            "{} {} HTTP/1.1\r\nHost: app.example\r\n",
+            self.method, self.target
+        );
         for (name, value) in &self.fields {
             text.push_str(&format!("{name}: {value}\r\n"));
         }

@@ -205,7 +205,11 @@ async fn send(dice: &mut Dice, outgoing: &mut WriteHalf<End>, bytes: &[u8]) -> b
     let mut rest = bytes;
     while !rest.is_empty() {
         let whole = dice.chance(70);
-        let length = if whole { rest.len() } else { 1 + dice.below(rest.len()) };
+        let length = if whole {
+            rest.len()
+        } else {
+            1 + dice.below(rest.len())
+        };
         let (piece, after) = rest.split_at(length);
         if outgoing.write_all(piece).await.is_err() {
             return false;
@@ -286,7 +290,13 @@ fn check_answer(scene: &Scene, composed: &Composed, answer: &Answer) {
         return ledger.answered(tag, answer.head.status(), code, &text);
     };
     let openid = answer.head.only("x-openid").unwrap_or_default();
-    ledger.note(|| format!("{tag}: answered, {} bytes, {:?}", answer.body.len(), answer.broken));
+    ledger.note(|| {
+        format!(
+            "{tag}: answered, {} bytes, {:?}",
+            answer.body.len(),
+            answer.broken
+        )
+    });
     ledger.served(tag, told, openid);
     if composed.method != "HEAD" && !is_right(composed, answer) {
         let text = String::from_utf8_lossy(&answer.body).into_owned();
@@ -305,5 +315,5 @@ fn is_right(composed: &Composed, answer: &Answer) -> bool {
     let known = format!("{} {}", composed.tag, composed.body.len());
     let unknown = format!("{} -", composed.tag);
     let rest = &answer.body[end + 1..];
-    (line == known || line == unknown) && pattern(composed.tag).take(rest.len()).eq(rest.iter().copied())
+    (line == known || line == unknown) && pattern(composed.tag, rest.len()) == rest
 }

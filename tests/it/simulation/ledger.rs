@@ -28,8 +28,12 @@ pub(super) enum About {
     Optional,
     Private,
     /// The gate's own routes.
-    Login { code: String },
-    Logout { all: bool },
+    Login {
+        code: String,
+    },
+    Logout {
+        all: bool,
+    },
     Session,
 }
 
@@ -110,7 +114,11 @@ impl Ledger {
 
     pub(super) fn note(&mut self, text: impl FnOnce() -> String) {
         if let Some(trace) = &mut self.trace {
-            trace.push(format!("{:>8} {}", wall().as_millis() % 100_000_000, text()));
+            trace.push(format!(
+                "{:>8} {}",
+                wall().as_millis() % 100_000_000,
+                text()
+            ));
         }
     }
 
@@ -163,7 +171,12 @@ impl Ledger {
             self.codes.present(code, session);
         }
         let tag = self.asks.len();
-        self.note(|| format!("{tag}: {method} {about:?} {claim:?} {} bytes, dead: {dead}", body.len()));
+        self.note(|| {
+            format!(
+                "{tag}: {method} {about:?} {claim:?} {} bytes, dead: {dead}",
+                body.len()
+            )
+        });
         self.asks.push(Ask {
             about,
             claim,
@@ -186,6 +199,9 @@ impl Ledger {
         }
         self.counts.gone += 1;
         if let Claim::Of(session) = ask.claim {
+            if ask.about == (About::Logout { all: true }) {
+                self.sessions.no_longer_ending_all(session, true, wall());
+            }
             self.sessions.abandoned(session, wall());
         }
     }
@@ -197,7 +213,10 @@ impl Ledger {
             (About::Optional | About::Private, Claim::Of(session)) if !ask.dead => {
                 Ok(Some(self.openid(self.sessions.get(*session).user)))
             }
-            _ => Err(format!("an app server was asked: {:?} {:?}", ask.about, ask.claim)),
+            _ => Err(format!(
+                "an app server was asked: {:?} {:?}",
+                ask.about, ask.claim
+            )),
         }
     }
 
@@ -278,7 +297,10 @@ impl Ledger {
             }
         };
         if !may_be {
-            self.fail(format!("{tag}: {:?} {:?} answered {status} {code}", ask.about, ask.claim));
+            self.fail(format!(
+                "{tag}: {:?} {:?} answered {status} {code}",
+                ask.about, ask.claim
+            ));
         }
         match status {
             200 | 204 => self.own_route(tag, &ask, text),
@@ -325,6 +347,9 @@ impl Ledger {
         let uses = used && !matches!(ask.about, About::Login { .. } | About::Public);
         let sent = ask.sent;
         if let Claim::Of(session) = ask.claim {
+            if ask.about == (About::Logout { all: true }) {
+                self.sessions.no_longer_ending_all(session, false, wall());
+            }
             self.sessions.answered(session, sent, uses, wall());
         }
     }
@@ -338,6 +363,8 @@ pub(super) fn tag_of(target: &str) -> Option<usize> {
 /// What is said of identity, under any name that some server takes for it.
 pub(super) fn identity_fields(fields: &[(String, String)]) -> Vec<(String, String)> {
     let folded = |name: &str| name.to_ascii_lowercase().replace(['_', '.'], "-");
-    let of_identity = fields.iter().filter(|(name, _)| folded(name).starts_with("x-wx-"));
+    let of_identity = fields
+        .iter()
+        .filter(|(name, _)| folded(name).starts_with("x-wx-"));
     of_identity.cloned().collect()
 }

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
@@ -72,7 +73,7 @@ impl Weather {
 /// What is under way to one side.
 #[derive(Debug)]
 struct Way {
-    pieces: VecDeque<(Instant, VecDeque<u8>)>,
+    pieces: VecDeque<(Instant, Bytes)>,
     queued: usize,
     /// When the last piece arrives.
     last: Instant,
@@ -209,7 +210,7 @@ impl Pair {
         while left > 0 {
             let (_, piece) = way.pieces.front_mut().unwrap();
             let taken = left.min(piece.len());
-            buffer.put_slice(&piece.drain(..taken).collect::<Vec<_>>());
+            buffer.put_slice(&piece.split_to(taken));
             left -= taken;
             way.queued -= taken;
             if piece.is_empty() {
@@ -252,7 +253,8 @@ impl Pair {
         let way = &mut self.ways[other];
         way.last = at;
         way.queued += length;
-        way.pieces.push_back((at, data[..length].iter().copied().collect()));
+        let piece = Bytes::copy_from_slice(&data[..length]);
+        way.pieces.push_back((at, piece));
         wake(&mut way.reader);
         Some(Ok(length))
     }
@@ -374,7 +376,10 @@ impl AsyncWrite for End {
         context: &mut Context<'_>,
         data: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let whole: Vec<u8> = data.iter().flat_map(|part| part.iter().copied()).collect();
+        let mut whole = Vec::new();
+        for part in data {
+            whole.extend_from_slice(part);
+        }
         self.write_some(context, &whole)
     }
 

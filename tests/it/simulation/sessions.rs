@@ -10,7 +10,7 @@ use wxgate::domain::clock::Timestamp;
 const REPLACED: Duration = Duration::from_secs(60);
 
 /// How long what was sent and given up may still be on its way to the gate.
-const ON_ITS_WAY: Duration = Duration::from_secs(40);
+const ON_ITS_WAY: Duration = Duration::from_mins(5);
 
 /// What the configuration says of them.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +55,8 @@ pub(super) struct Sessions {
     /// The sessions of which a client has the token, and the tokens.
     known: Vec<usize>,
     shown: HashMap<usize, String>,
-    /// Until when a login of a user may meet an order to end all of the user's sessions.
+    /// Orders to end all sessions of a user that are under way, and until when others may be.
+    ending_all: HashMap<usize, usize>,
     unsure_until: HashMap<usize, Timestamp>,
     pub(super) evicted: usize,
     pub(super) ran_out: usize,
@@ -69,6 +70,7 @@ impl Sessions {
             tokens: HashMap::new(),
             known: Vec::new(),
             shown: HashMap::new(),
+            ending_all: HashMap::new(),
             unsure_until: HashMap::new(),
             evicted: 0,
             ran_out: 0,
@@ -102,7 +104,10 @@ impl Sessions {
     pub(super) fn learn(&mut self, token: &str, code: &str) -> Result<usize, String> {
         let session = self.of_code(code).ok_or("a token without a login")?;
         let known = *self.tokens.entry(token.to_owned()).or_insert(session);
-        let shown = self.shown.entry(session).or_insert_with(|| token.to_owned());
+        let shown = self
+            .shown
+            .entry(session)
+            .or_insert_with(|| token.to_owned());
         if known != session || shown != token {
             return Err(format!("two sessions for {code}, or one for two codes"));
         }
@@ -122,7 +127,11 @@ impl Sessions {
         now: Timestamp,
     ) {
         let ends = now.plus(self.terms.ttl);
-        let unsure = self.unsure_until.get(&user).is_some_and(|until| now < *until);
+        let unsure = self
+            .unsure_until
+            .get(&user)
+            .is_some_and(|until| now < *until)
+            || self.ending_all.get(&user).is_some_and(|orders| *orders > 0);
         for session in presented.iter().flatten().copied() {
             if self.all[session].user == user {
                 self.replace(session, presented.len() == 1, now);
@@ -222,10 +231,20 @@ impl Sessions {
         self.all[session].doubtful = self.all[session].doubtful.min(now);
         if all {
             let user = self.all[session].user;
-            self.unsure_until.insert(user, now.plus(ON_ITS_WAY));
+            *self.ending_all.entry(user).or_default() += 1;
             for other in self.all.iter_mut().filter(|other| other.user == user) {
                 other.doubtful = other.doubtful.min(now);
             }
+        }
+    }
+
+    /// Nobody waits any more for the end of all sessions of this one's user: there was an answer, or it
+    /// was given up, and the order may still be on its way.
+    pub(super) fn no_longer_ending_all(&mut self, session: usize, given_up: bool, now: Timestamp) {
+        let user = self.all[session].user;
+        *self.ending_all.entry(user).or_default() -= 1;
+        if given_up {
+            self.unsure_until.insert(user, now.plus(ON_ITS_WAY));
         }
     }
 
@@ -233,7 +252,11 @@ impl Sessions {
     pub(super) fn ended(&mut self, session: usize, all: bool, sent: Timestamp, now: Timestamp) {
         let user = self.all[session].user;
         self.all[session].dead = self.all[session].dead.min(now);
-        for other in self.all.iter_mut().filter(|other| all && other.user == user) {
+        for other in self
+            .all
+            .iter_mut()
+            .filter(|other| all && other.user == user)
+        {
             other.doubtful = other.doubtful.min(now);
             if other.created <= sent {
                 other.dead = other.dead.min(now);

@@ -44,16 +44,19 @@ impl Codes {
     /// A fresh code of this user.
     pub(super) fn issue(&mut self, user: usize, now: Timestamp) -> String {
         let code = format!("code-{}", self.0.len());
-        self.0.insert(code.clone(), Code {
-            user,
-            issued: now,
-            used: false,
-            succeeded: None,
-            refused: None,
-            lost: false,
-            under_way: 0,
-            presented: Vec::new(),
-        });
+        self.0.insert(
+            code.clone(),
+            Code {
+                user,
+                issued: now,
+                used: false,
+                succeeded: None,
+                refused: None,
+                lost: false,
+                under_way: 0,
+                presented: Vec::new(),
+            },
+        );
         code
     }
 
@@ -71,7 +74,10 @@ impl Codes {
 
     /// The sessions whose tokens came with this code, login by login.
     pub(super) fn presented(&self, code: &str) -> Vec<Option<usize>> {
-        self.0.get(code).map(|code| code.presented.clone()).unwrap_or_default()
+        self.0
+            .get(code)
+            .map(|code| code.presented.clone())
+            .unwrap_or_default()
     }
 
     pub(super) fn user(&self, code: &str) -> Option<usize> {
@@ -87,7 +93,10 @@ impl Codes {
         if known.under_way > 1 {
             return Err(format!("{code} is asked about twice at once"));
         }
-        if known.succeeded.is_some_and(|at| now.since(at) < RETRY_WINDOW) {
+        if known
+            .succeeded
+            .is_some_and(|at| now.since(at) < RETRY_WINDOW)
+        {
             return Err(format!("{code} is asked about again after its success"));
         }
         if known.refused.is_some_and(|at| now.since(at) < CODE_LIFE) {
@@ -170,7 +179,10 @@ async fn answer(mut dice: Dice, faults: usize, call: Call) -> Said {
         }
     };
     ledger.note(|| format!("WeChat says of {}: {body}", call.code));
-    Said { status: 200, body: body.into_bytes() }
+    Said {
+        status: 200,
+        body: body.into_bytes(),
+    }
 }
 
 async fn lost(dice: &mut Dice, call: &Call) -> Said {
@@ -185,8 +197,14 @@ async fn lost(dice: &mut Dice, call: &Call) -> Said {
     match dice.below(6) {
         0 | 1 => errcode(-1),
         2 => errcode(45_011),
-        3 => Said { status: 502, body: Vec::new() },
-        4 => Said { status: 200, body: b"<html>".to_vec() },
+        3 => Said {
+            status: 502,
+            body: Vec::new(),
+        },
+        4 => Said {
+            status: 200,
+            body: b"<html>".to_vec(),
+        },
         _ => std::future::pending().await,
     }
 }

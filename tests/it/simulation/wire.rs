@@ -23,13 +23,18 @@ pub(super) struct Head {
 impl Head {
     /// The one value of a field; `None` when there is none or there are several.
     pub(super) fn only(&self, name: &str) -> Option<&str> {
-        let mut all = self.fields.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name));
+        let mut all = self
+            .fields
+            .iter()
+            .filter(|(n, _)| n.eq_ignore_ascii_case(name));
         let first = all.next().map(|(_, value)| value.as_str());
         first.filter(|_| all.next().is_none())
     }
 
     pub(super) fn has(&self, name: &str) -> bool {
-        self.fields.iter().any(|(n, _)| n.eq_ignore_ascii_case(name))
+        self.fields
+            .iter()
+            .any(|(n, _)| n.eq_ignore_ascii_case(name))
     }
 
     /// The word of the first line with this number.
@@ -134,7 +139,8 @@ impl<S: AsyncRead + Unpin> Incoming<S> {
                 self.more().await?;
             }
             let taken = length.min(self.buffer.len());
-            body.extend(self.buffer.drain(..taken));
+            body.extend_from_slice(&self.buffer[..taken]);
+            self.buffer.drain(..taken);
             length -= taken;
         }
         Ok(())
@@ -161,11 +167,13 @@ impl<S: AsyncRead + Unpin> Incoming<S> {
     async fn line(&mut self) -> Result<String, Ended> {
         let mut searched = 0;
         loop {
-            let found = self.buffer[searched..].iter().position(|&b| b == b'\n');
+            let found = memchr::memchr(b'\n', &self.buffer[searched..]);
             if let Some(end) = found.map(|at| at + searched) {
-                let line: Vec<u8> = self.buffer.drain(..=end).collect();
-                let line = String::from_utf8_lossy(&line).into_owned();
-                let plain = line.strip_suffix("\r\n").filter(|line| !line.contains('\r'));
+                let line = String::from_utf8_lossy(&self.buffer[..=end]).into_owned();
+                self.buffer.drain(..=end);
+                let plain = line
+                    .strip_suffix("\r\n")
+                    .filter(|line| !line.contains('\r'));
                 return plain.map(str::to_owned).ok_or(Ended::Malformed(line));
             }
             searched = self.buffer.len();

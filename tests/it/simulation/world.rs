@@ -106,7 +106,9 @@ async fn story(seed: u64, traced: bool) -> Arc<Mutex<Ledger>> {
     let ledger = Arc::new(Mutex::new(Ledger::new(terms, traced)));
     let gauge = Arc::new(Gauge::default());
     let temper = app::Temper::any(&mut dice);
-    ledger.lock().note(|| format!("{terms:?} {temper:?} {:?}", config.server.limits));
+    ledger
+        .lock()
+        .note(|| format!("{terms:?} {temper:?} {:?}", config.server.limits));
     let dialer = app::start(dice.fork(), temper, (&ledger, &gauge));
     config.upstreams[0].target = Target::Played(dialer);
     let faults = dice.pick(&[0, 20, 60]);
@@ -209,7 +211,11 @@ async fn close(scene: &Scene) {
     if scene.gauge.open.load(Ordering::Relaxed) > 0 {
         fail("a connection of the gate is left");
     }
-    if tokio::runtime::Handle::current().metrics().num_alive_tasks() > 0 {
+    if tokio::runtime::Handle::current()
+        .metrics()
+        .num_alive_tasks()
+        > 0
+    {
         fail("a login is left");
     }
     if scene.gauge.panicked.load(Ordering::Relaxed) {
@@ -280,7 +286,8 @@ fn check_written(ledger: &mut Ledger) -> Result<(), String> {
 fn begun(rest: &str) -> Option<usize> {
     let target = rest.split(' ').nth(1)?;
     // Cut off within its number it would be another's.
-    rest.contains(" HTTP").then(|| crate::simulation::ledger::tag_of(target))?
+    rest.contains(" HTTP")
+        .then(|| crate::simulation::ledger::tag_of(target))?
 }
 
 /// Checks that what was written of a body is what the client sends; gives whether that was all of it.
