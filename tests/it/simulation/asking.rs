@@ -25,7 +25,6 @@ pub(super) struct Composed {
     pub(super) target: String,
     pub(super) fields: Vec<(String, String)>,
     pub(super) body: Vec<u8>,
-    pub(super) forged_trailer: bool,
 }
 
 /// Chooses what is asked next by who knows the tokens of these sessions.
@@ -143,7 +142,6 @@ fn note(
         target: target.to_owned(),
         fields: Vec::new(),
         body,
-        forged_trailer: false,
     }
 }
 
@@ -188,8 +186,7 @@ impl Composed {
             rest = after;
         }
         bytes.extend_from_slice(b"0\r\n");
-        self.forged_trailer = dice.chance(30);
-        if self.forged_trailer {
+        if dice.chance(30) {
             bytes.extend_from_slice(b"X-WX-OPENID: oForged\r\nX_Wx_Unionid: oForged\r\n");
         }
         bytes.extend_from_slice(b"\r\n");

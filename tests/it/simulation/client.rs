@@ -11,11 +11,12 @@ use crate::simulation::asking::{Composed, compose};
 use crate::simulation::dice::Dice;
 use crate::simulation::ledger::About;
 use crate::simulation::net::{End, Weather};
+use crate::simulation::streams;
 use crate::simulation::wire::{Ended, Head, Incoming, Length};
 use crate::simulation::world::{Scene, jump};
 
 /// Longer than any answer may take.
-const STUCK: Duration = Duration::from_mins(6);
+pub(super) const STUCK: Duration = Duration::from_mins(6);
 
 pub(super) struct Client {
     number: usize,
@@ -36,11 +37,11 @@ struct Line {
 }
 
 /// An answer as far as it came.
-struct Answer {
-    head: Head,
-    body: Vec<u8>,
+pub(super) struct Answer {
+    pub(super) head: Head,
+    pub(super) body: Vec<u8>,
     /// Why it has no end.
-    broken: Option<Ended>,
+    pub(super) broken: Option<Ended>,
 }
 
 impl Client {
@@ -65,6 +66,7 @@ impl Client {
                 14..18 => self.leave(),
                 18..20 => jump(Duration::from_secs(10) + self.dice.millis(60_000)),
                 20..24 => self.scene.gate.sweep(),
+                24..40 => self.ask_over_http2().await,
                 _ => self.ask().await,
             }
             if self.scene.ledger.lock().violation.is_some() {
@@ -143,6 +145,14 @@ impl Client {
         self.line = Some(line);
         if ended != After::Next || !written || cut.is_some() {
             self.leave();
+        }
+    }
+
+    async fn ask_over_http2(&mut self) {
+        let (from, own) = (self.from, self.own.clone());
+        let asked = streams::ask(&mut self.dice, &self.scene, (from, &own)).await;
+        for composed in &asked {
+            self.learn(composed);
         }
     }
 
@@ -277,7 +287,7 @@ async fn read_answer(
 }
 
 /// Holds an answer against what was asked.
-fn check_answer(scene: &Scene, composed: &Composed, answer: &Answer) {
+pub(super) fn check_answer(scene: &Scene, composed: &Composed, answer: &Answer) {
     let mut ledger = scene.ledger.lock();
     let tag = composed.tag;
     let Some(told) = answer.head.only("x-tag") else {

@@ -67,6 +67,7 @@ pub(super) struct Counts {
     pub(super) evicted: usize,
     pub(super) ran_out: usize,
     pub(super) logouts: usize,
+    pub(super) over_http2: usize,
 }
 
 impl std::ops::AddAssign for Counts {
@@ -83,6 +84,7 @@ impl std::ops::AddAssign for Counts {
         self.evicted += other.evicted;
         self.ran_out += other.ran_out;
         self.logouts += other.logouts;
+        self.over_http2 += other.over_http2;
     }
 }
 

@@ -15,6 +15,7 @@ mod dice;
 mod ledger;
 mod net;
 mod sessions;
+mod streams;
 mod wechat;
 mod wire;
 mod world;
@@ -94,6 +95,7 @@ fn whatever_happens_identity_is_true_and_nothing_is_sent_twice_mixed_up_or_left(
             counts.evicted,
             counts.ran_out,
             counts.logouts,
+            counts.over_http2,
         ];
         // Stories in which nothing happens would show nothing.
         assert!(rare.into_iter().all(|count| count > 100), "{counts:?}");

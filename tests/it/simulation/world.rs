@@ -169,7 +169,7 @@ fn configure(dice: &mut Dice) -> (Config, Terms) {
     config.gateway.session.lifetimes.idle_ttl = terms.idle;
     config.gateway.session.max_per_user = terms.max_per_user;
     config.server.limits.max_connections = dice.pick(&[2, 4, 1000, 1000]);
-    config.server.limits.idle_timeout = seconds(dice, &[2, 20]);
+    config.server.limits.idle_timeout = seconds(dice, &[6, 20]);
     config.gateway.limits = config.server.limits.clone();
     let upstream = &mut config.upstreams[0];
     upstream.max_connections = dice.pick(&[1, 2, 4, 100]);
