@@ -118,10 +118,7 @@ impl Client {
             let mut written = false;
             let write = async {
                 written = send(&mut writing, &mut line.outgoing, &bytes).await;
-                if cut.is_none() {
-                    std::future::pending::<()>().await;
-                }
-                tokio::time::sleep(patience).await;
+                lose_patience(cut.map(|_| patience)).await;
             };
             let read = read_all(&mut line.incoming, (&self.scene, &asked), &mut answered);
             let ended = tokio::select! {
@@ -208,6 +205,14 @@ enum After {
     Cut,
     Stuck,
     Failed(Ended),
+}
+
+/// Waits for as long as a client does; for ever when it never gives up.
+async fn lose_patience(after: Option<Duration>) {
+    match after {
+        Some(after) => tokio::time::sleep(after).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Writes in one piece or several; gives whether all of it was taken.

@@ -263,9 +263,8 @@ fn check_written(ledger: &mut Ledger) -> Result<(), String> {
                 // A part of a head, from which the tag can be read as a rule.
                 Err(_ended) => {
                     let rest = String::from_utf8_lossy(incoming.rest()).into_owned();
-                    if let Some(tag) = begun(&rest) {
-                        sendings[tag].push(sending);
-                    }
+                    let cut = begun(&rest).and_then(|tag| sendings.get_mut(tag));
+                    cut.into_iter().for_each(|sendings| sendings.push(sending));
                     break;
                 }
             };
