@@ -9,6 +9,7 @@ mod egress;
 pub mod explain;
 mod gauges;
 mod greeting;
+pub mod rehearsal;
 mod sockets;
 mod store;
 
@@ -22,7 +23,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -164,7 +165,7 @@ pub fn start_on(
         &config,
         (workers, store),
         (wechat.clone(), metrics, routes),
-        (keepers, &control, &surroundings.clock),
+        (keepers, control.handle().clone(), &surroundings.clock),
     );
     let scrape = scrape(&config, &shared, wechat, (&tls, &egress));
     let parts = parts(&readiness, &shared, scrape);
@@ -263,9 +264,8 @@ fn share(
     config: &Config,
     (workers, store): (usize, store::Opened),
     (wechat, metrics, routes): (Client, Metrics, RouteIds),
-    (keepers, control, clock): (Keepers, &Runtime, &Clock),
+    (keepers, control, clock): (Keepers, Handle, &Clock),
 ) -> (Arc<Shared>, Option<Receiver<()>>) {
-    let control = control.handle().clone();
     let (store, attempted) = store.connected(config, &control, (clock, &metrics));
     let control = Control::new(control);
     let upstreams = config.upstreams.iter().cloned();

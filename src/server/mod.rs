@@ -16,6 +16,7 @@ pub mod plain;
 pub mod problem;
 mod proxy_protocol;
 mod socket;
+pub mod stage;
 pub mod starvation;
 mod state;
 pub mod tls;

@@ -57,6 +57,7 @@ mod scale;
 mod secrets;
 mod sessions;
 mod signed;
+mod simulation;
 mod sizes;
 mod slow_apps;
 mod slow_clients;
