@@ -13,6 +13,8 @@ mod app_path;
 mod apps;
 mod compat;
 mod context;
+mod cookie;
+mod cors;
 mod cover;
 mod document;
 mod egress;
@@ -174,7 +176,9 @@ fn read(root: &Key<'_>) -> Option<Config> {
     let phone = login::read_deliver(&root.table("phone"), &mut app_paths);
     routes.open_data = login::read_open_data(&root.table("decrypt"));
     routes.reserved = app_paths.reserved(&paths);
-    let (session, places) = session::read(&root.table("session"));
+    let (session, places) = session::read(&root.table("session"), &paths);
+    let cookie = cookie::read(&root.table("session").table("cookie"), &places);
+    let cors = cors::read(&root.table("cors"), &places);
     let trusted = server.trusted_proxies.clone();
     let identity = identity::read(&identity, places, trusted);
     let store = store::read(&root.table("store"));
@@ -186,7 +190,7 @@ fn read(root: &Key<'_>) -> Option<Config> {
     let errors = errors::read(&root.table("errors"));
     let field_names = compat::read(&root.table("compat"));
     let (rules, key_set) = identity
-        .map(|identity| (identity.rules, identity.key_set))
+        .map(|identity| (identity.rules.with_tickets(paths.have_tickets()), identity.key_set))
         .unzip();
     let first = apps.as_ref().and_then(|apps| apps.first());
     let log = log::read(&root.table("log"), first.map(|app| &app.secret));
@@ -204,6 +208,8 @@ fn read(root: &Key<'_>) -> Option<Config> {
             phone,
             push: push.ok()?,
             session,
+            cookie: cookie.map(Arc::new),
+            cors: cors.map(Arc::new),
             limits,
             rate_limits,
             errors,
