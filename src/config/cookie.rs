@@ -38,7 +38,11 @@ pub(super) fn read(table: &Key<'_>, places: &[TokenPlace]) -> Option<SessionCook
         ));
     }
     if is_host && (attributes.domain.is_some() || attributes.path != "/") {
-        let at = if attributes.domain.is_some() { &domain } else { &path };
+        let at = if attributes.domain.is_some() {
+            &domain
+        } else {
+            &path
+        };
         at.fault(format!(
             "is set: browsers take a cookie of the name {} with no domain and the path / only, expected \
              neither, or another name",
@@ -46,7 +50,9 @@ pub(super) fn read(table: &Key<'_>, places: &[TokenPlace]) -> Option<SessionCook
         ));
     }
     if !attributes.secure {
-        secure.warn("is false: browsers send sessions in clear text too; for tests without TLS alone");
+        secure.warn(
+            "is false: browsers send sessions in clear text too; for tests without TLS alone",
+        );
     }
     if !places.contains(&TokenPlace::Cookie(name.clone())) {
         key.fault(format!(

@@ -190,7 +190,12 @@ fn read(root: &Key<'_>) -> Option<Config> {
     let errors = errors::read(&root.table("errors"));
     let field_names = compat::read(&root.table("compat"));
     let (rules, key_set) = identity
-        .map(|identity| (identity.rules.with_tickets(paths.have_tickets()), identity.key_set))
+        .map(|identity| {
+            (
+                identity.rules.with_tickets(paths.have_tickets()),
+                identity.key_set,
+            )
+        })
         .unzip();
     let first = apps.as_ref().and_then(|apps| apps.first());
     let log = log::read(&root.table("log"), first.map(|app| &app.secret));

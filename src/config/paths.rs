@@ -77,7 +77,9 @@ impl<'a> Paths<'a> {
             self.add(&item, Endpoint::Ticket);
             // What is wrong with it is said already.
             match below.ok().map(|below| self.refuse_second(below)) {
-                Some(Ok(below)) => self.found.push((below, Endpoint::HandOver, item.key.clone())),
+                Some(Ok(below)) => self
+                    .found
+                    .push((below, Endpoint::HandOver, item.key.clone())),
                 Some(Err(wrong)) => item.key.fault(format!("has below it {wrong}")),
                 None => {}
             }

@@ -147,7 +147,8 @@ mod tests {
             assert_eq!(opened.session, ticket.session);
             assert_eq!(opened.path, ticket.path);
             assert_eq!(opened.until, ticket.until);
-            let tokens = [&opened, &ticket].map(|ticket| ticket.token.as_ref().map(SessionToken::expose));
+            let tokens =
+                [&opened, &ticket].map(|ticket| ticket.token.as_ref().map(SessionToken::expose));
             assert_eq!(tokens[0], tokens[1]);
         }
     }
@@ -157,7 +158,11 @@ mod tests {
         let tickets = Tickets::new(None);
         let sealed = tickets.seal(&ticket("/files/**"));
         for at in PREFIX.len()..sealed.len() {
-            let other = if sealed.as_bytes()[at] == b'A' { "B" } else { "A" };
+            let other = if sealed.as_bytes()[at] == b'A' {
+                "B"
+            } else {
+                "A"
+            };
             let mut changed = sealed.clone();
             changed.replace_range(at..=at, other);
             assert!(tickets.open(&text(&changed)).is_none(), "{at}");

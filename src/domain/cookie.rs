@@ -87,10 +87,11 @@ impl<'a> Cookie<'a> {
     }
 
     fn split(self) -> (&'a [u8], &'a [u8]) {
-        let (name, value) = match memchr::memchr(b'=', self.0).and_then(|at| self.0.split_at_checked(at)) {
-            Some((name, [b'=', value @ ..])) => (name, value),
-            _ => (self.0, &[][..]),
-        };
+        let (name, value) =
+            match memchr::memchr(b'=', self.0).and_then(|at| self.0.split_at_checked(at)) {
+                Some((name, [b'=', value @ ..])) => (name, value),
+                _ => (self.0, &[][..]),
+            };
         (name.trim_ascii(), value.trim_ascii())
     }
 }
@@ -127,7 +128,9 @@ mod tests {
 
     #[test]
     fn a_name_is_one_that_every_server_reads_alike() {
-        for wrong in ["", "a b", "a=b", "a;b", "a,b", "%61", "\"a\"", "a\u{e9}", "a/b", "a\tb"] {
+        for wrong in [
+            "", "a b", "a=b", "a;b", "a,b", "%61", "\"a\"", "a\u{e9}", "a/b", "a\tb",
+        ] {
             assert!(CookieName::parse(wrong).is_err(), "{wrong}");
         }
         assert!(CookieName::parse("__Host-sid").unwrap().begins("__host-"));
@@ -136,7 +139,16 @@ mod tests {
 
     #[test]
     fn what_a_server_takes_for_the_name_is_alike_and_only_the_name_is_the_name() {
-        for alike in ["wx.sid", "WX.SID", "wx_sid", "wx-sid", "%77x.sid", "wx%2Esid", "%20wx.sid", "wx%5Bsid"] {
+        for alike in [
+            "wx.sid",
+            "WX.SID",
+            "wx_sid",
+            "wx-sid",
+            "%77x.sid",
+            "wx%2Esid",
+            "%20wx.sid",
+            "wx%5Bsid",
+        ] {
             assert!(name().is_alike(alike.as_bytes()), "{alike}");
             assert_eq!(name().is(alike.as_bytes()), alike == "wx.sid", "{alike}");
         }
@@ -148,7 +160,9 @@ mod tests {
     #[track_caller]
     fn check(field: &str, values: &[&str], left: Option<&str>) {
         let ours = cookies(field.as_bytes()).filter(|cookie| name().is(cookie.name()));
-        let found: Vec<_> = ours.map(|cookie| str::from_utf8(cookie.value()).unwrap()).collect();
+        let found: Vec<_> = ours
+            .map(|cookie| str::from_utf8(cookie.value()).unwrap())
+            .collect();
         assert_eq!(found, values, "{field}");
         let kept = without(field.as_bytes(), |cookie| name().is_alike(cookie.name()));
         let kept = kept.map(|kept| String::from_utf8(kept).unwrap());
@@ -163,7 +177,11 @@ mod tests {
         check("a=1; wx.sid=T; b=2", &["T"], Some("a=1; b=2"));
         check("wx.sid=T; b=\"2; x\"", &["T"], Some("b=\"2; x\""));
         check("a=1;wx.sid=T", &["T"], Some("a=1"));
-        check("a=%zz,  b;;  wx.sid = \"T\" ;c= = ", &["T"], Some("a=%zz,  b;;c= = "));
+        check(
+            "a=%zz,  b;;  wx.sid = \"T\" ;c= = ",
+            &["T"],
+            Some("a=%zz,  b;;c= = "),
+        );
         check("a=1; WX_SID=T; b", &[], Some("a=1; b"));
         check("a=wx.sid=T; xwx.sid=T", &[], Some("a=wx.sid=T; xwx.sid=T"));
     }
@@ -171,7 +189,11 @@ mod tests {
     #[test]
     fn quotes_do_not_hide_a_cookie() {
         check("a=\"x; wx.sid=T; b=y\"", &["T"], Some("a=\"x; b=y\""));
-        check("$Version=1; a=\"x; wx.sid=\"T\"; b=y\"", &["T"], Some("$Version=1; a=\"x; b=y\""));
+        check(
+            "$Version=1; a=\"x; wx.sid=\"T\"; b=y\"",
+            &["T"],
+            Some("$Version=1; a=\"x; b=y\""),
+        );
     }
 
     #[test]

@@ -52,7 +52,9 @@ impl TicketText {
         }
         let text = std::str::from_utf8(text).ok()?;
         // What has the shape of a token is a token.
-        SessionToken::parse(text).is_none().then(|| Self(Zeroizing::new(text.to_owned())))
+        SessionToken::parse(text)
+            .is_none()
+            .then(|| Self(Zeroizing::new(text.to_owned())))
     }
 
     /// The ticket as text.
@@ -109,7 +111,12 @@ pub struct Ticket {
 
 impl Ticket {
     /// A new one. Only one for everything takes the token along.
-    pub fn lend(token: &SessionToken, session: TokenDigest, path: PathPattern, now: Timestamp) -> Self {
+    pub fn lend(
+        token: &SessionToken,
+        session: TokenDigest,
+        path: PathPattern,
+        now: Timestamp,
+    ) -> Self {
         let is_for_everything = path.as_str() == EVERYTHING;
         Self {
             session,
@@ -166,7 +173,14 @@ mod tests {
         ] {
             assert!(!ticket("/files/**").opens(path.as_bytes()), "{path}");
         }
-        for path in ["/files", "/files/", "/files/a/b", "/files//a", "/files/%E5%BC%A0", "/files/a;v=1"] {
+        for path in [
+            "/files",
+            "/files/",
+            "/files/a/b",
+            "/files//a",
+            "/files/%E5%BC%A0",
+            "/files/a;v=1",
+        ] {
             assert!(ticket("/files/**").opens(path.as_bytes()), "{path}");
         }
         assert!(!ticket("/u/*/a").opens(b"/u/x%2fy/a"));
@@ -194,7 +208,15 @@ mod tests {
     #[test]
     fn a_text_of_another_shape_is_no_ticket_and_none_prints() {
         let token = format!("wxg_t-{}", "A".repeat(41));
-        for wrong in ["", "wxg_t-", "wxg_AAAA", "wxg_t-A=", "wxg_t-A A", &token, &format!("wxg_t-{}", "A".repeat(507))] {
+        for wrong in [
+            "",
+            "wxg_t-",
+            "wxg_AAAA",
+            "wxg_t-A=",
+            "wxg_t-A A",
+            &token,
+            &format!("wxg_t-{}", "A".repeat(507)),
+        ] {
             assert!(TicketText::parse(wrong.as_bytes()).is_none(), "{wrong}");
         }
         let ticket = TicketText::parse(b"wxg_t-planted").unwrap();

@@ -72,8 +72,7 @@ impl SessionCookie {
         let domain = domain.unwrap_or_default();
         let secure = if secure { "; Secure" } else { "" };
         let same_site = same_site.name();
-        let attributes =
-            format!("; Path={path}{domain}; HttpOnly{secure}; SameSite={same_site}");
+        let attributes = format!("; Path={path}{domain}; HttpOnly{secure}; SameSite={same_site}");
         Self {
             name,
             attributes: attributes.into(),
@@ -87,7 +86,11 @@ impl SessionCookie {
 
     /// Has the browser keep the token, for so many seconds. Nothing for a value that no header can have,
     /// which there is not.
-    pub(in crate::gateway) fn set(&self, token: &SessionToken, max_age: u64) -> Option<HeaderValue> {
+    pub(in crate::gateway) fn set(
+        &self,
+        token: &SessionToken,
+        max_age: u64,
+    ) -> Option<HeaderValue> {
         // Exposed to the client that has shown it, or what it was sealed in.
         let value = format!(
             "{}={}; Max-Age={max_age}{}",

@@ -93,7 +93,10 @@ impl Visit<'_> {
         *response.status_mut() = StatusCode::NO_CONTENT;
         let headers = response.headers_mut();
         let max_age = HeaderValue::from(cors.max_age.as_secs());
-        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(methods));
+        headers.insert(
+            ACCESS_CONTROL_ALLOW_METHODS,
+            HeaderValue::from_static(methods),
+        );
         headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, cors.allowed_headers.clone());
         headers.insert(ACCESS_CONTROL_MAX_AGE, max_age);
         Some(response)
@@ -109,9 +112,15 @@ impl Visit<'_> {
         say(VARY, HeaderValue::from_static("Origin"));
         if let Some(origin) = &self.granted {
             say(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::clone(origin));
-            say(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
+            say(
+                ACCESS_CONTROL_EXPOSE_HEADERS,
+                HeaderValue::from_static(EXPOSED),
+            );
             if cors.credentials {
-                say(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+                say(
+                    ACCESS_CONTROL_ALLOW_CREDENTIALS,
+                    HeaderValue::from_static("true"),
+                );
             }
         }
         response

@@ -43,8 +43,14 @@ impl Page {
             return Self::Unsaid;
         }
         let host = fields.get(names::HOST).map(|host| host.value());
-        let is_own = |origin: &WebOrigin| presented.origin().web_origin(host).as_ref() == Some(origin);
-        let is_allowed = |origin| settings.cors.as_ref().is_some_and(|cors| cors.allows(origin));
+        let is_own =
+            |origin: &WebOrigin| presented.origin().web_origin(host).as_ref() == Some(origin);
+        let is_allowed = |origin: &WebOrigin| {
+            settings
+                .cors
+                .as_ref()
+                .is_some_and(|cors| cors.allows(origin))
+        };
         let origin = origin(fields);
         let is_known = origin.is_some_and(|origin| is_own(&origin) || is_allowed(&origin));
         if is_known || is_same_origin(fields) {
@@ -74,9 +80,7 @@ impl Settings {
         presented: &Presented,
     ) -> Result<(), Refusal> {
         let comes_by_itself = presented.cookie().is_some();
-        if comes_by_itself
-            && !is_safe(request)?
-            && Page::of(self, request, presented) != Page::Own
+        if comes_by_itself && !is_safe(request)? && Page::of(self, request, presented) != Page::Own
         {
             return Err(Refusal::CrossSite);
         }

@@ -104,7 +104,10 @@ impl From<NotSpent> for Refusal {
 fn is_navigation(fields: &HeaderFields) -> bool {
     let says = |name, value: &[u8]| {
         let unsaid = !fields.has(name);
-        unsaid || fields.only(name).is_some_and(|field| field.value() == value)
+        unsaid
+            || fields
+                .only(name)
+                .is_some_and(|field| field.value() == value)
     };
     let site = !fields.has(names::SEC_FETCH_SITE) || cross_site::is_same_origin(fields);
     site && says(names::SEC_FETCH_MODE, b"navigate") && says(names::SEC_FETCH_DEST, b"document")
@@ -119,7 +122,9 @@ fn to(uri: &Uri) -> Option<HeaderValue> {
     let parameters = uri.query()?.split('&');
     let mut given = parameters.filter_map(|parameter| {
         let (name, value) = parameter.split_once('=')?;
-        percent_decode_str(name).eq(b"to".iter().copied()).then_some(value)
+        percent_decode_str(name)
+            .eq(b"to".iter().copied())
+            .then_some(value)
     });
     let (only, None) = (given.next()?, given.next()) else {
         return None;
@@ -131,7 +136,8 @@ fn to(uri: &Uri) -> Option<HeaderValue> {
 /// A path on this host, and nothing that a browser takes for another host: it reads `\` as `/`, and
 /// overlooks tabs and line breaks (URL Standard).
 fn location(to: &[u8]) -> Option<HeaderValue> {
-    let begins = matches!(to, [b'/'] | [b'/', b'!'..=b'.' | b'0'..=b'[' | b']'..=b'~' | 0x80.., ..]);
+    let begins =
+        matches!(to, [b'/'] | [b'/', b'!'..=b'.' | b'0'..=b'[' | b']'..=b'~' | 0x80.., ..]);
     let is_plain = |byte: &u8| !matches!(byte, b'\\' | b'"' | b'<' | b'>' | ..=b' ' | 0x7f);
     if !begins || to.len() > MAX_TO_BYTES || !to.iter().all(is_plain) {
         return None;

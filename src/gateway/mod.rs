@@ -355,7 +355,12 @@ impl Visit<'_> {
     /// Has the answer account for the request, when it is gone.
     fn end(mut self, response: &mut Response<AnswerBody>) {
         cookie::drop_foreign(&self.settings.identity, response);
-        if let Some(own) = self.settings.cookie.as_ref().filter(|_| self.forgets_cookie) {
+        if let Some(own) = self
+            .settings
+            .cookie
+            .as_ref()
+            .filter(|_| self.forgets_cookie)
+        {
             cookie::add(response, own.clear());
         }
         response.identify(self.request_id);

@@ -160,8 +160,7 @@ impl Settings {
     /// for nothing but permission, so it may pass; but only one that is nothing else.
     pub(in crate::gateway) fn access<B: Body>(&self, line: Line, request: &Clean<B>) -> Access {
         let access = self.routes.access(line);
-        let preflight = self.routes.forward_preflight
-            && cors::is_preflight(request);
+        let preflight = self.routes.forward_preflight && cors::is_preflight(request);
         let require = if preflight {
             Require::Public
         } else {

@@ -104,7 +104,9 @@ mod tests {
         let spend = |after| spent.spend((ticket(1), session(1)), NOW.plus(after));
         assert_eq!(spend(Duration::ZERO), Ok(()));
         assert_eq!(spend(Duration::ZERO), Err(NotSpent::Again));
-        let last = REMEMBERED_FOR.checked_sub(Duration::from_millis(1)).unwrap();
+        let last = REMEMBERED_FOR
+            .checked_sub(Duration::from_millis(1))
+            .unwrap();
         assert_eq!(spend(last), Err(NotSpent::Again));
         // By then it opens no more.
         assert_eq!(spend(REMEMBERED_FOR), Ok(()));
@@ -130,7 +132,10 @@ mod tests {
         }
         let one_more = (ticket(MAX_SPENT), session(MAX_SPENT));
         assert_eq!(spent.spend(one_more, NOW), Err(NotSpent::TooMany));
-        assert_eq!(spent.spend((ticket(0), session(0)), NOW), Err(NotSpent::Again));
+        assert_eq!(
+            spent.spend((ticket(0), session(0)), NOW),
+            Err(NotSpent::Again)
+        );
         assert_eq!(spent.spend(one_more, NOW.plus(REMEMBERED_FOR)), Ok(()));
         assert_eq!(spent.0.lock().of_session.len(), 1);
     }

@@ -52,7 +52,9 @@ impl Gateway {
         let body = request.into_body();
         let body = body.read_all(limits::MAX_TICKET_BODY_BYTES).await?;
         let fields = Fields::parse(encoding, &body, &visit.settings.field_names)?;
-        let path = fields.text("path").filter(|path| path.len() <= MAX_PATH_BYTES);
+        let path = fields
+            .text("path")
+            .filter(|path| path.len() <= MAX_PATH_BYTES);
         let path = PathPattern::parse(path.ok_or(WRONG)?).map_err(|_malformed| WRONG)?;
         let (session, now) = (*live.session().digest(), self.shared.clock.now());
         let ticket = Ticket::lend(token, session, path, now);
@@ -73,7 +75,9 @@ impl Gateway {
         require: Require,
     ) -> Result<Standing, Refusal> {
         let text = match presented.ticket() {
-            TicketClaim::Malformed if takes_tickets(request)? => return Err(Refusal::SessionExpired),
+            TicketClaim::Malformed if takes_tickets(request)? => {
+                return Err(Refusal::SessionExpired);
+            }
             TicketClaim::Ticket(text) if takes_tickets(request)? => text,
             TicketClaim::None | TicketClaim::Malformed | TicketClaim::Ticket(_) => {
                 return match require {

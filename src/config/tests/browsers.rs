@@ -7,20 +7,72 @@ const COOKIE: &str = "[session]\ntoken_from = [\"cookie:sid\"]\n[session.cookie]
 #[test]
 fn a_cookie_that_no_browser_takes_is_a_fault() {
     for (name, lines, expected) in [
-        ("a b", "", "4: session.cookie.name: is \"a b\", expected the name of a cookie such as \"__Host-wxgate\""),
-        ("%61", "", "4: session.cookie.name: is \"%61\", expected the name of a cookie such as \"__Host-wxgate\""),
-        ("sid", "same_site = \"Lax\"", "5: session.cookie.same_site: is \"Lax\", expected one of \"lax\", \"strict\", \"none\""),
-        ("sid", "domain = \".a.example\"", "5: session.cookie.domain: is \".a.example\", expected a domain such as \"example.com\", or \"\" for the host of each request"),
-        ("sid", "domain = \"a.example; Path=/x\"", "5: session.cookie.domain: is \"a.example; Path=/x\", expected a domain such as \"example.com\", or \"\" for the host of each request"),
-        ("sid", "path = \"a\"", "5: session.cookie.path: is \"a\", expected a path such as \"/\""),
-        ("sid", "path = \"/;Secure\"", "5: session.cookie.path: is \"/;Secure\", expected a path such as \"/\""),
-        ("sid", "secure = false\nsame_site = \"none\"", "6: session.cookie.same_site: is \"none\", and secure is false: browsers take no such cookie, expected secure = true"),
-        ("__Secure-sid", "secure = false", "5: session.cookie.secure: is false: browsers take no cookie of the name __Secure-sid so, expected true"),
-        ("__host-sid", "secure = false", "5: session.cookie.secure: is false: browsers take no cookie of the name __host-sid so, expected true"),
-        ("__Host-sid", "domain = \"a.example\"", "5: session.cookie.domain: is set: browsers take a cookie of the name __Host-sid with no domain and the path / only, expected neither, or another name"),
-        ("__Host-sid", "path = \"/a\"", "5: session.cookie.path: is set: browsers take a cookie of the name __Host-sid with no domain and the path / only, expected neither, or another name"),
+        (
+            "a b",
+            "",
+            "4: session.cookie.name: is \"a b\", expected the name of a cookie such as \"__Host-wxgate\"",
+        ),
+        (
+            "%61",
+            "",
+            "4: session.cookie.name: is \"%61\", expected the name of a cookie such as \"__Host-wxgate\"",
+        ),
+        (
+            "sid",
+            "same_site = \"Lax\"",
+            "5: session.cookie.same_site: is \"Lax\", expected one of \"lax\", \"strict\", \"none\"",
+        ),
+        (
+            "sid",
+            "domain = \".a.example\"",
+            "5: session.cookie.domain: is \".a.example\", expected a domain such as \"example.com\", or \"\" for the host of each request",
+        ),
+        (
+            "sid",
+            "domain = \"a.example; Path=/x\"",
+            "5: session.cookie.domain: is \"a.example; Path=/x\", expected a domain such as \"example.com\", or \"\" for the host of each request",
+        ),
+        (
+            "sid",
+            "path = \"a\"",
+            "5: session.cookie.path: is \"a\", expected a path such as \"/\"",
+        ),
+        (
+            "sid",
+            "path = \"/;Secure\"",
+            "5: session.cookie.path: is \"/;Secure\", expected a path such as \"/\"",
+        ),
+        (
+            "sid",
+            "secure = false\nsame_site = \"none\"",
+            "6: session.cookie.same_site: is \"none\", and secure is false: browsers take no such cookie, expected secure = true",
+        ),
+        (
+            "__Secure-sid",
+            "secure = false",
+            "5: session.cookie.secure: is false: browsers take no cookie of the name __Secure-sid so, expected true",
+        ),
+        (
+            "__host-sid",
+            "secure = false",
+            "5: session.cookie.secure: is false: browsers take no cookie of the name __host-sid so, expected true",
+        ),
+        (
+            "__Host-sid",
+            "domain = \"a.example\"",
+            "5: session.cookie.domain: is set: browsers take a cookie of the name __Host-sid with no domain and the path / only, expected neither, or another name",
+        ),
+        (
+            "__Host-sid",
+            "path = \"/a\"",
+            "5: session.cookie.path: is set: browsers take a cookie of the name __Host-sid with no domain and the path / only, expected neither, or another name",
+        ),
     ] {
-        let place = if expected.contains("expected the name") { "other" } else { name };
+        let place = if expected.contains("expected the name") {
+            "other"
+        } else {
+            name
+        };
         let table = format!(
             "[session]\ntoken_from = [\"cookie:{place}\"]\n[session.cookie]\nname = \"{name}\"\n{lines}"
         );
@@ -58,8 +110,10 @@ fn what_is_said_of_the_cookie_is_what_browsers_are_told() {
     assert_eq!(told(lines), expected);
     assert_eq!(
         warnings(&format!("{COOKIE}secure = false\nsame_site = \"strict\"\n")),
-        ["wxgate.toml:5: session.cookie.secure: is false: browsers send sessions in clear text too; for tests \
-          without TLS alone"]
+        [
+            "wxgate.toml:5: session.cookie.secure: is false: browsers send sessions in clear text too; for tests \
+          without TLS alone"
+        ]
     );
 }
 
@@ -77,16 +131,25 @@ fn only_whole_origins_are_allowed_and_never_all() {
         "",
     ] {
         let expected = format!("2: cors.allowed_origins[0]: is \"{wrong}\", {EXPECTED}");
-        check(&format!("[cors]\nallowed_origins = [\"{wrong}\"]"), &expected);
+        check(
+            &format!("[cors]\nallowed_origins = [\"{wrong}\"]"),
+            &expected,
+        );
     }
     check(
         "[cors]\nallowed_origins = [\"*\"]",
-        &format!("2: cors.allowed_origins[0]: is \"*\", by which every page could use sessions, {EXPECTED}"),
+        &format!(
+            "2: cors.allowed_origins[0]: is \"*\", by which every page could use sessions, {EXPECTED}"
+        ),
     );
     let lines = "[session]\ntoken_from = [\"header:X-Session\", \"cookie:sid\"]\n[cors]\n\
                  allowed_origins = [\"HTTPS://App.example.com:443\", \"https://app.example.com\"]\nmax_age = \"1h\"";
     let cors = shortest_with(lines).gateway.cors.unwrap();
-    let origins: Vec<_> = cors.allowed_origins.iter().map(|origin| origin.as_str()).collect();
+    let origins: Vec<_> = cors
+        .allowed_origins
+        .iter()
+        .map(|origin| origin.as_str())
+        .collect();
     assert_eq!(origins, ["https://app.example.com"]);
     assert_eq!(cors.max_age, Duration::from_hours(1));
     assert_eq!(cors.allowed_headers, "content-type, x-session");
@@ -111,7 +174,15 @@ fn tickets_have_paths_of_their_own_and_everything_below_in_one_segment() {
         "4: session.token_from: has \"query:wx_ticket\", which is where tickets are (paths.ticket), expected \
          another parameter",
     );
-    let endpoints = shortest_with("[paths]\nticket = [\"/wx/ticket\", \"/t\"]").gateway.routes.endpoints;
-    let count = |wanted| endpoints.iter().filter(|(_, endpoint)| *endpoint == wanted).count();
+    let endpoints = shortest_with("[paths]\nticket = [\"/wx/ticket\", \"/t\"]")
+        .gateway
+        .routes
+        .endpoints;
+    let count = |wanted| {
+        endpoints
+            .iter()
+            .filter(|(_, endpoint)| *endpoint == wanted)
+            .count()
+    };
     assert_eq!([count(Endpoint::Ticket), count(Endpoint::HandOver)], [2, 2]);
 }

@@ -219,7 +219,11 @@ mod tests {
     #[test]
     fn a_ticket_goes_with_its_parameter_and_every_other_byte_stays() {
         for (target, expected, left) in [
-            ("/a?x=%20&wx_ticket=wxg_t-AA&y=+", Some("wxg_t-AA"), "/a?x=%20&y=+"),
+            (
+                "/a?x=%20&wx_ticket=wxg_t-AA&y=+",
+                Some("wxg_t-AA"),
+                "/a?x=%20&y=+",
+            ),
             ("/a?%77x_ticket=wxg%5Ft-AA", Some("wxg_t-AA"), "/a"),
             ("/a?wx_ticket", Some("malformed"), "/a"),
             ("/a?wx_ticket=TOKEN", Some("malformed"), "/a"),

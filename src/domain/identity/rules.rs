@@ -77,20 +77,18 @@ impl TokenPlace {
     fn header(&self) -> Option<&HeaderName> {
         match self {
             Self::Header(name) => Some(name),
-            Self::Authorization
-            | Self::Cookie(_)
-            | Self::Query(_)
-            | Self::WebSocketProtocol => None,
+            Self::Authorization | Self::Cookie(_) | Self::Query(_) | Self::WebSocketProtocol => {
+                None
+            }
         }
     }
 
     fn cookie(&self) -> Option<&CookieName> {
         match self {
             Self::Cookie(name) => Some(name),
-            Self::Authorization
-            | Self::Header(_)
-            | Self::Query(_)
-            | Self::WebSocketProtocol => None,
+            Self::Authorization | Self::Header(_) | Self::Query(_) | Self::WebSocketProtocol => {
+                None
+            }
         }
     }
 }

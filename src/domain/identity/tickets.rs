@@ -32,7 +32,9 @@ pub(in crate::domain::identity) fn take(head: &mut RequestHead) -> Result<Ticket
 fn hide(fields: &mut HeaderFields, name: names::Name<'_>) {
     let has_one = |line: &[u8]| without(line).is_some();
     if fields.all(name).any(|field| has_one(field.value())) {
-        fields.rewrite(name, |line| Some(without(line).unwrap_or_else(|| line.to_vec())));
+        fields.rewrite(name, |line| {
+            Some(without(line).unwrap_or_else(|| line.to_vec()))
+        });
     }
 }
 
