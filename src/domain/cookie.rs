@@ -96,6 +96,13 @@ impl<'a> Cookie<'a> {
     }
 }
 
+impl fmt::Debug for Cookie<'_> {
+    /// Its name alone: the value may be secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(self.name()))
+    }
+}
+
 /// The cookies of a field, in their order.
 pub fn cookies(field: &[u8]) -> impl Iterator<Item = Cookie<'_>> {
     field.split(|&byte| byte == b';').map(Cookie)

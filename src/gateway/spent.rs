@@ -11,7 +11,7 @@ use crate::domain::ticket::{CLOCK_SKEW, LIFE, TicketId};
 use crate::domain::token::TokenDigest;
 
 /// How long one is remembered: it is no longer good then, by whichever gate's clock.
-pub const REMEMBERED_FOR: Duration = LIFE.saturating_add(CLOCK_SKEW);
+pub(in crate::gateway) const REMEMBERED_FOR: Duration = LIFE.saturating_add(CLOCK_SKEW);
 
 /// Tickets of one session at once: a person opens a page now and then.
 const MAX_OF_SESSION: usize = 32;

@@ -113,17 +113,31 @@ async fn what_only_looks_like_a_preflight_is_none() {
 async fn where_tokens_are_in_cookies_credentials_may_go_along_to_allowed_origins_only() {
     let world = world(COOKIE).await;
     let answer = preflight(&world, "/wx/login", H5).send().await;
-    assert_eq!(answer.header("access-control-allow-credentials"), Some("true"));
+    assert_eq!(
+        answer.header("access-control-allow-credentials"),
+        Some("true")
+    );
     let headers = answer.header("access-control-allow-headers");
     assert_eq!(headers, Some("content-type, authorization, x-session"));
     let token = world.login("alice").await;
     let answer = world.get("/wx/session").header("Origin", H5);
-    let answer = answer.header("Cookie", &format!("sid={token}")).send().await;
+    let answer = answer
+        .header("Cookie", &format!("sid={token}"))
+        .send()
+        .await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.header("access-control-allow-origin"), Some(H5));
-    assert_eq!(answer.header("access-control-allow-credentials"), Some("true"));
-    let answer = world.get("/wx/session").header("Origin", "https://evil.example");
-    let answer = answer.header("Cookie", &format!("sid={token}")).send().await;
+    assert_eq!(
+        answer.header("access-control-allow-credentials"),
+        Some("true")
+    );
+    let answer = world
+        .get("/wx/session")
+        .header("Origin", "https://evil.example");
+    let answer = answer
+        .header("Cookie", &format!("sid={token}"))
+        .send()
+        .await;
     assert_eq!(said(&answer), [""; 0]);
 }
 
@@ -150,7 +164,12 @@ async fn an_allowed_page_can_read_why_it_was_refused() {
 async fn an_answer_of_the_app_server_is_its_own_business() {
     let world = world(COOKIE).await;
     let token = world.login("alice").await;
-    let answer = world.get("/me").bearer(&token).header("Origin", H5).send().await;
+    let answer = world
+        .get("/me")
+        .bearer(&token)
+        .header("Origin", H5)
+        .send()
+        .await;
     assert_eq!(answer.status, 200);
     assert_eq!(said(&answer), [""; 0]);
     assert!(!varies_by_origin(&answer));
@@ -170,5 +189,8 @@ async fn a_preflight_that_is_forwarded_brings_no_token_along() {
     let seen = world.app.last();
     assert_eq!(seen.header("cookie"), ["a=1"]);
     let seen = format!("{seen:?}");
-    assert!(!seen.contains("wxg_") && !seen.to_lowercase().contains("x-wx-"), "{seen}");
+    assert!(
+        !seen.contains("wxg_") && !seen.to_lowercase().contains("x-wx-"),
+        "{seen}"
+    );
 }

@@ -40,7 +40,8 @@ impl RedisStore {
         let (spent, answered) = oneshot::channel();
         let (store, ticket) = (self.clone(), *ticket);
         self.0.runtime.spawn(async move {
-            drop(spent.send(store.0.spend_ticket(&ticket, remember).await));
+            // Nobody may be waiting any more.
+            let _unheard = spent.send(store.0.spend_ticket(&ticket, remember).await);
             drop(place);
         });
         answered.await.unwrap_or(Err(Unusable::Failed))

@@ -12,15 +12,24 @@ const FOREIGN: [&[(&str, &str)]; 14] = [
     &[("Sec-Fetch-Site", "same-site")],
     &[("Sec-Fetch-Site", "Same-Origin")],
     &[("Sec-Fetch-Site", "")],
-    &[("Sec-Fetch-Site", "same-origin"), ("Sec-Fetch-Site", "cross-site")],
+    &[
+        ("Sec-Fetch-Site", "same-origin"),
+        ("Sec-Fetch-Site", "cross-site"),
+    ],
     &[("Origin", "null")],
     &[("Origin", "https://evil.example")],
     &[("Origin", "http://gate.example.evil.example")],
     &[("Origin", "https://gate.example")],
     &[("Origin", "http://gate.example:8080")],
-    &[("Origin", "http://gate.example"), ("Origin", "https://evil.example")],
+    &[
+        ("Origin", "http://gate.example"),
+        ("Origin", "https://evil.example"),
+    ],
     &[("Referer", "http://gate.example/")],
-    &[("X-Forwarded-Host", "evil.example"), ("Origin", "http://evil.example")],
+    &[
+        ("X-Forwarded-Host", "evil.example"),
+        ("Origin", "http://evil.example"),
+    ],
 ];
 
 /// The same of a page that may.
@@ -29,7 +38,10 @@ const OWN: [&[(&str, &str)]; 5] = [
     &[("Sec-Fetch-Site", "none")],
     &[("Origin", "http://gate.example")],
     &[("Origin", "HTTP://Gate.example:80")],
-    &[("Origin", "https://h5.example"), ("Sec-Fetch-Site", "cross-site")],
+    &[
+        ("Origin", "https://h5.example"),
+        ("Sec-Fetch-Site", "cross-site"),
+    ],
 ];
 
 async fn with_allowed_origin() -> World {
@@ -93,13 +105,18 @@ async fn a_page_of_the_gate_or_of_an_allowed_origin_does_what_it_likes() {
         ] {
             let answer = from_page(request, &token, headers).send().await;
             assert_eq!(answer.status, 200, "{headers:?} {answer:?}");
-            assert_eq!(world.app.last().header("x-wx-openid"), [world.openid("alice")]);
+            assert_eq!(
+                world.app.last().header("x-wx-openid"),
+                [world.openid("alice")]
+            );
         }
         let socket = from_page(handshake(&world, "/socket"), &token, headers);
         let mut connection = socket.begin().await;
         let (status, _) = connection.head().await.unwrap();
         assert_eq!(status, 101, "{headers:?}");
-        let answer = from_page(world.post("/wx/logout"), &token, headers).send().await;
+        let answer = from_page(world.post("/wx/logout"), &token, headers)
+            .send()
+            .await;
         assert_eq!(answer.status, 204, "{headers:?}");
     }
 }
@@ -125,7 +142,9 @@ async fn where_nobody_is_identified_nobody_is_asked() {
     let world = world().await;
     let token = world.login("alice").await;
     for headers in FOREIGN {
-        let answer = from_page(world.post("/public/x"), &token, headers).send().await;
+        let answer = from_page(world.post("/public/x"), &token, headers)
+            .send()
+            .await;
         assert_eq!(answer.status, 200);
         let seen = format!("{:?}", world.app.last());
         assert!(!seen.contains("wxg_") && !seen.to_lowercase().contains("x-wx-openid"));
@@ -152,7 +171,10 @@ async fn the_origin_of_the_gate_is_the_one_that_a_trusted_proxy_tells() {
         (&[https, ("Origin", "http://gate.example")], 403),
         (&[https, host, ("Origin", "https://h5.example")], 200),
         (&[https, host, ("Origin", "https://gate.example")], 403),
-        (&[https, host, port, ("Origin", "https://h5.example:8443")], 200),
+        (
+            &[https, host, port, ("Origin", "https://h5.example:8443")],
+            200,
+        ),
         (&[https, host, port, ("Origin", "https://h5.example")], 403),
         // What stands twice is not believed.
         (&[https, https, ("Origin", "https://gate.example")], 403),

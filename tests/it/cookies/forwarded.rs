@@ -37,10 +37,16 @@ async fn a_token_in_a_cookie_never_reaches_the_app() {
             (format!("sid={token}"), vec![]),
             (format!("sid=\"{token}\";"), vec![]),
             (format!("a=1; sid={token}"), vec!["a=1"]),
-            (format!("sid={token}; a=%20;;b = \"2"), vec!["a=%20;;b = \"2"]),
+            (
+                format!("sid={token}; a=%20;;b = \"2"),
+                vec!["a=%20;;b = \"2"],
+            ),
             (format!("a=1;\tsid =  {token} ;b=2"), vec!["a=1;b=2"]),
             (format!("a=\"1; sid={token}; b=2\""), vec!["a=\"1; b=2\""]),
-            (format!("SID={UNKNOWN}; sid={token}; %73id={UNKNOWN}"), vec![]),
+            (
+                format!("SID={UNKNOWN}; sid={token}; %73id={UNKNOWN}"),
+                vec![],
+            ),
         ] {
             let request = world.get(target).header("Cookie", &cookies);
             let answer = request.send().await;
@@ -79,7 +85,9 @@ async fn two_tokens_are_a_bad_request_and_so_is_one_twice() {
     let (alice, bob) = (world.login("alice").await, world.login("bob").await);
     for target in ["/public/x", "/optional/x", "/me", "/wx/session"] {
         for [one, two] in [[&alice, &alice], [&alice, &bob], [&alice, &String::new()]] {
-            let together = world.get(target).header("Cookie", &format!("sid={one}; sid={two}"));
+            let together = world
+                .get(target)
+                .header("Cookie", &format!("sid={one}; sid={two}"));
             together.send().await.is_refused(400, "bad_request", "fix");
             let apart = world.get(target).header("Cookie", &format!("sid={one}"));
             let apart = apart.header("Cookie", &format!("sid={two}"));
@@ -93,7 +101,10 @@ async fn two_tokens_are_a_bad_request_and_so_is_one_twice() {
     }
     assert_eq!(world.app.count(), 0);
     // The same token in two places is one token.
-    let answer = with_cookie(world.get("/me"), &alice).bearer(&alice).send().await;
+    let answer = with_cookie(world.get("/me"), &alice)
+        .bearer(&alice)
+        .send()
+        .await;
     assert_eq!(answer.status, 200);
     let seen = format!("{:?}", world.app.last());
     assert!(!seen.contains("wxg_"), "{seen}");
@@ -129,7 +140,10 @@ async fn a_cookie_that_pages_set_is_read_and_neither_set_nor_forgotten() {
     let login = world.redeem(&world.code("alice")).await;
     assert_eq!(set_by(&login), [""; 0]);
     let token = login.token();
-    assert_eq!(with_cookie(world.get("/me"), &token).send().await.status, 200);
+    assert_eq!(
+        with_cookie(world.get("/me"), &token).send().await.status,
+        200
+    );
     let answer = with_cookie(world.get("/me"), UNKNOWN).send().await;
     answer.is_refused(401, "session_expired", "relogin");
     assert_eq!(set_by(&answer), [""; 0]);

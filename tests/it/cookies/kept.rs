@@ -50,8 +50,14 @@ async fn a_login_sets_the_cookie_for_as_long_as_the_session_lives() {
     let again = world.redeem(&code).await;
     let expected = format!("sid={token}; Max-Age=7195; Path=/; HttpOnly; Secure; SameSite=Lax");
     assert_eq!(set_by(&again), [expected]);
-    assert_eq!(with_cookie(world.get("/me"), &token).send().await.status, 200);
-    assert_eq!(world.app.last().header("x-wx-openid"), [world.openid("alice")]);
+    assert_eq!(
+        with_cookie(world.get("/me"), &token).send().await.status,
+        200
+    );
+    assert_eq!(
+        world.app.last().header("x-wx-openid"),
+        [world.openid("alice")]
+    );
     // One that is refused sets nothing.
     let refused = world.redeem("nonsense").await;
     assert_eq!((refused.status, set_by(&refused)), (400, Vec::new()));
@@ -77,8 +83,14 @@ async fn nobody_is_logged_in_by_a_page_of_another_site() {
         &[("Sec-Fetch-Site", "same-site")],
         &[("Origin", "https://evil.example")],
         &[("Origin", "null")],
-        &[("Origin", "https://servicewechat.com"), ("Sec-Fetch-Site", "cross-site")],
-        &[("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Site", "same-origin")],
+        &[
+            ("Origin", "https://servicewechat.com"),
+            ("Sec-Fetch-Site", "cross-site"),
+        ],
+        &[
+            ("Sec-Fetch-Site", "cross-site"),
+            ("Sec-Fetch-Site", "same-origin"),
+        ],
     ] {
         assert_eq!(set_at_login(&world, headers).await, 0, "{headers:?}");
     }
@@ -127,6 +139,9 @@ async fn a_logout_has_the_cookie_forgotten_however_it_was_asked_for() {
         let answer = request.send().await;
         assert_eq!(answer.status, 204, "{answer:?}");
         assert_eq!(set_by(&answer), [FORGOTTEN]);
-        assert_eq!(with_cookie(world.get("/me"), &token).send().await.status, 401);
+        assert_eq!(
+            with_cookie(world.get("/me"), &token).send().await.status,
+            401
+        );
     }
 }

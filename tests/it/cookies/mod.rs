@@ -39,7 +39,10 @@ fn with_cookie(request: Request, token: &str) -> Request {
 
 /// All cookies that an answer sets.
 fn set_by(answer: &Answer) -> Vec<&str> {
-    let set = answer.headers.iter().filter(|(name, _)| name == "set-cookie");
+    let set = answer
+        .headers
+        .iter()
+        .filter(|(name, _)| name == "set-cookie");
     set.map(|(_, value)| value.as_str()).collect()
 }
 

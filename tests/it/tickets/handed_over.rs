@@ -23,12 +23,28 @@ async fn nobody_is_logged_in_by_an_address_that_another_site_opens() {
     for headers in [
         &[("Sec-Fetch-Site", "cross-site")][..],
         &[("Sec-Fetch-Site", "same-site")],
-        &[("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document")],
+        &[
+            ("Sec-Fetch-Site", "cross-site"),
+            ("Sec-Fetch-Mode", "navigate"),
+            ("Sec-Fetch-Dest", "document"),
+        ],
         &[("Sec-Fetch-Site", "none"), ("Sec-Fetch-Site", "cross-site")],
         // Not as an image, a frame or a script of the gate's own pages either.
-        &[("Sec-Fetch-Site", "same-origin"), ("Sec-Fetch-Mode", "no-cors"), ("Sec-Fetch-Dest", "image")],
-        &[("Sec-Fetch-Site", "same-origin"), ("Sec-Fetch-Mode", "cors"), ("Sec-Fetch-Dest", "empty")],
-        &[("Sec-Fetch-Site", "same-origin"), ("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "iframe")],
+        &[
+            ("Sec-Fetch-Site", "same-origin"),
+            ("Sec-Fetch-Mode", "no-cors"),
+            ("Sec-Fetch-Dest", "image"),
+        ],
+        &[
+            ("Sec-Fetch-Site", "same-origin"),
+            ("Sec-Fetch-Mode", "cors"),
+            ("Sec-Fetch-Dest", "empty"),
+        ],
+        &[
+            ("Sec-Fetch-Site", "same-origin"),
+            ("Sec-Fetch-Mode", "navigate"),
+            ("Sec-Fetch-Dest", "iframe"),
+        ],
     ] {
         let mut request = world.open(&ticket, "/h5");
         for (name, value) in headers {
@@ -40,7 +56,9 @@ async fn nobody_is_logged_in_by_an_address_that_another_site_opens() {
     }
     // None of that has used the ticket up.
     let opened = world.open(&ticket, "/h5").header("Sec-Fetch-Site", "none");
-    let opened = opened.header("Sec-Fetch-Mode", "navigate").header("Sec-Fetch-Dest", "document");
+    let opened = opened
+        .header("Sec-Fetch-Mode", "navigate")
+        .header("Sec-Fetch-Dest", "document");
     assert_eq!(opened.send().await.status, 303);
 }
 
@@ -65,7 +83,11 @@ async fn nobody_is_sent_to_another_host() {
         let answer = world.open(&ticket, to).send().await;
         assert_eq!(answer.status, 400, "{to}");
         answer.is_refused(400, "bad_request", "fix");
-        assert_eq!((set_by(&answer), answer.header("location")), (None, None), "{to}");
+        assert_eq!(
+            (set_by(&answer), answer.header("location")),
+            (None, None),
+            "{to}"
+        );
     }
     let answer = world.get(&format!("/wx/ticket/{ticket}")).send().await;
     answer.is_refused(400, "bad_request", "fix");
@@ -102,9 +124,14 @@ async fn a_ticket_becomes_the_cookie_once() {
     let expected = format!("sid={token}; Max-Age=7180; Path=/; HttpOnly; Secure; SameSite=Lax");
     assert_eq!(set_by(&answer), Some(&*expected));
     assert_eq!(world.app.count(), 0);
-    let page = world.get("/h5/home?a=1").header("Cookie", &format!("sid={token}"));
+    let page = world
+        .get("/h5/home?a=1")
+        .header("Cookie", &format!("sid={token}"));
     assert_eq!(page.send().await.status, 200);
-    assert_eq!(world.app.last().header("x-wx-openid"), [world.openid("alice")]);
+    assert_eq!(
+        world.app.last().header("x-wx-openid"),
+        [world.openid("alice")]
+    );
 
     for _ in 0..2 {
         let again = world.open(&ticket, "/h5/home").send().await;
@@ -178,7 +205,9 @@ async fn only_a_get_takes_a_session_over() {
 
 #[tokio::test]
 async fn without_a_cookie_nothing_is_handed_over_and_the_ticket_goes_no_further() {
-    let world = Setup::with("[paths]\nticket = \"/wx/ticket\"\n[access]\ndefault = \"public\"").start().await;
+    let world = Setup::with("[paths]\nticket = \"/wx/ticket\"\n[access]\ndefault = \"public\"")
+        .start()
+        .await;
     let (_, ticket) = everything(&world, "alice").await;
     let answer = world.open(&ticket, "/h5").send().await;
     answer.is_refused(404, "not_found", "fix");

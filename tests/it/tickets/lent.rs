@@ -49,18 +49,42 @@ async fn a_ticket_is_for_a_pattern_that_has_one_reading() {
     let token = world.login("alice").await;
     let too_long = format!("/{}", "a".repeat(256));
     for path in [
-        "", "files", "*", "/a*", "/a/**/b", "/a/../b", "/a//b", "/%61", "/a;b", "/a?b", "/a#b", "/a b", "/文件",
-        "https://gate.example/a", &too_long,
+        "",
+        "files",
+        "*",
+        "/a*",
+        "/a/**/b",
+        "/a/../b",
+        "/a//b",
+        "/%61",
+        "/a;b",
+        "/a?b",
+        "/a#b",
+        "/a b",
+        "/文件",
+        "https://gate.example/a",
+        &too_long,
     ] {
         let answer = world.lend(&token, path).await;
         answer.is_refused(400, "bad_request", "fix");
     }
-    for body in ["{}", "{\"path\":1}", "{\"path\":[\"/a\"]}", "[]", "null", "/a", ""] {
+    for body in [
+        "{}",
+        "{\"path\":1}",
+        "{\"path\":[\"/a\"]}",
+        "[]",
+        "null",
+        "/a",
+        "",
+    ] {
         let request = world.post("/wx/ticket").bearer(&token).body(body);
         let answer = request.send().await;
         answer.is_refused(400, "bad_request", "fix");
     }
-    let large = world.post("/wx/ticket").bearer(&token).body("x".repeat(4097));
+    let large = world
+        .post("/wx/ticket")
+        .bearer(&token)
+        .body("x".repeat(4097));
     large.send().await.is_refused(413, "body_too_large", "fix");
     let answer = world.get("/wx/ticket").bearer(&token).send().await;
     answer.is_refused(405, "method_not_allowed", "fix");
@@ -75,7 +99,10 @@ async fn a_ticket_is_told_with_its_minute_and_kept_by_nobody() {
     assert_eq!(answer.json()["expires_in"], 60);
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     let ticket = answer.json()["ticket"].as_str().unwrap().to_owned();
-    assert!(ticket.starts_with("wxg_t-") && ticket.len() < 256, "{ticket}");
+    assert!(
+        ticket.starts_with("wxg_t-") && ticket.len() < 256,
+        "{ticket}"
+    );
     let form = world.post("/wx/ticket").bearer(&token);
     let form = form.header("Content-Type", "application/x-www-form-urlencoded");
     assert_eq!(form.body("path=%2Ffiles%2F**").send().await.status, 200);
@@ -86,7 +113,11 @@ async fn where_there_are_no_tickets_nothing_is_one() {
     let world = World::start().await;
     let token = world.login("alice").await;
     let answer = world.lend(&token, "/files/**").await;
-    assert_eq!(answer.text(), "POST /wx/ticket 20 bytes", "the app server's own");
+    assert_eq!(
+        answer.text(),
+        "POST /wx/ticket 20 bytes",
+        "the app server's own"
+    );
     let target = "/me?wx_ticket=wxg_t-AAAA&a=1";
     assert_eq!(world.get(target).bearer(&token).send().await.status, 200);
     assert_eq!(world.app.last().target, target);

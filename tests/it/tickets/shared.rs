@@ -88,7 +88,10 @@ async fn an_invalid_cookie_that_redis_has_to_be_asked_about_is_nobody_and_is_for
     let cookie = format!("sid={token}");
     let page = second.get("/files/optional/a").header("Cookie", &cookie);
     assert_eq!(page.send().await.status, 200);
-    assert_eq!(second.app.last().header("x-wx-openid"), [first.openid("alice")]);
+    assert_eq!(
+        second.app.last().header("x-wx-openid"),
+        [first.openid("alice")]
+    );
     let unknown = format!("sid=wxg_{}", "A".repeat(43));
     let page = second.get("/files/optional/a").header("Cookie", &unknown);
     let answer = page.send().await;

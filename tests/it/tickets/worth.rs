@@ -60,7 +60,11 @@ async fn a_ticket_does_nothing_but_read() {
         assert_eq!(answer.status, 401, "{method}");
         answer.is_refused(401, "session_required", "relogin");
     }
-    for name in ["X-HTTP-Method-Override", "X_HTTP_Method", "x-method-override"] {
+    for name in [
+        "X-HTTP-Method-Override",
+        "X_HTTP_Method",
+        "x-method-override",
+    ] {
         let answer = world.get(&target).header(name, "DELETE").send().await;
         answer.is_refused(401, "session_required", "relogin");
     }
@@ -80,7 +84,16 @@ async fn a_ticket_that_is_changed_or_made_up_is_refused_where_nobody_needs_one_t
     let ticket = world.ticket(&token, "/files/**").await;
     let (head, last) = ticket.split_at(ticket.len() - 1);
     let changed = format!("{head}{}", if last == "A" { "B" } else { "A" });
-    for wrong in ["", "x", "wxg_t-", "wxg_t-AAAA", head, &changed, &token, &format!("{ticket}A")] {
+    for wrong in [
+        "",
+        "x",
+        "wxg_t-",
+        "wxg_t-AAAA",
+        head,
+        &changed,
+        &token,
+        &format!("{ticket}A"),
+    ] {
         for target in ["/files/a", "/files/optional/a"] {
             refused(&world, target, wrong).await;
         }
@@ -127,14 +140,25 @@ async fn a_request_with_a_ticket_is_the_users_and_the_app_sees_nothing_of_the_ti
     let ticket = world.ticket(&token, "/files/**").await;
     for (target, left) in [
         (format!("/files/a?wx_ticket={ticket}"), "/files/a"),
-        (format!("/files/a?x=%20+&wx_ticket={ticket}&&y"), "/files/a?x=%20+&&y"),
+        (
+            format!("/files/a?x=%20+&wx_ticket={ticket}&&y"),
+            "/files/a?x=%20+&&y",
+        ),
         (format!("/files/a?%77x_ticket={ticket}"), "/files/a"),
-        (format!("/files/public/a?wx_ticket={ticket}"), "/files/public/a"),
+        (
+            format!("/files/public/a?wx_ticket={ticket}"),
+            "/files/public/a",
+        ),
         (format!("/files?wx_ticket={ticket}"), "/files"),
     ] {
         let request = world.get(&target);
-        let request = request.header("Referer", &format!("http://gate.example/files/p?q=1&wx_ticket={ticket}"));
-        let request = request.header("X-Original-URL", &target).header("X-Forwarded-Uri", &target);
+        let request = request.header(
+            "Referer",
+            &format!("http://gate.example/files/p?q=1&wx_ticket={ticket}"),
+        );
+        let request = request
+            .header("X-Original-URL", &target)
+            .header("X-Forwarded-Uri", &target);
         assert_eq!(request.send().await.status, 200, "{target}");
         let seen = world.app.last();
         assert_eq!(seen.target, left);
@@ -166,7 +190,12 @@ async fn what_a_trusted_proxy_tells_of_the_target_has_no_ticket_in_it() {
     let ticket = world.ticket(&token, "/files/**").await;
     let target = shown("/files/a?x=1", &ticket);
     let mut request = world.get(&target).header("X-Forwarded-Uri", &target);
-    for name in ["X-Original-URL", "X-Original-URI", "X-Rewrite-URL", "X_Forwarded_Uri"] {
+    for name in [
+        "X-Original-URL",
+        "X-Original-URI",
+        "X-Rewrite-URL",
+        "X_Forwarded_Uri",
+    ] {
         request = request.header(name, &target);
     }
     assert_eq!(request.send().await.status, 200);
@@ -181,7 +210,11 @@ async fn beside_a_token_a_ticket_counts_for_nothing() {
     let (alice, bob) = (world.login("alice").await, world.login("bob").await);
     let ticket = world.ticket(&bob, "/files/**").await;
     let unknown = format!("wxg_{}", "A".repeat(43));
-    for target in [shown("/files/a", &ticket), shown("/me", &ticket), shown("/me", "nonsense")] {
+    for target in [
+        shown("/files/a", &ticket),
+        shown("/me", &ticket),
+        shown("/me", "nonsense"),
+    ] {
         for request in [
             world.get(&target).bearer(&alice),
             world.get(&target).header("Cookie", &format!("sid={alice}")),
