@@ -71,11 +71,13 @@ impl Spent {
         while let Some((spent, session)) = self.order.front()
             && now.since(*spent) >= REMEMBERED_FOR
         {
-            if let Some(ids) = self.of_session.get_mut(session) {
+            let ids = self.of_session.get_mut(session);
+            let left = ids.map_or(0, |ids| {
                 ids.pop_front();
-                if ids.is_empty() {
-                    self.of_session.remove(session);
-                }
+                ids.len()
+            });
+            if left == 0 {
+                self.of_session.remove(session);
             }
             self.order.pop_front();
         }

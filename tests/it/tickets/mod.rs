@@ -2,6 +2,7 @@
 
 mod handed_over;
 mod lent;
+mod log;
 mod shared;
 mod worth;
 
