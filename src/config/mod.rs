@@ -180,7 +180,7 @@ fn read(root: &Key<'_>) -> Option<Config> {
     let cookie = cookie::read(&root.table("session").table("cookie"), &places);
     let cors = cors::read(&root.table("cors"), &places);
     let trusted = server.trusted_proxies.clone();
-    let identity = identity::read(&identity, places, trusted);
+    let identity = identity::read(&identity, (places, paths.have_tickets()), trusted);
     let store = store::read(&root.table("store"));
     let limits = server.limits.clone();
     let mut taken = server.listen.clone();
@@ -190,12 +190,7 @@ fn read(root: &Key<'_>) -> Option<Config> {
     let errors = errors::read(&root.table("errors"));
     let field_names = compat::read(&root.table("compat"));
     let (rules, key_set) = identity
-        .map(|identity| {
-            (
-                identity.rules.with_tickets(paths.have_tickets()),
-                identity.key_set,
-            )
-        })
+        .map(|identity| (identity.rules, identity.key_set))
         .unzip();
     let first = apps.as_ref().and_then(|apps| apps.first());
     let log = log::read(&root.table("log"), first.map(|app| &app.secret));

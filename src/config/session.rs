@@ -91,13 +91,12 @@ fn parse_place(text: &str) -> Result<TokenPlace, String> {
             "is {shown}, expected the name of a parameter, of letters, digits and - . _ ~"
         )),
         None if text == "websocket-protocol" => Ok(TokenPlace::WebSocketProtocol),
-        Some(("cookie", name)) => CookieName::parse(name)
-            .map(TokenPlace::Cookie)
-            .map_err(|_| {
-                format!(
-                    "is {shown}, expected the name of a cookie such as \"cookie:__Host-wxgate\""
-                )
-            }),
+        Some(("cookie", name)) => match CookieName::parse(name) {
+            Ok(name) => Ok(TokenPlace::Cookie(name)),
+            Err(_not_one) => Err(format!(
+                "is {shown}, expected the name of a cookie such as \"cookie:__Host-wxgate\""
+            )),
+        },
         _ => Err(format!("is {shown}, {EXPECTED}")),
     }
 }

@@ -58,16 +58,13 @@ impl Tickets {
     pub fn seal(&self, ticket: &Ticket) -> String {
         let mut text = Zeroizing::new(Vec::with_capacity(TEXT_BYTES));
         text.extend_from_slice(&ticket.until.as_millis().to_be_bytes());
-        match &ticket.token {
+        if let Some(token) = &ticket.token {
+            text.push(TOKEN);
             // Exposed to be sealed: whoever exchanges the ticket gets it.
-            Some(token) => {
-                text.push(TOKEN);
-                text.extend_from_slice(token.expose_bytes());
-            }
-            None => {
-                text.push(DIGEST);
-                text.extend_from_slice(ticket.session.as_bytes());
-            }
+            text.extend_from_slice(token.expose_bytes());
+        } else {
+            text.push(DIGEST);
+            text.extend_from_slice(ticket.session.as_bytes());
         }
         text.extend_from_slice(ticket.path.as_str().as_bytes());
         let mut out = PREFIX.to_owned();

@@ -57,17 +57,14 @@ fn split(authority: &str) -> Option<(&str, Option<&str>)> {
         None => authority.find(':').unwrap_or(authority.len()),
     };
     let (host, rest) = authority.split_at_checked(end)?;
-    let legal = match host
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    let address = host
         .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'))
-    {
-        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => {
-            let plain =
-                |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-            !host.is_empty() && host.bytes().all(plain)
-        }
-    };
+        .and_then(|host| host.strip_suffix(']'));
+    let legal = address.map_or_else(
+        || !host.is_empty() && host.bytes().all(plain),
+        |address| address.parse::<std::net::Ipv6Addr>().is_ok(),
+    );
     let port = match rest.strip_prefix(':') {
         None if rest.is_empty() => None,
         // As a number, it could be written in two ways.

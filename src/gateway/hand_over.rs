@@ -83,10 +83,11 @@ impl Gateway {
     async fn spend(&self, id: TicketId, ticket: &Ticket) -> Result<(), Refusal> {
         let now = self.shared.clock.now();
         self.shared.spent.spend((id, ticket.session), now)?;
-        match self.shared.store.spend_ticket(&id, REMEMBERED_FOR).await? {
-            true => Ok(()),
-            false => Err(NotSpent::Again.into()),
+        let is_first = self.shared.store.spend_ticket(&id, REMEMBERED_FOR);
+        if !is_first.await? {
+            return Err(NotSpent::Again.into());
         }
+        Ok(())
     }
 }
 

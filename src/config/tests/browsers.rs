@@ -47,6 +47,14 @@ fn a_cookie_that_no_browser_takes_is_a_fault() {
             "secure = false\nsame_site = \"none\"",
             "6: session.cookie.same_site: is \"none\", and secure is false: browsers take no such cookie, expected secure = true",
         ),
+    ] {
+        check_cookie(name, lines, expected);
+    }
+}
+
+#[test]
+fn a_name_with_a_promise_in_it_is_held_to_it() {
+    for (name, lines, expected) in [
         (
             "__Secure-sid",
             "secure = false",
@@ -68,16 +76,19 @@ fn a_cookie_that_no_browser_takes_is_a_fault() {
             "5: session.cookie.path: is set: browsers take a cookie of the name __Host-sid with no domain and the path / only, expected neither, or another name",
         ),
     ] {
-        let place = if expected.contains("expected the name") {
-            "other"
-        } else {
-            name
-        };
-        let table = format!(
-            "[session]\ntoken_from = [\"cookie:{place}\"]\n[session.cookie]\nname = \"{name}\"\n{lines}"
-        );
-        check(&table, expected);
+        check_cookie(name, lines, expected);
     }
+}
+
+/// One fault in a cookie that is looked for under its name.
+#[track_caller]
+fn check_cookie(name: &str, lines: &str, expected: &str) {
+    let is_none = expected.contains("expected the name");
+    let place = if is_none { "other" } else { name };
+    let table = format!(
+        "[session]\ntoken_from = [\"cookie:{place}\"]\n[session.cookie]\nname = \"{name}\"\n{lines}"
+    );
+    check(&table, expected);
 }
 
 #[test]
@@ -148,7 +159,7 @@ fn only_whole_origins_are_allowed_and_never_all() {
     let origins: Vec<_> = cors
         .allowed_origins
         .iter()
-        .map(|origin| origin.as_str())
+        .map(crate::domain::web_origin::WebOrigin::as_str)
         .collect();
     assert_eq!(origins, ["https://app.example.com"]);
     assert_eq!(cors.max_age, Duration::from_hours(1));

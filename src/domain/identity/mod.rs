@@ -170,9 +170,10 @@ impl<B> Clean<B> {
         let mut websocket = WebSocketRequest::find(&head)?.map(Box::new);
         let places = rules.token_places();
         let (token, cookie) = tokens::take(&mut head, websocket.as_deref_mut(), places)?;
-        let ticket = match rules.tickets {
-            true => tickets::take(&mut head)?,
-            false => TicketClaim::None,
+        let ticket = if rules.tickets {
+            tickets::take(&mut head)?
+        } else {
+            TicketClaim::None
         };
         // Before the headers of the connection go: a client whose `Connection` line a proxy passes on
         // cannot have the proxy's word removed.
