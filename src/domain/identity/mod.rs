@@ -90,10 +90,24 @@ pub enum Unclean {
 #[derive(Debug)]
 pub struct Presented {
     token: TokenClaim,
-    cookie: Option<CookieName>,
-    ticket: TicketClaim,
+    of_browsers: Option<Box<OfBrowsers>>,
     origin: Origin,
     stripped: usize,
+}
+
+/// What few requests show. In a box: a request is moved about.
+#[derive(Debug)]
+struct OfBrowsers {
+    cookie: Option<CookieName>,
+    ticket: TicketClaim,
+}
+
+impl OfBrowsers {
+    /// Nothing where neither is shown.
+    fn of(cookie: Option<CookieName>, ticket: TicketClaim) -> Option<Box<Self>> {
+        let shows = cookie.is_some() || !matches!(ticket, TicketClaim::None);
+        shows.then(|| Box::new(Self { cookie, ticket }))
+    }
 }
 
 impl Presented {
@@ -105,12 +119,14 @@ impl Presented {
     /// The cookie that the token came in, where it came in no other place: then a page of another site
     /// may have made the request, without knowing it.
     pub fn cookie(&self) -> Option<&CookieName> {
-        self.cookie.as_ref()
+        self.of_browsers.as_ref()?.cookie.as_ref()
     }
 
     /// The ticket that the request shows. Beside a token it counts for nothing.
     pub fn ticket(&self) -> &TicketClaim {
-        &self.ticket
+        static NONE: TicketClaim = TicketClaim::None;
+        let shown = self.of_browsers.as_ref();
+        shown.map_or(&NONE, |shown| &shown.ticket)
     }
 
     /// Where the request came from.
@@ -192,8 +208,7 @@ impl<B> Clean<B> {
             clean,
             Presented {
                 token,
-                cookie,
-                ticket,
+                of_browsers: OfBrowsers::of(cookie, ticket),
                 origin,
                 stripped,
             },
