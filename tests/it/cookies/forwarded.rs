@@ -6,26 +6,36 @@ use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 
-use crate::cookies::{COOKIE, UNKNOWN, set_by, with_cookie, world};
+use crate::cookies::{COOKIE, FORGOTTEN, UNKNOWN, set_by, with_cookie, world};
 use crate::support::{Setup, World};
 
-/// The status of a GET over HTTP/2 with these cookies, each in a field of its own.
-async fn get_over_http2(world: &World, target: &str, cookies: &[&str]) -> u16 {
+/// The head of the answer over HTTP/2 to a request with these headers, each in a field of its own.
+async fn over_http2(
+    world: &World,
+    (method, target): (&str, &str),
+    headers: &[(&str, &str)],
+) -> hyper::Response<()> {
     let socket = TcpStream::connect(world.address()).await.unwrap();
     let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(socket))
         .await
         .unwrap();
     tokio::spawn(connection);
     let uri = format!("http://{}{target}", world.address());
-    let mut request = hyper::Request::builder().uri(uri);
-    for cookie in cookies {
-        request = request.header("cookie", *cookie);
+    let mut request = hyper::Request::builder().method(method).uri(uri);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
     }
     let request = request.body(Full::<Bytes>::default()).unwrap();
-    let answer = sender.send_request(request).await.unwrap();
-    let status = answer.status().as_u16();
-    drop(answer.into_body().collect().await);
-    status
+    let (head, body) = sender.send_request(request).await.unwrap().into_parts();
+    drop(body.collect().await);
+    hyper::Response::from_parts(head, ())
+}
+
+/// The status of a GET over HTTP/2 with these cookies.
+async fn get_over_http2(world: &World, target: &str, cookies: &[&str]) -> u16 {
+    let cookies: Vec<_> = cookies.iter().map(|&cookie| ("cookie", cookie)).collect();
+    let answer = over_http2(world, ("GET", target), &cookies).await;
+    answer.status().as_u16()
 }
 
 #[tokio::test]
@@ -147,4 +157,21 @@ async fn a_cookie_that_pages_set_is_read_and_neither_set_nor_forgotten() {
     let answer = with_cookie(world.get("/me"), UNKNOWN).send().await;
     answer.is_refused(401, "session_expired", "relogin");
     assert_eq!(set_by(&answer), [""; 0]);
+}
+
+#[tokio::test]
+async fn over_http2_a_cookie_is_judged_and_cleared_as_over_http1() {
+    let world = world().await;
+    let token = world.login("alice").await;
+    let cookie = format!("sid={token}");
+    let own = format!("http://{}", world.address());
+    for (origin, status) in [("https://evil.example", 403), ("null", 403), (&*own, 200)] {
+        let headers = [("cookie", "a=1"), ("cookie", &*cookie), ("origin", origin)];
+        let answer = over_http2(&world, ("POST", "/me"), &headers).await;
+        assert_eq!(answer.status(), status, "{origin}");
+    }
+    assert_eq!(world.app.count(), 1);
+    let answer = over_http2(&world, ("GET", "/me"), &[("cookie", "sid=x")]).await;
+    assert_eq!(answer.status(), 401);
+    assert_eq!(answer.headers()["set-cookie"], FORGOTTEN);
 }
