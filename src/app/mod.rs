@@ -38,7 +38,7 @@ use crate::domain::clock::Clock;
 use crate::gateway::control::Control;
 use crate::gateway::desk::Desk;
 use crate::gateway::push::{DeferredSlots, KnownPushes};
-use crate::gateway::{App, Budgets, Gateway, Inquiries, RouteIds, Shared};
+use crate::gateway::{App, Budgets, Gateway, Inquiries, RouteIds, Shared, SpentTickets, Tickets};
 use crate::server::capacity::Capacity;
 use crate::server::crew::{Crew, Seat};
 use crate::server::inherited::Inherited;
@@ -276,6 +276,8 @@ fn share(
         desk: Desk::new(control, wechat, store.clone(), clock.clone()),
         store,
         budgets: Budgets::default(),
+        tickets: Tickets::new(config.store.seal_keys.as_ref()),
+        spent: SpentTickets::default(),
         deferred_pushes: DeferredSlots::default(),
         metrics,
         routes,

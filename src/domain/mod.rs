@@ -6,6 +6,7 @@
 
 pub mod bytes;
 pub mod clock;
+pub mod cookie;
 pub mod field;
 pub mod fields;
 pub mod fold;
@@ -26,6 +27,8 @@ pub mod response;
 mod rfc7239;
 pub mod secret;
 pub mod session;
+pub mod ticket;
 pub mod token;
 pub mod trace;
+pub mod web_origin;
 pub mod websocket;

@@ -124,6 +124,11 @@ impl SealKey {
         (bytes.len() >= MIN_SEAL_KEY_BYTES).then_some(Self(bytes))
     }
 
+    /// Takes random bytes for a key.
+    pub fn of(random: [u8; MIN_SEAL_KEY_BYTES]) -> Self {
+        Self(Zeroizing::new(random.to_vec()))
+    }
+
     /// Takes the key's bytes over.
     #[cfg(test)]
     pub fn new(bytes: Vec<u8>) -> Self {

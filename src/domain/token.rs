@@ -18,7 +18,7 @@ pub const BODY_CHARS: usize = 43;
 static BODY: ByteSet = ByteSet::ALPHANUMERIC.with(b"-_");
 
 /// The whole token, in bytes.
-const TOKEN_BYTES: usize = PREFIX.len() + BODY_CHARS;
+pub const TOKEN_BYTES: usize = PREFIX.len() + BODY_CHARS;
 
 /// Characters after the prefix from which on a text is taken for a token or much of one.
 const TELLING_CHARS: usize = 16;

@@ -12,6 +12,8 @@ use crate::upstream::Index;
 pub enum Endpoint {
     /// `POST {paths.decrypt}`
     Decrypt,
+    /// `GET {paths.ticket}/{ticket}`, for web-views
+    HandOver,
     /// `GET {paths.jwks}`, for app servers
     Jwks,
     /// `POST {paths.login}`
@@ -24,21 +26,25 @@ pub enum Endpoint {
     Push,
     /// `GET` and `DELETE {paths.session}`
     Session,
+    /// `POST {paths.ticket}`
+    Ticket,
 }
 
 impl Endpoint {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Decrypt,
+        Self::HandOver,
         Self::Jwks,
         Self::Login,
         Self::Logout,
         Self::Phone,
         Self::Push,
         Self::Session,
+        Self::Ticket,
     ];
 
-    /// The name in logs and metrics.
+    /// The name in logs and metrics, and that of the key below `[paths]`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Decrypt => "decrypt",
@@ -48,6 +54,7 @@ impl Endpoint {
             Self::Phone => "phone",
             Self::Push => "push",
             Self::Session => "session",
+            Self::HandOver | Self::Ticket => "ticket",
         }
     }
 }
