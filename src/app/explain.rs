@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use http::Method;
 
 use crate::config::Config;
+use crate::domain::aliases;
 use crate::domain::field::FieldName;
 use crate::domain::path::Matching;
 use crate::domain::readings;
@@ -36,6 +37,15 @@ fn write(told: &mut String, config: &Config, method: &Method, target: &str) -> s
             let _written = write!(told, "  (case or trailing slash aside: {loose})");
         }
         told.push('\n');
+        aliases::all(reading, |alias| {
+            let strict = name(
+                config,
+                routes.first_match(method, &alias.path, Matching::Strict),
+            );
+            let path = String::from_utf8_lossy(&alias.path);
+            let _written = writeln!(told, "    served by some as {path}  ->  {strict}");
+            true
+        });
         true
     });
     if let Err(why) = shown {
