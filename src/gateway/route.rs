@@ -198,12 +198,15 @@ impl Routes {
             if !(same(method, reading) && others.clone().all(|other| same(other, reading))) {
                 agreed = agreed.and(Err(Ambiguous::OtherRule));
             }
-            let no_more = aliases::all(reading, |alias| {
+            let mut no_more = true;
+            let all_shown = aliases::all(reading, |alias| {
                 reserved = reserved || self.is_reserved_for(decision, alias);
                 let mut methods = std::iter::once(method).chain(others.clone());
-                !reserved && methods.all(|method| self.asks_no_more(decision, method, alias))
+                no_more =
+                    no_more && methods.all(|method| self.asks_no_more(decision, method, alias));
+                !reserved && (no_more || !self.reserved.is_empty())
             });
-            if !no_more {
+            if !(no_more && all_shown) {
                 agreed = agreed.and(Err(Ambiguous::Alias));
             }
             // The readings that follow a disagreement may still meet a reserved path.

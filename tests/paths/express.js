@@ -1,0 +1,32 @@
+// Says which route of Express a target meets, as it comes and with `strict` and `case sensitive`.
+// Usage: node express.js PORT
+'use strict'
+
+const express = require('express')
+
+const RESOURCES = [
+  ['/admin{/*rest}', '/admin/x'],
+  ['/exact', '/exact'],
+  ['/team/:name/keys', '/team/a/keys'],
+  ['/open/secret{/*rest}', '/open/secret/x'],
+  ['/open{/*rest}', '/open/x'],
+  ['/api{/*rest}', '/api/x'],
+  ['/hooks/login', '/hooks/login'],
+  ['/profile', '/profile'],
+  ['/wx/login', '/wx/login'],
+  ['/', '/'],
+]
+
+const usual = express()
+const mounted = express.Router()
+for (const [route, resource] of RESOURCES) {
+  usual.all(route, (request, response) => {
+    const views = [resource, request.path]
+    response.send(views.map((view) => `path ${Buffer.from(view).toString('hex')}\n`).join(''))
+  })
+}
+mounted.use((request, response) => response.send(`path ${Buffer.from('/admin' + request.path).toString('hex')}\n`))
+usual.use('/admin', mounted)
+usual.use((request, response) => response.send(''))
+usual.use((error, request, response, next) => response.status(400).send(''))
+usual.listen(Number(process.argv[2]), '127.0.0.1')
