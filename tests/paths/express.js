@@ -1,4 +1,4 @@
-// Says which route of Express a target meets, as it comes and with `strict` and `case sensitive`.
+// Says which route of Express a target meets.
 // Usage: node express.js PORT
 'use strict'
 
@@ -18,15 +18,12 @@ const RESOURCES = [
 ]
 
 const usual = express()
-const mounted = express.Router()
+const say = (response, ...views) =>
+  response.send(views.map((view) => `path ${Buffer.from(view).toString('hex')}\n`).join(''))
+
 for (const [route, resource] of RESOURCES) {
-  usual.all(route, (request, response) => {
-    const views = [resource, request.path]
-    response.send(views.map((view) => `path ${Buffer.from(view).toString('hex')}\n`).join(''))
-  })
+  usual.all(route, (request, response) => say(response, resource, request.path))
 }
-mounted.use((request, response) => response.send(`path ${Buffer.from('/admin' + request.path).toString('hex')}\n`))
-usual.use('/admin', mounted)
-usual.use((request, response) => response.send(''))
+usual.use((request, response) => say(response, request.path))
 usual.use((error, request, response, next) => response.status(400).send(''))
 usual.listen(Number(process.argv[2]), '127.0.0.1')

@@ -1,29 +1,67 @@
 //! The single steps by which servers make one path of another. Each does one thing, and knows nothing
 //! of the others: `readings` puts them together.
 
+/// What changes a path, and the bytes without one of which it changes nothing. Zero stands for every byte
+/// outside ASCII.
+pub(in crate::domain::readings) struct Step {
+    needs: &'static [u8],
+    pub(in crate::domain::readings) take: fn(&[u8]) -> Vec<u8>,
+}
+
 /// Every step that needs no decoding.
-pub(in crate::domain::readings) const STEPS: &[fn(&[u8]) -> Vec<u8>] = &[
-    remove_dot_segments,
-    merge_slashes,
-    skip_authority,
-    drop_parameters,
-    cut_at_parameters,
-    backslash_as_slash,
-    cut_at_query,
-    trim_segments,
-    cut_streams,
-    shorten_overlong,
-    fold_letters,
-    fold_marks,
+pub(in crate::domain::readings) const STEPS: &[Step] = &[
+    Step::of(b".", remove_dot_segments),
+    Step::of(b"/", merge_slashes),
+    Step::of(b"/", skip_authority),
+    Step::of(b";", drop_parameters),
+    Step::of(b";", cut_at_parameters),
+    Step::of(b"\\", backslash_as_slash),
+    Step::of(b"?#", cut_at_query),
+    Step::of(b". ", trim_segments),
+    Step::of(b"$", cut_streams),
+    Step::of(b"\0", shorten_overlong),
+    Step::of(b"\0", fold_letters),
+    Step::of(b"\0", fold_marks),
 ];
 
 /// Every way of percent-decoding.
-pub(in crate::domain::readings) const DECODINGS: &[fn(&[u8]) -> Vec<u8>] = &[
-    decode,
-    decode_within_segments,
-    decode_but_slashes,
-    decode_wide,
+pub(in crate::domain::readings) const DECODINGS: &[Step] = &[
+    Step::of(b"%", decode),
+    Step::of(b"%", decode_within_segments),
+    Step::of(b"%", decode_but_slashes),
+    Step::of(b"%", decode_wide),
 ];
+
+/// Which bytes a path has.
+pub(in crate::domain::readings) struct Bytes([bool; 128]);
+
+impl Bytes {
+    pub(in crate::domain::readings) fn of(path: &[u8]) -> Self {
+        let mut has = [false; 128];
+        for &byte in path {
+            let place = if byte.is_ascii() { byte } else { 0 };
+            if let Some(has) = has.get_mut(usize::from(place)) {
+                *has = true;
+            }
+        }
+        Self(has)
+    }
+
+    fn has(&self, byte: u8) -> bool {
+        self.0.get(usize::from(byte)).copied().unwrap_or_default()
+    }
+}
+
+impl Step {
+    const fn of(needs: &'static [u8], take: fn(&[u8]) -> Vec<u8>) -> Self {
+        Self { needs, take }
+    }
+
+    /// Whether it may change a path that has these bytes.
+    pub(in crate::domain::readings) fn may_change(&self, bytes: &Bytes) -> bool {
+        self.needs.iter().any(|&byte| bytes.has(byte))
+    }
+}
 
 /// Whether no step changes the path: it has nothing that one of them looks for.
 pub(in crate::domain::readings) fn is_plain(path: &[u8]) -> bool {

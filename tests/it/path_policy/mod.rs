@@ -11,6 +11,7 @@ mod table;
 mod targets;
 
 use std::path::Path;
+use std::sync::LazyLock;
 
 use http::{Method, Uri};
 use wxgate::gateway::route::{Ambiguous, Decision, Require, Routes};
@@ -199,6 +200,9 @@ struct Passing {
     under: Vec<(&'static Rules, Passed)>,
 }
 
+/// Those of [`targets::some`].
+static SOME: LazyLock<Vec<Passing>> = LazyLock::new(|| passing(targets::some()));
+
 fn passing(targets: Vec<String>) -> Vec<Passing> {
     let tables: Vec<_> = RULES.iter().map(|rules| (rules, rules.routes())).collect();
     let under = |target: &str| {
@@ -241,9 +245,9 @@ fn there_are_none(mut breaches: Vec<String>) {
 #[test]
 fn no_model_of_a_server_reads_what_passes_as_a_path_that_is_guarded() {
     let targets = targets::many();
-    assert!(targets.len() > 10_000, "{}", targets.len());
+    assert!(targets.len() > 8_000, "{}", targets.len());
     let passing = passing(targets);
-    assert!(passing.len() > 2_000, "{}", passing.len());
+    assert!(passing.len() > 1_500, "{}", passing.len());
     let mut found = Vec::new();
     for (server, read) in models::ALL {
         for passing in &passing {
@@ -290,7 +294,7 @@ fn every_model_finds_what_a_gate_would_miss_that_took_paths_as_they_stand() {
 
 #[tokio::test]
 async fn what_the_table_decides_is_what_happens_on_the_wire() {
-    let targets: Vec<_> = targets::many().into_iter().step_by(37).collect();
+    let targets: Vec<_> = targets::some().into_iter().step_by(3).collect();
     for rules in RULES.iter().filter(|rules| !rules.toml.contains("upstreams")) {
         let world: World = Setup::with(rules.toml).start().await;
         let routes = rules.routes();

@@ -123,8 +123,8 @@ fn on_windows(decoded: &[u8]) -> Vec<View> {
         let end = name.iter().rposition(|byte| !b". ".contains(byte));
         end.map_or(&[][..], |end| &name[..=end])
     });
-    let mut views = path_info(&names);
-    views.extend(path_info(&path));
+    let mut views = scripts(&names);
+    views.extend(scripts(&path));
     views
 }
 
@@ -209,9 +209,13 @@ fn reference(path: &[u8]) -> Vec<View> {
 }
 
 fn path_info(path: &[u8]) -> Vec<View> {
+    scripts(&decode_once(path))
+}
+
+/// A decoded path as it is, and as the script or directory that it leads to.
+fn scripts(path: &[u8]) -> Vec<View> {
     let mut views = vec![View::read(path)];
-    let decoded = decode_once(path);
-    let text = String::from_utf8_lossy(&decoded).into_owned();
+    let text = String::from_utf8_lossy(path).into_owned();
     let lower = text.to_ascii_lowercase();
     for extension in [".php/", ".aspx/"] {
         if let Some(at) = lower.find(extension) {

@@ -8,7 +8,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use crate::path_policy::programs::{PROGRAMS, Program};
-use crate::path_policy::{View, breaches, passing, targets, there_are_none};
+use crate::path_policy::{SOME, View, breaches, there_are_none};
 
 /// Runs one of the programs with its port.
 fn run(interpreter: &str, file: &str, port: u16) -> Command {
@@ -25,8 +25,8 @@ async fn holds(server: &str, program: &Program, spelled: &[(&str, &str)]) {
         let is_known = views.iter().any(|view: &View| view.path == path.as_bytes());
         assert!(is_known, "{target} is not {path} to {server}: {views:?}");
     }
-    let passing = passing(targets::some());
-    assert!(passing.len() > 500, "{}", passing.len());
+    let passing = &*SOME;
+    assert!(passing.len() > 300, "{}", passing.len());
     let views = program.views(passing.iter().map(|passing| passing.target.as_str())).await;
     assert!(views.iter().filter(|views| !views.is_empty()).count() > passing.len() / 3);
     let found = passing.iter().zip(views);
@@ -149,7 +149,7 @@ async fn nginx_reads_nothing_that_passes_as_a_guarded_path() {
 async fn go_reads_nothing_that_passes_as_a_guarded_path() {
     let go = |port: u16, folder: &TempDir| {
         fs::copy(format!("{PROGRAMS}/main.go"), folder.path().join("main.go")).unwrap();
-        fs::write(folder.path().join("go.mod"), "module paths\n\ngo 1.22\n").unwrap();
+        fs::write(folder.path().join("go.mod"), "module paths\n\ngo 1.18\n").unwrap();
         let mut build = Command::new("go");
         build.args(["build", "-o", "paths", "."]).current_dir(folder);
         build.env("GOFLAGS", "").env("GOPROXY", "off");
@@ -160,7 +160,7 @@ async fn go_reads_nothing_that_passes_as_a_guarded_path() {
         command
     };
     let program = Program::start(go).await;
-    let spelled = [("/%61dmin", "/admin"), ("/team/a%2fb/keys", "/team/a/keys"), ("//x/../exact", "/exact")];
+    let spelled = [("/%61dmin", "/admin"), ("/%2565xact", "/%65xact"), ("//x/../exact", "/exact")];
     holds("Go", &program, &spelled).await;
 }
 

@@ -131,36 +131,46 @@ pub(super) fn picked() -> Vec<String> {
     PICKED.iter().map(|target| (*target).to_owned()).collect()
 }
 
-/// All of them: those, every pair of oddities around every guarded path, and some of more.
+/// All of them: those, every pair of oddities around some guarded path, and some of more.
 pub(super) fn many() -> Vec<String> {
     let mut all = BTreeSet::from_iter(picked());
     let plain = SPELLINGS[0];
-    for words in GUARDED {
-        let mut add = |parts, spelling| {
-            all.insert(spelled(words, parts, spelling));
-        };
-        for before in BEFORE {
-            for &spelling in SPELLINGS {
-                add([before, "/", ""], spelling);
-            }
-            for between in BETWEEN.iter().filter(|_| words.len() > 1) {
-                add([before, between, ""], plain);
-            }
-            for behind in BEHIND {
-                add([before, "/", behind], plain);
-            }
+    // Each pair is put around the next of the guarded paths.
+    let mut words = GUARDED.iter().cycle();
+    let mut add = |parts, spelling| {
+        let words = words.next().unwrap();
+        all.insert(spelled(words, parts, spelling));
+    };
+    for before in BEFORE {
+        for &spelling in SPELLINGS {
+            add([before, "/", ""], spelling);
+        }
+        for between in BETWEEN {
+            add([before, between, ""], plain);
         }
         for behind in BEHIND {
-            for &spelling in SPELLINGS {
-                add(["/", "/", behind], spelling);
-            }
-            for between in BETWEEN.iter().filter(|_| words.len() > 1) {
-                add(["/", between, behind], plain);
-            }
+            add([before, "/", behind], plain);
         }
     }
+    for behind in BEHIND {
+        for &spelling in SPELLINGS {
+            add(["/", "/", behind], spelling);
+        }
+        for between in BETWEEN {
+            add(["/", between, behind], plain);
+        }
+    }
+    // One oddity alone is put around all of them.
+    for words in GUARDED {
+        let befores = BEFORE.iter().map(|before| ([*before, "/", ""], plain));
+        let betweens = BETWEEN.iter().map(|between| (["/", *between, ""], plain));
+        let behinds = BEHIND.iter().map(|behind| (["/", "/", *behind], plain));
+        let spellings = SPELLINGS.iter().map(|&spelling| (["/", "/", ""], spelling));
+        let alone = befores.chain(betweens).chain(behinds).chain(spellings);
+        all.extend(alone.map(|(parts, spelling)| spelled(words, parts, spelling)));
+    }
     let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
-    for _ in 0..6000 {
+    for _ in 0..2000 {
         let words = numbers.one_of(GUARDED);
         let parts = [BEFORE, BETWEEN, BEHIND].map(|pieces| *numbers.one_of(pieces));
         let spelling = *numbers.one_of(SPELLINGS);
@@ -174,7 +184,7 @@ pub(super) fn many() -> Vec<String> {
 
 /// A part of them that is soon asked about: all that somebody thought of, and every so many-th of the rest.
 pub(super) fn some() -> Vec<String> {
-    let rest = many().into_iter().step_by(9);
+    let rest = many().into_iter().step_by(5);
     let some: BTreeSet<_> = picked().into_iter().chain(rest).collect();
     some.into_iter().collect()
 }
