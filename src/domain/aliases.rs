@@ -27,6 +27,9 @@ const INDEXES: &[&[u8]] = &[b"index", b"default"];
 /// Scripts that a path may lead through. Each costs a copy of the path, and no honest one has two.
 const MAX_SCRIPTS: usize = 4;
 
+/// Dots of a name at which its extension may begin. What is guarded has fewer in its name.
+const MAX_DOTS: usize = 8;
+
 /// Shows every alias of the path until `agrees` says no. Gives whether all agreed; none do of a path
 /// that leads through too many scripts. The path comes without its query. One without a dot has no
 /// alias, which costs a look for it.
@@ -80,11 +83,10 @@ fn without_extension(path: &[u8]) -> impl Iterator<Item = Alias<'_>> {
     let from = memchr::memrchr(b'/', path).map_or(0, |slash| slash + 1);
     let name = path.get(from..).unwrap_or_default();
     // A name that begins with a dot is hidden, and has no other beginning.
-    let first = memchr::memchr(b'.', name).filter(|&dot| dot > 0);
-    let last = memchr::memrchr(b'.', name).filter(|&last| first.is_some_and(|first| first < last));
-    let stem = first.and_then(|dot| name.get(..dot)).unwrap_or_default();
-    let directory = is_one_of(INDEXES, stem).then_some(0);
-    let ends = [first, last, directory].into_iter().flatten();
+    let dots = memchr::memchr_iter(b'.', name).filter(|&dot| dot > 0);
+    let stem = memchr::memchr(b'.', name).and_then(|dot| name.get(..dot));
+    let directory = is_one_of(INDEXES, stem.unwrap_or_default()).then_some(0);
+    let ends = dots.take(MAX_DOTS).chain(directory);
     ends.map(move |end| Alias {
         path: Cow::Borrowed(path.get(..from + end).unwrap_or_default()),
         named: path,

@@ -33,7 +33,10 @@ fn handshake(world: &World) -> Request {
 fn full(world: &World) -> Request {
     handshake(world)
         .header("Sec-WebSocket-Protocol", "chat.v2, chat.v1")
-        .header("Sec-WebSocket-Extensions", "permessage-deflate; client_max_window_bits")
+        .header(
+            "Sec-WebSocket-Extensions",
+            "permessage-deflate; client_max_window_bits",
+        )
 }
 
 /// An app server that answers every connection's one request with the next of these texts, and then
@@ -46,13 +49,18 @@ struct Script {
 }
 
 async fn script(answers: Vec<String>) -> Script {
-    let (heads, after) = (Arc::<Mutex<Vec<Seen>>>::default(), Arc::<Mutex<Vec<Vec<u8>>>>::default());
+    let (heads, after) = (
+        Arc::<Mutex<Vec<Seen>>>::default(),
+        Arc::<Mutex<Vec<Vec<u8>>>>::default(),
+    );
     let notes = (Arc::clone(&heads), Arc::clone(&after));
     let play = move |number: usize, mut reader: Reader| {
         let answer = answers.get(number).cloned().unwrap_or_default();
         let (heads, after) = (Arc::clone(&notes.0), Arc::clone(&notes.1));
         async move {
-            let Some(seen) = reader.head().await else { return };
+            let Some(seen) = reader.head().await else {
+                return;
+            };
             heads.lock().push(seen);
             reader.say(&answer).await;
             let rest = reader.rest().await;
@@ -75,8 +83,15 @@ async fn are_faults(ask: impl Fn(&World) -> Request, answers: &[String]) {
         let mut connection = Connection::open(world.address()).await;
         connection.write(&bytes).await;
         let got: Answer = connection.answer().await;
-        assert_eq!((got.status, &*got.problem()), (502, "upstream_failed"), "{answer}");
-        until("the connection is over", || script.after.lock().len() > number).await;
+        assert_eq!(
+            (got.status, &*got.problem()),
+            (502, "upstream_failed"),
+            "{answer}"
+        );
+        until("the connection is over", || {
+            script.after.lock().len() > number
+        })
+        .await;
         assert_eq!(script.after.lock()[number], b"", "{answer}");
     }
     assert_eq!(script.app.accepted(), answers.len());
@@ -92,16 +107,22 @@ async fn an_answer_that_does_not_open_the_socket_that_was_asked_for_is_the_app_s
     let answers = [
         // No proof that it is a WebSocket server which read this handshake.
         switching(UPGRADE),
-        switching(&format!("{UPGRADE}Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n")),
+        switching(&format!(
+            "{UPGRADE}Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n"
+        )),
         switching(&format!("{UPGRADE}Sec-WebSocket-Accept: {KEY}\r\n")),
         with(ACCEPT),
         // No upgrade, another one, or several.
         switching(ACCEPT),
         switching(&format!("Connection: Upgrade\r\n{ACCEPT}")),
         switching(&format!("Upgrade: websocket\r\n{ACCEPT}")),
-        switching(&format!("Connection: close\r\nUpgrade: websocket\r\n{ACCEPT}")),
+        switching(&format!(
+            "Connection: close\r\nUpgrade: websocket\r\n{ACCEPT}"
+        )),
         switching(&format!("Connection: Upgrade\r\nUpgrade: h2c\r\n{ACCEPT}")),
-        switching(&format!("Connection: Upgrade\r\nUpgrade: websocket, h2c\r\n{ACCEPT}")),
+        switching(&format!(
+            "Connection: Upgrade\r\nUpgrade: websocket, h2c\r\n{ACCEPT}"
+        )),
         with("Upgrade: h2c\r\n"),
         with("").replace("HTTP/1.1", "HTTP/1.0"),
         // A body, which a 101 has not.
@@ -117,7 +138,9 @@ async fn an_answer_that_does_not_open_the_socket_that_was_asked_for_is_the_app_s
         with("Sec-WebSocket-Protocol:\r\n"),
         with("Sec-WebSocket-Extensions: x-webkit-deflate-frame\r\n"),
         with("Sec-WebSocket-Extensions: permessage-deflate, x-other\r\n"),
-        with("Sec-WebSocket-Extensions: permessage-deflate\r\nSec-WebSocket-Extensions: x-other\r\n"),
+        with(
+            "Sec-WebSocket-Extensions: permessage-deflate\r\nSec-WebSocket-Extensions: x-other\r\n",
+        ),
     ];
     are_faults(full, &answers).await;
     // A client that offers nothing is answered with nothing.
@@ -142,13 +165,19 @@ async fn an_upgrade_that_nobody_asked_for_is_the_app_servers_fault() {
         &|world| key(world.get("/socket").header("Upgrade", "websocket")),
         &|world| key(world.get("/socket").header("Connection", "Upgrade")),
         &|world| {
-            let request = world.get("/socket").header("Connection", "Upgrade, HTTP2-Settings");
+            let request = world
+                .get("/socket")
+                .header("Connection", "Upgrade, HTTP2-Settings");
             let request = request.header("Upgrade", "h2c");
             request.header("HTTP2-Settings", "AAMAAABkAAQAAP__")
         },
     ];
     for ask in asks {
-        let answers = [right.clone(), switching("Connection: Upgrade\r\nUpgrade: h2c\r\n"), switching("")];
+        let answers = [
+            right.clone(),
+            switching("Connection: Upgrade\r\nUpgrade: h2c\r\n"),
+            switching(""),
+        ];
         are_faults(ask, &answers).await;
     }
 }
@@ -172,7 +201,10 @@ async fn over_http2_an_app_server_cannot_switch_protocols() {
         played.send(HEADERS, flags, stream, switching).await;
         played.answer(stream, "as if nothing were").await;
         let answer = connection.answer().await;
-        assert_eq!((answer.status, &*answer.problem()), (502, "upstream_failed"));
+        assert_eq!(
+            (answer.status, &*answer.problem()),
+            (502, "upstream_failed")
+        );
         drop(played);
     }
 }
@@ -188,14 +220,36 @@ async fn what_is_not_plainly_a_handshake_is_not_passed_on_as_one() {
     let version = "Sec-WebSocket-Version";
     for (what, request) in [
         ("two versions", handshake(&world).header(version, "13")),
-        ("a version and another", handshake(&world).header(version, "8")),
-        ("a list of versions", asks().header(version, "13, 8").header("Sec-WebSocket-Key", KEY)),
-        ("chunks", handshake(&world).header("Transfer-Encoding", "chunked").body("0\r\n\r\n")),
+        (
+            "a version and another",
+            handshake(&world).header(version, "8"),
+        ),
+        (
+            "a list of versions",
+            asks()
+                .header(version, "13, 8")
+                .header("Sec-WebSocket-Key", KEY),
+        ),
+        (
+            "chunks",
+            handshake(&world)
+                .header("Transfer-Encoding", "chunked")
+                .body("0\r\n\r\n"),
+        ),
         ("a body", handshake(&world).body("hello")),
-        ("17 bytes", asks().header(version, "13").header("Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAAA=")),
+        (
+            "17 bytes",
+            asks()
+                .header(version, "13")
+                .header("Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAAA="),
+        ),
     ] {
         let answer = request.send().await;
-        assert_eq!((answer.status, &*answer.problem()), (400, "bad_request"), "{what}");
+        assert_eq!(
+            (answer.status, &*answer.problem()),
+            (400, "bad_request"),
+            "{what}"
+        );
     }
     assert_eq!(script.app.accepted(), 0);
 }
@@ -212,7 +266,10 @@ async fn a_connection_that_carried_a_handshake_carries_nothing_else() {
         let answer = handshake(&world).send().await;
         assert_eq!(answer.status, status);
         // It is closed, not kept.
-        until("the connection is over", || script.after.lock().len() == ends).await;
+        until("the connection is over", || {
+            script.after.lock().len() == ends
+        })
+        .await;
     }
     assert_eq!(world.get("/plain").send().await.status, 200);
     assert_eq!(script.app.accepted(), 5);
@@ -221,9 +278,16 @@ async fn a_connection_that_carried_a_handshake_carries_nothing_else() {
 #[tokio::test]
 async fn nothing_that_a_client_says_early_reaches_an_app_server_that_has_not_accepted() {
     // A whole request, and more than a buffer's worth.
-    let early = [&b"GET /smuggled HTTP/1.1\r\nHost: gate.example\r\n\r\n"[..], &[b'x'; 48 * 1024]].concat();
+    let early = [
+        &b"GET /smuggled HTTP/1.1\r\nHost: gate.example\r\n\r\n"[..],
+        &[b'x'; 48 * 1024],
+    ]
+    .concat();
     for accepts in [false, true] {
-        let (go_on, after) = (Arc::new(Notify::new()), Arc::<Mutex<Option<Vec<u8>>>>::default());
+        let (go_on, after) = (
+            Arc::new(Notify::new()),
+            Arc::<Mutex<Option<Vec<u8>>>>::default(),
+        );
         let notes = (Arc::clone(&go_on), Arc::clone(&after));
         let play = move |_, mut reader: Reader| {
             let (go_on, after) = (Arc::clone(&notes.0), Arc::clone(&notes.1));
@@ -255,10 +319,18 @@ async fn nothing_that_a_client_says_early_reaches_an_app_server_that_has_not_acc
         let (status, _) = connection.head().await.unwrap();
         assert_eq!(status, if accepts { 101 } else { 403 });
         drop(connection);
-        until("the app server's connection is over", || after.lock().is_some()).await;
+        until("the app server's connection is over", || {
+            after.lock().is_some()
+        })
+        .await;
         let came = after.lock().take().unwrap();
         let expected = if accepts { early.as_slice() } else { b"" };
-        assert!(came == expected, "{} of {} bytes", came.len(), expected.len());
+        assert!(
+            came == expected,
+            "{} of {} bytes",
+            came.len(),
+            expected.len()
+        );
     }
 }
 
@@ -295,16 +367,26 @@ async fn what_is_held_back_of_a_client_is_bounded() {
 async fn an_answer_that_takes_the_offer_opens_the_socket_however_it_is_written() {
     let answers = [
         switching(&format!("{UPGRADE}{ACCEPT}")),
-        switching(&format!("connection: keep-alive, upgrade\r\nupgrade: WebSocket\r\n{ACCEPT}")),
-        switching(&format!("{UPGRADE}{ACCEPT}Sec-WebSocket-Protocol: chat.v1\r\n")),
-        switching(&format!("{UPGRADE}{ACCEPT}Sec-WebSocket-Extensions: Permessage-Deflate;server_no_context_takeover\r\n")),
-        switching(&format!("{UPGRADE}{ACCEPT}Keep-Alive: timeout=5\r\nX-App: yes\r\nSec-WebSocket-Extensions:\r\n")),
+        switching(&format!(
+            "connection: keep-alive, upgrade\r\nupgrade: WebSocket\r\n{ACCEPT}"
+        )),
+        switching(&format!(
+            "{UPGRADE}{ACCEPT}Sec-WebSocket-Protocol: chat.v1\r\n"
+        )),
+        switching(&format!(
+            "{UPGRADE}{ACCEPT}Sec-WebSocket-Extensions: Permessage-Deflate;server_no_context_takeover\r\n"
+        )),
+        switching(&format!(
+            "{UPGRADE}{ACCEPT}Keep-Alive: timeout=5\r\nX-App: yes\r\nSec-WebSocket-Extensions:\r\n"
+        )),
     ];
     let script = script(answers.to_vec()).await;
     let world = script.app.setup("workers = 1", "").start().await;
     for answer in &answers {
         // Another protocol beside it is not asked for.
-        let request = full(&world).header("Upgrade", "h2c").header("HTTP2-Settings", "AAMAAABkAAQAAP__");
+        let request = full(&world)
+            .header("Upgrade", "h2c")
+            .header("HTTP2-Settings", "AAMAAABkAAQAAP__");
         let got = request.send().await;
         assert_eq!(got.status, 101, "{answer}");
         assert_eq!(got.header("upgrade"), Some("websocket"), "{answer}");

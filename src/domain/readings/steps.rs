@@ -317,7 +317,8 @@ fn fold_letters(path: &[u8]) -> Vec<u8> {
     })
 }
 
-/// The same of marks, some of which part a path: wide forms, and what "best fit" makes of look-alikes.
+/// The same of marks, some of which part a path: wide forms, what "best fit" makes of look-alikes, and
+/// spaces, which are trimmed like others.
 fn fold_marks(path: &[u8]) -> Vec<u8> {
     each_letter(path, |letter, out| {
         let mark = narrow(letter).filter(char::is_ascii_punctuation);
@@ -329,7 +330,7 @@ fn fold_marks(path: &[u8]) -> Vec<u8> {
             '\u{fe56}' => '?',
             '\u{fe5f}' => '#',
             '\u{fe6a}' => '%',
-            '\u{3000}' => ' ',
+            space if space.is_whitespace() || space == '\u{feff}' => ' ',
             other => other,
         }));
     })

@@ -8,19 +8,43 @@ type Read = fn(&[u8]) -> Vec<View>;
 /// All models, by name.
 pub(super) const ALL: &[(&str, Read)] = &[
     ("Tomcat", tomcat),
-    ("Tomcat with ALLOW_BACKSLASH and encodedSolidusHandling=decode", lenient_tomcat),
-    ("Tomcat with encodedSolidusHandling=passthrough", passing_tomcat),
-    ("Jetty 6, which ends the path at its first parameter", old_jetty),
-    ("Spring 4: trimmed tokens, suffix patterns, trailing slash", spring),
+    (
+        "Tomcat with ALLOW_BACKSLASH and encodedSolidusHandling=decode",
+        lenient_tomcat,
+    ),
+    (
+        "Tomcat with encodedSolidusHandling=passthrough",
+        passing_tomcat,
+    ),
+    (
+        "Jetty 6, which ends the path at its first parameter",
+        old_jetty,
+    ),
+    (
+        "Spring 4: trimmed tokens, suffix patterns, trailing slash",
+        spring,
+    ),
     ("IIS: HTTP.sys, then the file system", iis),
     ("IIS with an application that decodes once more", iis_twice),
     ("IIS 5 with its lenient UTF-8", old_iis),
     ("Go's ServeMux since 1.22, segment by segment", go),
     ("Rails: normalized path, optional format", rails),
-    ("a router that matches decoded segments, case aside", segments),
-    ("a router over compatibility forms, with letter case by Unicode", compatible),
-    ("a proxy that passes the decoded path on to Tomcat", proxied_tomcat),
-    ("an application that resolves the target as a reference (WHATWG)", reference),
+    (
+        "a router that matches decoded segments, case aside",
+        segments,
+    ),
+    (
+        "a router over compatibility forms, with letter case by Unicode",
+        compatible,
+    ),
+    (
+        "a proxy that passes the decoded path on to Tomcat",
+        proxied_tomcat,
+    ),
+    (
+        "an application that resolves the target as a reference (WHATWG)",
+        reference,
+    ),
     ("PHP scripts by their PATH_INFO", path_info),
 ];
 
@@ -59,11 +83,18 @@ fn spring(path: &[u8]) -> Vec<View> {
     for view in tomcat(path) {
         // AntPathMatcher: tokenized at slashes, empty tokens dropped, tokens trimmed.
         let text = String::from_utf8_lossy(&view.path).into_owned();
-        let tokens: Vec<_> = text.split('/').map(str::trim).filter(|token| !token.is_empty()).collect();
+        let tokens: Vec<_> = text
+            .split('/')
+            .map(str::trim)
+            .filter(|token| !token.is_empty())
+            .collect();
         let path = format!("/{}", tokens.join("/"));
         // `/exact` is mapped as `/exact.*`, too: before any of the dots.
         let from = path.rfind('/').unwrap_or_default();
-        let dots = path.match_indices('.').map(|(dot, _)| dot).filter(|&dot| dot > from + 1);
+        let dots = path
+            .match_indices('.')
+            .map(|(dot, _)| dot)
+            .filter(|&dot| dot > from + 1);
         views.extend(dots.map(|dot| View::alias(&path.as_bytes()[..dot])));
         views.push(View::read(path));
         views.push(view);
@@ -91,7 +122,12 @@ fn old_iis(path: &[u8]) -> Vec<View> {
                     out.push((first & 1) << 6 | (second & 0x3f));
                     (out, behind)
                 }
-                [0xe0, second @ 0x80..=0x81, third @ 0x80..=0xbf, ref behind @ ..] => {
+                [
+                    0xe0,
+                    second @ 0x80..=0x81,
+                    third @ 0x80..=0xbf,
+                    ref behind @ ..,
+                ] => {
                     out.push((second & 1) << 6 | (third & 0x3f));
                     (out, behind)
                 }
@@ -113,7 +149,9 @@ fn on_windows(decoded: &[u8]) -> Vec<View> {
         return Vec::new();
     }
     let slashes = replace(decoded, b'\\', b'/');
-    let Some(path) = normalized(&slashes) else { return Vec::new() };
+    let Some(path) = normalized(&slashes) else {
+        return Vec::new();
+    };
     let names = each(&path, |name| {
         let stream = name.windows(2).position(|pair| pair == b":$");
         let name = match stream {
@@ -131,9 +169,16 @@ fn on_windows(decoded: &[u8]) -> Vec<View> {
 fn go(path: &[u8]) -> Vec<View> {
     // What path.Clean would change is redirected, and the client asks anew.
     let decoded = decode_once(path);
-    let by_segments = each(path, |segment| segment).split(|&byte| byte == b'/').map(decode_once).collect::<Vec<_>>();
+    let by_segments = each(path, |segment| segment)
+        .split(|&byte| byte == b'/')
+        .map(decode_once)
+        .collect::<Vec<_>>();
     // A slash within a segment is no separator; it is shown as something else.
-    let matched = by_segments.iter().map(|segment| replace(segment, b'/', b'_')).collect::<Vec<_>>().join(&b'/');
+    let matched = by_segments
+        .iter()
+        .map(|segment| replace(segment, b'/', b'_'))
+        .collect::<Vec<_>>()
+        .join(&b'/');
     vec![View::read(decoded), View::read(matched)]
 }
 
@@ -145,7 +190,10 @@ fn rails(path: &[u8]) -> Vec<View> {
         while squeezed.len() > 1 && squeezed.ends_with(b"/") {
             squeezed.pop();
         }
-        let from = squeezed.iter().rposition(|&byte| byte == b'/').unwrap_or_default();
+        let from = squeezed
+            .iter()
+            .rposition(|&byte| byte == b'/')
+            .unwrap_or_default();
         let dot = squeezed.iter().rposition(|&byte| byte == b'.');
         if let Some(dot) = dot.filter(|&dot| dot > from + 1 && dot + 1 < squeezed.len()) {
             views.push(View::alias(&squeezed[..dot]));
@@ -183,8 +231,13 @@ fn compatible(path: &[u8]) -> Vec<View> {
 
 fn proxied_tomcat(path: &[u8]) -> Vec<View> {
     // `proxy_pass http://app$uri`: decoded, and a target once more.
-    let Some(uri) = normalized(&decode_once(path)) else { return Vec::new() };
-    let target = uri.split(|byte| matches!(byte, b'?' | b'#')).next().unwrap_or_default();
+    let Some(uri) = normalized(&decode_once(path)) else {
+        return Vec::new();
+    };
+    let target = uri
+        .split(|byte| matches!(byte, b'?' | b'#'))
+        .next()
+        .unwrap_or_default();
     tomcat(target)
 }
 
@@ -192,16 +245,22 @@ fn reference(path: &[u8]) -> Vec<View> {
     // https://url.spec.whatwg.org: a backslash is a slash, two of them begin a host, dots may be encoded.
     let slashes = replace(path, b'\\', b'/');
     let path = if slashes.starts_with(b"//") {
-        let rest: Vec<u8> = slashes.iter().copied().skip_while(|&byte| byte == b'/').collect();
+        let rest: Vec<u8> = slashes
+            .iter()
+            .copied()
+            .skip_while(|&byte| byte == b'/')
+            .collect();
         let host = rest.iter().position(|&byte| byte == b'/');
         host.map_or(b"/".to_vec(), |end| rest[end..].to_vec())
     } else {
         slashes
     };
-    let dots = each(&path, |segment| match segment.to_ascii_lowercase().as_slice() {
-        b"%2e" => b".",
-        b"%2e%2e" | b".%2e" | b"%2e." => b"..",
-        _ => segment,
+    let dots = each(&path, |segment| {
+        match segment.to_ascii_lowercase().as_slice() {
+            b"%2e" => b".",
+            b"%2e%2e" | b".%2e" | b"%2e." => b"..",
+            _ => segment,
+        }
     });
     let resolved = resolve(&dots, true).unwrap_or_default();
     let decoded = decode_once(&resolved);
@@ -234,7 +293,12 @@ fn scripts(path: &[u8]) -> Vec<View> {
 }
 
 fn without_parameters(path: &[u8]) -> Vec<u8> {
-    each(path, |segment| segment.split(|&byte| byte == b';').next().unwrap_or_default())
+    each(path, |segment| {
+        segment
+            .split(|&byte| byte == b';')
+            .next()
+            .unwrap_or_default()
+    })
 }
 
 fn each(path: &[u8], change: impl Fn(&[u8]) -> &[u8]) -> Vec<u8> {
@@ -243,7 +307,9 @@ fn each(path: &[u8], change: impl Fn(&[u8]) -> &[u8]) -> Vec<u8> {
 }
 
 fn replace(path: &[u8], from: u8, to: u8) -> Vec<u8> {
-    path.iter().map(|&byte| if byte == from { to } else { byte }).collect()
+    path.iter()
+        .map(|&byte| if byte == from { to } else { byte })
+        .collect()
 }
 
 fn squeeze(path: &[u8]) -> Vec<u8> {
@@ -265,7 +331,9 @@ fn decode_but(path: &[u8], kept: impl Fn(u8) -> bool) -> Vec<u8> {
     let mut out = Vec::new();
     let mut at = 0;
     while at < path.len() {
-        let digits = path.get(at + 1..at + 3).and_then(|digits| std::str::from_utf8(digits).ok());
+        let digits = path
+            .get(at + 1..at + 3)
+            .and_then(|digits| std::str::from_utf8(digits).ok());
         let byte = digits.filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
         let byte = byte.and_then(|digits| u8::from_str_radix(digits, 16).ok());
         match byte.filter(|&byte| path[at] == b'%' && !kept(byte)) {
@@ -289,7 +357,9 @@ fn decode_wide(path: &[u8]) -> Vec<u8> {
     while at < path.len() {
         let wide = path.get(at..at + 6).filter(|wide| wide.starts_with(b"%u"));
         let digits = wide.and_then(|wide| std::str::from_utf8(&wide[2..]).ok());
-        let letter = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok()).and_then(char::from_u32);
+        let letter = digits
+            .and_then(|digits| u32::from_str_radix(digits, 16).ok())
+            .and_then(char::from_u32);
         if let Some(letter) = letter {
             // Best fit of look-alikes, as to a code page of Windows.
             let letter = match letter {
@@ -344,7 +414,9 @@ fn resolve(path: &[u8], stays_at_root: bool) -> Option<Vec<u8>> {
 fn the_models_read_as_their_servers_do() {
     let read = |model: Read, path: &str| {
         let views = model(path.as_bytes()).into_iter();
-        views.map(|view| String::from_utf8(view.path).unwrap()).collect::<Vec<_>>()
+        views
+            .map(|view| String::from_utf8(view.path).unwrap())
+            .collect::<Vec<_>>()
     };
     assert_eq!(read(tomcat, "/a;x/..;/b%41//c/"), ["/bA/c/"]);
     assert_eq!(read(tomcat, "/a%2fb"), [""; 0]);

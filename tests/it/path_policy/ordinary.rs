@@ -105,14 +105,20 @@ const GUARDED: &[&str] = &[
 #[tokio::test]
 async fn ordinary_targets_pass_under_every_set_of_rules() {
     let mut refused = Vec::new();
-    for rules in RULES.iter().filter(|rules| !rules.toml.contains("upstreams")) {
+    for rules in RULES
+        .iter()
+        .filter(|rules| !rules.toml.contains("upstreams"))
+    {
         let world = Setup::with(rules.toml).start().await;
         let mut connection = Connection::open(world.address()).await;
         for target in ORDINARY.iter().chain(GUARDED) {
             connection.write(&world.get(target).bytes()).await;
             let answer = connection.answer().await;
             if ![200, 401].contains(&answer.status) {
-                refused.push(format!("{target} under {:?}: {}", rules.name, answer.status));
+                refused.push(format!(
+                    "{target} under {:?}: {}",
+                    rules.name, answer.status
+                ));
             }
         }
     }

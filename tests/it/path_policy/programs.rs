@@ -78,7 +78,9 @@ impl Program {
     pub(super) async fn views(&self, targets: impl Iterator<Item = &str>) -> Vec<Vec<View>> {
         let asked = futures_util::stream::iter(targets.map(|target| self.ask(target)));
         let all = asked.buffered(AT_ONCE).collect();
-        tokio::time::timeout(STUCK * 3, all).await.expect("it is stuck")
+        tokio::time::timeout(STUCK * 3, all)
+            .await
+            .expect("it is stuck")
     }
 
     /// The request is the one that the gate would forward, but for its fields.
@@ -88,7 +90,8 @@ impl Program {
             Some(path) => path,
             None => target,
         };
-        let request = format!("GET {path} HTTP/1.1\r\nHost: gate.example\r\nConnection: close\r\n\r\n");
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: gate.example\r\nConnection: close\r\n\r\n");
         let mut socket = TcpStream::connect(self.address).await.unwrap();
         socket.write_all(request.as_bytes()).await.unwrap();
         let mut answer = Vec::new();

@@ -13,21 +13,27 @@ use crate::path_policy::{SOME, View, breaches, there_are_none};
 /// Runs one of the programs with its port.
 fn run(interpreter: &str, file: &str, port: u16) -> Command {
     let mut command = Command::new(interpreter);
-    command.arg(format!("{PROGRAMS}/{file}")).arg(port.to_string());
+    command
+        .arg(format!("{PROGRAMS}/{file}"))
+        .arg(port.to_string());
     command
 }
 
 /// Asks a server about the targets that pass under some rules, and compares. It has to know at least one
 /// path that the rules guard by another spelling: else it would not have been asked anything.
 async fn holds(server: &str, program: &Program, spelled: &[(&str, &str)]) {
-    let known = program.views(spelled.iter().map(|(target, _)| *target)).await;
+    let known = program
+        .views(spelled.iter().map(|(target, _)| *target))
+        .await;
     for ((target, path), views) in spelled.iter().zip(known) {
         let is_known = views.iter().any(|view: &View| view.path == path.as_bytes());
         assert!(is_known, "{target} is not {path} to {server}: {views:?}");
     }
     let passing = &*SOME;
     assert!(passing.len() > 300, "{}", passing.len());
-    let views = program.views(passing.iter().map(|passing| passing.target.as_str())).await;
+    let views = program
+        .views(passing.iter().map(|passing| passing.target.as_str()))
+        .await;
     assert!(views.iter().filter(|views| !views.is_empty()).count() > passing.len() / 3);
     let found = passing.iter().zip(views);
     let found = found.flat_map(|(passing, views)| breaches(server, passing, &views));
@@ -37,7 +43,11 @@ async fn holds(server: &str, program: &Program, spelled: &[(&str, &str)]) {
 #[tokio::test]
 async fn wsgi_reads_nothing_that_passes_as_a_guarded_path() {
     let program = Program::start(|port, _| run("python3", "wsgi.py", port)).await;
-    let spelled = [("/%61dmin", "/admin"), ("/x/../exact?y", "/exact"), ("/%252561", "/%2561")];
+    let spelled = [
+        ("/%61dmin", "/admin"),
+        ("/x/../exact?y", "/exact"),
+        ("/%252561", "/%2561"),
+    ];
     holds("WSGI", &program, &spelled).await;
 }
 
@@ -45,7 +55,11 @@ async fn wsgi_reads_nothing_that_passes_as_a_guarded_path() {
 async fn asgi_reads_nothing_that_passes_as_a_guarded_path() {
     let python = format!("{PROGRAMS}/.venv/bin/python");
     let program = Program::start(|port, _| run(&python, "asgi.py", port)).await;
-    let spelled = [("/%61dmin", "/admin"), ("//host/exact", "/exact"), ("/exact;x", "/exact")];
+    let spelled = [
+        ("/%61dmin", "/admin"),
+        ("//host/exact", "/exact"),
+        ("/exact;x", "/exact"),
+    ];
     holds("ASGI", &program, &spelled).await;
 }
 
@@ -72,13 +86,23 @@ async fn express_routes_nothing_that_passes_to_a_guarded_path() {
 async fn php_routes_nothing_that_passes_to_a_guarded_path() {
     let php = |port: u16, _: &TempDir| {
         let mut command = Command::new("php");
-        command.args(["-q", "-d", "display_errors=0", "-S", &format!("127.0.0.1:{port}")]);
+        command.args([
+            "-q",
+            "-d",
+            "display_errors=0",
+            "-S",
+            &format!("127.0.0.1:{port}"),
+        ]);
         command.arg(format!("{PROGRAMS}/front.php"));
         command.stderr(std::process::Stdio::null());
         command
     };
     let program = Program::start(php).await;
-    let spelled = [("/%65xact", "/exact"), ("//host/exact", "/exact"), ("//exact/", "/exact")];
+    let spelled = [
+        ("/%65xact", "/exact"),
+        ("//host/exact", "/exact"),
+        ("//exact/", "/exact"),
+    ];
     holds("a front controller in PHP", &program, &spelled).await;
 }
 
@@ -109,7 +133,9 @@ async fn php_serves_no_file_that_is_guarded_for_what_passes() {
     let php = |port: u16, folder: &TempDir| {
         files(folder.path());
         let mut command = Command::new("php");
-        command.args(["-q", "-S", &format!("127.0.0.1:{port}")]).current_dir(folder);
+        command
+            .args(["-q", "-S", &format!("127.0.0.1:{port}")])
+            .current_dir(folder);
         command.stderr(std::process::Stdio::null());
         command
     };
@@ -126,10 +152,15 @@ async fn php_serves_no_file_that_is_guarded_for_what_passes() {
 fn nginx(merge: &'static str) -> impl Fn(u16, &TempDir) -> Command {
     move |port, folder| {
         let text = fs::read_to_string(format!("{PROGRAMS}/nginx.conf")).unwrap();
-        let text = text.replace("PORT", &port.to_string()).replace("MERGE", merge);
+        let text = text
+            .replace("PORT", &port.to_string())
+            .replace("MERGE", merge);
         fs::write(folder.path().join("nginx.conf"), text).unwrap();
         let mut command = Command::new("nginx");
-        command.arg("-p").arg(folder.path()).args(["-c", "nginx.conf", "-e", "stderr"]);
+        command
+            .arg("-p")
+            .arg(folder.path())
+            .args(["-c", "nginx.conf", "-e", "stderr"]);
         command.stderr(std::process::Stdio::null());
         command
     }
@@ -138,10 +169,17 @@ fn nginx(merge: &'static str) -> impl Fn(u16, &TempDir) -> Command {
 #[tokio::test]
 async fn nginx_reads_nothing_that_passes_as_a_guarded_path() {
     let program = Program::start(nginx("on")).await;
-    let spelled = [("/%61dmin/", "/admin/x"), ("//exact", "/exact"), ("/x/%2e%2e/exact", "/exact")];
+    let spelled = [
+        ("/%61dmin/", "/admin/x"),
+        ("//exact", "/exact"),
+        ("/x/%2e%2e/exact", "/exact"),
+    ];
     holds("nginx", &program, &spelled).await;
     let program = Program::start(nginx("off")).await;
-    let spelled = [("/TEAM/a%2fb/../keys", "/team/a/keys"), ("/x/../exact", "/exact")];
+    let spelled = [
+        ("/TEAM/a%2fb/../keys", "/team/a/keys"),
+        ("/x/../exact", "/exact"),
+    ];
     holds("nginx that keeps slashes", &program, &spelled[1..]).await;
 }
 
@@ -151,7 +189,9 @@ async fn go_reads_nothing_that_passes_as_a_guarded_path() {
         fs::copy(format!("{PROGRAMS}/main.go"), folder.path().join("main.go")).unwrap();
         fs::write(folder.path().join("go.mod"), "module paths\n\ngo 1.18\n").unwrap();
         let mut build = Command::new("go");
-        build.args(["build", "-o", "paths", "."]).current_dir(folder);
+        build
+            .args(["build", "-o", "paths", "."])
+            .current_dir(folder);
         build.env("GOFLAGS", "").env("GOPROXY", "off");
         build.env("GO111MODULE", "on").env("GOWORK", "off");
         assert!(build.status().unwrap().success());
@@ -160,7 +200,11 @@ async fn go_reads_nothing_that_passes_as_a_guarded_path() {
         command
     };
     let program = Program::start(go).await;
-    let spelled = [("/%61dmin", "/admin"), ("/%2565xact", "/%65xact"), ("//x/../exact", "/exact")];
+    let spelled = [
+        ("/%61dmin", "/admin"),
+        ("/%2565xact", "/%65xact"),
+        ("//x/../exact", "/exact"),
+    ];
     holds("Go", &program, &spelled).await;
 }
 

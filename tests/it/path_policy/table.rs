@@ -19,10 +19,16 @@ fn rules(page: &str) -> String {
 /// answers.
 fn rows(page: &str) -> Vec<(String, String)> {
     let rows = page.lines().filter_map(|line| {
-        let cells: Vec<_> = line.strip_prefix("| ")?.trim_end_matches(" |").split(" | ").collect();
+        let cells: Vec<_> = line
+            .strip_prefix("| ")?
+            .trim_end_matches(" |")
+            .split(" | ")
+            .collect();
         let target = cells.get(1)?.strip_prefix('`')?.strip_suffix('`')?;
         let answer = cells.last()?.strip_prefix('`')?.strip_suffix('`')?;
-        target.starts_with('/').then(|| (target.to_owned(), answer.to_owned()))
+        target
+            .starts_with('/')
+            .then(|| (target.to_owned(), answer.to_owned()))
     });
     rows.collect()
 }
