@@ -26,6 +26,7 @@ fn write(told: &mut String, config: &Config, method: &Method, target: &str) -> s
     let path = target.split('?').next().unwrap_or_default();
     writeln!(told, "request   {method} {path}")?;
     writeln!(told, "readings")?;
+    let raw = routes.first_match(method, path.as_bytes(), Matching::Strict);
     // Shown one by one, so that the one that is decided differently can be seen.
     let shown = readings::all(path.as_bytes(), |reading| {
         let strict = routes.first_match(method, reading, Matching::Strict);
@@ -38,12 +39,11 @@ fn write(told: &mut String, config: &Config, method: &Method, target: &str) -> s
         }
         told.push('\n');
         aliases::all(reading, |alias| {
-            let strict = name(
-                config,
-                routes.first_match(method, &alias.path, Matching::Strict),
-            );
-            let path = String::from_utf8_lossy(&alias.path);
-            let _written = writeln!(told, "    served by some as {path}  ->  {strict}");
+            let there = routes.first_match(method, &alias.path, Matching::Strict);
+            if there != raw {
+                let (path, there) = (String::from_utf8_lossy(&alias.path), name(config, there));
+                let _written = writeln!(told, "    served by some as {path}  ->  {there}");
+            }
             true
         });
         true

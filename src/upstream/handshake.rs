@@ -37,7 +37,7 @@ impl Offer {
             accept: accept_of(asked.key()),
             subprotocols: listed(fields, &SEC_WEBSOCKET_PROTOCOL).collect(),
             extensions: listed(fields, &SEC_WEBSOCKET_EXTENSIONS)
-                .map(name_of)
+                .map(|extension| name_of(&extension))
                 .collect(),
         }
     }
@@ -58,7 +58,7 @@ impl Offer {
             && !has_body
             && self.has_subprotocol_of(fields)
             && listed(fields, &SEC_WEBSOCKET_EXTENSIONS)
-                .map(name_of)
+                .map(|extension| name_of(&extension))
                 .all(|name| self.extensions.contains(&name))
     }
 
@@ -90,7 +90,7 @@ fn listed<'a>(
 }
 
 /// The name of an extension, in lower case.
-fn name_of(extension: Vec<u8>) -> Vec<u8> {
+fn name_of(extension: &[u8]) -> Vec<u8> {
     let name = extension.split(|&byte| byte == b';').next();
     name.unwrap_or_default().trim_ascii().to_ascii_lowercase()
 }

@@ -321,8 +321,7 @@ fn fold_letters(path: &[u8]) -> Vec<u8> {
 /// spaces, which are trimmed like others.
 fn fold_marks(path: &[u8]) -> Vec<u8> {
     each_letter(path, |letter, out| {
-        let mark = narrow(letter).filter(char::is_ascii_punctuation);
-        out.push(mark.unwrap_or(match letter {
+        out.push(match letter {
             '\u{2044}' | '\u{2215}' | '\u{29f8}' => '/',
             '\u{2216}' | '\u{29f5}' | '\u{fe68}' => '\\',
             '\u{2024}' | '\u{fe52}' => '.',
@@ -331,8 +330,11 @@ fn fold_marks(path: &[u8]) -> Vec<u8> {
             '\u{fe5f}' => '#',
             '\u{fe6a}' => '%',
             space if space.is_whitespace() || space == '\u{feff}' => ' ',
-            other => other,
-        }));
+            other => {
+                let mark = narrow(other).filter(char::is_ascii_punctuation);
+                mark.unwrap_or(other)
+            }
+        });
     })
 }
 
