@@ -4,6 +4,7 @@
 //! Pure: no I/O, no async, no configuration file; time and randomness come in as arguments. It may
 //! name the types of `http` and `http_body`, and knows no other module of this crate.
 
+pub mod aliases;
 pub mod bytes;
 pub mod clock;
 pub mod cookie;

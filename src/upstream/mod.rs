@@ -5,6 +5,7 @@ mod answer;
 mod connect;
 mod exchange;
 pub mod fault;
+mod handshake;
 pub mod http1;
 pub mod http2;
 mod shared;

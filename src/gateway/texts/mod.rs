@@ -218,6 +218,7 @@ pub(in crate::gateway) fn detail(refusal: &Refusal, language: Language) -> Cow<'
 fn ambiguous(why: Ambiguous, language: Language) -> Cow<'static, str> {
     let zh = match why {
         Ambiguous::OtherRule => "服务器可能把该请求理解成另一条路径或方法，从而适用另一条规则",
+        Ambiguous::Alias => "某些服务器会把该请求当作另一条要求更高的路径来处理",
         Ambiguous::Path(Unreadable::Control) => "请求路径中含有控制字符",
         Ambiguous::Path(Unreadable::NotAbsolute) => "请求路径不是以 / 开头",
         Ambiguous::Path(Unreadable::TooMany) => "请求路径有太多种理解方式",
@@ -403,6 +404,7 @@ mod tests {
         }
         for refusal in [
             Refusal::AmbiguousPath(Ambiguous::OtherRule),
+            Refusal::AmbiguousPath(Ambiguous::Alias),
             Refusal::BodyBroken(BodyFault::Broken),
             Refusal::BodyBroken(BodyFault::Idle),
             Refusal::BodyTooLarge(1),

@@ -153,8 +153,12 @@ where
             return Poll::Ready(Err(attempt.failed(Error::Request(error))));
         }
         // An error is told by the answer itself, below.
-        while let Poll::Ready(Some(Ok(_))) = attempt.answer.poll_informational(context) {
+        while let Poll::Ready(Some(Ok(interim))) = attempt.answer.poll_informational(context) {
             attempt.interim += 1;
+            // RFC 9113 §8.6: there is none in HTTP/2.
+            if interim.status() == StatusCode::SWITCHING_PROTOCOLS {
+                return Poll::Ready(Err(attempt.failed(Error::UnaskedUpgrade)));
+            }
             if attempt.interim > MAX_INTERIM {
                 return Poll::Ready(Err(attempt.failed(Fault::TooManyInterim.into())));
             }
