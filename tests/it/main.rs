@@ -23,6 +23,7 @@ mod egress;
 mod envelope;
 mod field_names;
 mod forwarding;
+mod fuzz;
 mod gone;
 mod grpc;
 mod h2_conformance;
