@@ -16,6 +16,7 @@ mod connections;
 mod curl;
 mod decrypt;
 mod deliver;
+mod dependencies;
 mod descriptors;
 mod drain;
 mod drain_in_flight;

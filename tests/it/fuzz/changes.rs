@@ -1,75 +1,7 @@
 //! Changes of inputs as fuzzers make them, but the same in every run. Knows nothing of what the inputs mean.
 
-/// Texts that matter to some target.
-const WORDS: &[&[u8]] = &[
-    b"\r\n",
-    b"\n",
-    b"\r",
-    b"\r\n\r\n",
-    b" ",
-    b"\t",
-    b": ",
-    b":",
-    b"%2f",
-    b"%2e",
-    b"%25",
-    b"%00",
-    b"%",
-    b"/",
-    b"//",
-    b"/../",
-    b"/./",
-    b"\\",
-    b";",
-    b"?",
-    b"#",
-    b"&",
-    b"=",
-    b"*",
-    b"**",
-    b",",
-    b"\0",
-    b"\x7f",
-    b"\xff",
-    b"\xc3\xa4",
-    b"0",
-    b"1",
-    b"-1",
-    b"chunked",
-    b"Content-Length: 5\r\n",
-    b"Transfer-Encoding: chunked\r\n",
-    b"Content_Length: 5\r\n",
-    b"Host: b\r\n",
-    b"Connection: close, X-A\r\n",
-    b"X-WX-OPENID: o\r\n",
-    b"x_wx.openid: o\r\n",
-    b"Authorization: Bearer TOKEN\r\n",
-    b"TOKEN",
-    b"OTHER",
-    b"token=TOKEN",
-    b"wxgate.TOKEN",
-    b"GET / HTTP/1.1\r\n",
-    b"0\r\n\r\n",
-    b"HTTP/1.0",
-    b"_",
-    b"\"",
-    b"'",
-    b"{",
-    b"}",
-    b"[",
-    b"]",
-    b"<",
-    b">",
-    b"<![CDATA[",
-    b"]]>",
-    b"&amp;",
-    b"[server]\n",
-    b"= true\n",
-    b"= \"x\"\n",
-    b"secret = \"",
-    b"PROXY ",
-    b"65535",
-];
+/// Texts that matter to some target, as libFuzzer takes them.
+const WORDS: &str = include_str!("../../fuzz/words.dict");
 
 /// Longest input.
 const MAX_BYTES: usize = 4096;
@@ -80,13 +12,21 @@ const MAX_STEPS: u64 = 6;
 /// Changed inputs, without an end.
 pub(super) struct Changes {
     inputs: Vec<Vec<u8>>,
+    words: Vec<Vec<u8>>,
     state: u64,
 }
 
 impl Changes {
     /// Of these inputs.
     pub(super) fn of(inputs: Vec<Vec<u8>>) -> Self {
-        Self { inputs, state: 1 }
+        let quoted = WORDS
+            .lines()
+            .filter_map(|line| line.strip_prefix('"')?.strip_suffix('"'));
+        Self {
+            inputs,
+            words: quoted.map(unquoted).collect(),
+            state: 1,
+        }
     }
 
     /// SplitMix64.
@@ -110,6 +50,11 @@ impl Changes {
         input
     }
 
+    fn word(&mut self) -> Vec<u8> {
+        let chosen = self.draw(self.words.len());
+        self.words[chosen].clone()
+    }
+
     fn change(&mut self, input: &mut Vec<u8>) {
         let at = self.draw(input.len() + 1);
         let end = (at + self.draw(16)).min(input.len());
@@ -125,12 +70,12 @@ impl Changes {
                 input.splice(at..at, part);
             }
             3 | 4 => {
-                let word = WORDS[self.draw(WORDS.len())];
-                input.splice(at..at, word.iter().copied());
+                let word = self.word();
+                input.splice(at..at, word);
             }
             5 => {
-                let word = WORDS[self.draw(WORDS.len())];
-                input.splice(at..end, word.iter().copied());
+                let word = self.word();
+                input.splice(at..end, word);
             }
             _ => {
                 let other = self.draw(self.inputs.len());
@@ -140,4 +85,25 @@ impl Changes {
             }
         }
     }
+}
+
+/// A word without its escapes: `\xNN` for a byte, or a backslash before one that stands for itself.
+fn unquoted(quoted: &str) -> Vec<u8> {
+    let (mut word, mut rest) = (Vec::new(), quoted.as_bytes());
+    while let Some((&first, after)) = rest.split_first() {
+        rest = after;
+        match (first, after) {
+            (b'\\', [b'x', high, low, after @ ..]) => {
+                let digits = [*high, *low].map(|digit| char::from(digit).to_digit(16).unwrap());
+                word.push(u8::try_from(digits[0] * 16 + digits[1]).unwrap());
+                rest = after;
+            }
+            (b'\\', [escaped, after @ ..]) => {
+                word.push(*escaped);
+                rest = after;
+            }
+            _ => word.push(first),
+        }
+    }
+    word
 }
