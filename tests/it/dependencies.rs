@@ -40,24 +40,25 @@ fn packages() -> Vec<Value> {
     metadata["packages"].as_array().unwrap().clone()
 }
 
+/// What stands under a name.
+fn entry<'a, 'i>(table: &'a DeTable<'i>, name: &str) -> &'a DeValue<'i> {
+    let found = table.iter().find(|(key, _)| key.get_ref() == name);
+    found.unwrap_or_else(|| panic!("no {name}")).1.get_ref()
+}
+
 /// A list of texts in deny.toml; of its tables, what they call `crate`.
 fn denied(table: &str, list: &str) -> BTreeSet<String> {
     let text = fs::read_to_string(root().join("deny.toml")).unwrap();
     let parsed = DeTable::parse(&text).unwrap();
-    let entries = parsed.get_ref().get(table).and_then(|table| {
-        let table = table.get_ref().as_table()?;
-        table.get(list)?.get_ref().as_array()
-    });
+    let table = entry(parsed.get_ref(), table).as_table().unwrap();
+    let entries = entry(table, list).as_array().unwrap();
     let text = |value: &DeValue<'_>| {
-        let named = value.as_table().and_then(|table| table.get("crate"));
-        let named = named.map_or(value, |named| named.get_ref());
+        let named = value
+            .as_table()
+            .map_or(value, |table| entry(table, "crate"));
         named.as_str().unwrap().to_owned()
     };
-    entries
-        .unwrap()
-        .iter()
-        .map(|entry| text(entry.get_ref()))
-        .collect()
+    entries.iter().map(|entry| text(entry.get_ref())).collect()
 }
 
 /// Whether an expression of licences can be met with these.

@@ -19,7 +19,7 @@ fn read(pieces: &[&[u8]], asked: &Method) -> Outcome {
     let mut head = loop {
         match AnswerHead::take(&mut buffer, asked).map_err(kind)? {
             Some(head) => break head,
-            None => buffer.extend_from_slice(pieces.next().ok_or(kind(Fault::Closed))?),
+            None => buffer.extend_from_slice(pieces.next().ok_or_else(|| kind(Fault::Closed))?),
         }
     };
     let (mut body, mut trailers) = (Vec::new(), 0);

@@ -23,7 +23,7 @@ fn read(pieces: &[&[u8]]) -> Outcome {
     let mut received = loop {
         match Received::take(&mut buffer, &mut searched, LIMITS).map_err(kind)? {
             Some(received) => break received,
-            None => buffer.extend_from_slice(pieces.next().ok_or(kind(Fault::Closed))?),
+            None => buffer.extend_from_slice(pieces.next().ok_or_else(|| kind(Fault::Closed))?),
         }
     };
     let mut body = Vec::new();

@@ -116,20 +116,19 @@ fn ask(routes: &Routes, list: &str, path: &str) {
         let all = Reader::all(path);
         assert_eq!(decisions(routes, &wanted, &all), [decision]);
         let control = |byte: &u8| *byte < b' ' || *byte == 0x7f;
-        assert!(!all.iter().flatten().any(|byte| control(byte)), "{path:?}");
+        assert!(!all.iter().flatten().any(control), "{path:?}");
     }
 }
 
 /// What the table says of all these paths, strictly and loosely, each decision once.
 fn decisions(routes: &Routes, methods: &[Method], paths: &[Vec<u8>]) -> Vec<Decision> {
     let mut found = Vec::new();
-    for path in paths {
+    let both = [Matching::Strict, Matching::Loose];
+    for (path, matching) in paths.iter().flat_map(|path| both.map(|how| (path, how))) {
         for method in methods {
-            for matching in [Matching::Strict, Matching::Loose] {
-                let decision = decide(routes, method, path, matching);
-                if !found.contains(&decision) {
-                    found.push(decision);
-                }
+            let decision = decide(routes, method, path, matching);
+            if !found.contains(&decision) {
+                found.push(decision);
             }
         }
     }
@@ -220,12 +219,8 @@ impl Reader {
                 further.push((Self::decoded(&path, &[]), decoded + 1));
                 further.push((Self::decoded(&path, b"/\\"), decoded + 1));
             }
-            for reading in further {
-                // Once more decoded makes a difference only where there is something to decode.
-                if reading.0 != path && seen.insert(reading.clone()) {
-                    next.push(reading);
-                }
-            }
+            let further = further.into_iter().filter(|(reading, _)| *reading != path);
+            next.extend(further.filter(|reading| seen.insert(reading.clone())));
         }
         let paths: BTreeSet<_> = seen.into_iter().map(|(path, _)| path).collect();
         paths.into_iter().collect()

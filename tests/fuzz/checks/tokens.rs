@@ -44,24 +44,10 @@ struct Told {
 }
 
 pub(crate) fn check(input: &[u8]) {
-    let tokens = [("TOKEN", 'A'), ("OTHER", 'b')];
-    let mut text = String::from_utf8_lossy(input).into_owned();
-    for (name, letter) in tokens {
-        let body: String = std::iter::repeat_n(letter, BODY_CHARS).collect();
-        text = text.replace(name, &format!("wxg_{body}"));
-    }
-    let mut lines = text.split('\n');
-    let (Some(places), Some(target)) = (lines.next(), lines.next()) else {
+    let Some((places, head)) = head_of(input) else {
         return;
     };
-    let mut head = format!("GET {target} HTTP/1.1\r\nHost: a\r\n").into_bytes();
-    for line in lines.filter(|line| !line.is_empty()) {
-        match line {
-            "ws" => head.extend_from_slice(HANDSHAKE),
-            _ => head.extend([line.as_bytes(), b"\r\n"].concat()),
-        }
-    }
-    head.extend_from_slice(b"\r\n");
+    let places = places.as_str();
     let Ok(Some(received)) = Received::take(&mut BytesMut::from(&*head), &mut 0, LIMITS) else {
         return;
     };
@@ -118,6 +104,26 @@ pub(crate) fn check(input: &[u8]) {
         told.target.escape_ascii().to_string()
     );
     assert_eq!(shown(&fields_of(clean.fields())), shown(&told.fields));
+}
+
+/// The places where tokens are looked for, and the head of a request.
+fn head_of(input: &[u8]) -> Option<(String, Vec<u8>)> {
+    let mut text = String::from_utf8_lossy(input).into_owned();
+    for (name, letter) in [("TOKEN", 'A'), ("OTHER", 'b')] {
+        let body: String = std::iter::repeat_n(letter, BODY_CHARS).collect();
+        text = text.replace(name, &format!("wxg_{body}"));
+    }
+    let mut lines = text.split('\n');
+    let (places, target) = (lines.next()?, lines.next()?);
+    let mut head = format!("GET {target} HTTP/1.1\r\nHost: a\r\n").into_bytes();
+    for line in lines.filter(|line| !line.is_empty()) {
+        match line {
+            "ws" => head.extend_from_slice(HANDSHAKE),
+            _ => head.extend([line.as_bytes(), b"\r\n"].concat()),
+        }
+    }
+    head.extend_from_slice(b"\r\n");
+    Some((places.to_owned(), head))
 }
 
 fn rules(places: &str) -> IdentityRules {
