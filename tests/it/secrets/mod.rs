@@ -285,7 +285,7 @@ async fn calls_of_the_app_server_good_and_bad_tell_no_token_of_either_side() {
     }
     for wrong in ["planted-wrong-token", &token] {
         let answer = story.send(call(wrong)).await;
-        assert_eq!(answer.status, 403, "{answer:?}");
+        assert_eq!(answer.status, 401, "{answer:?}");
     }
     story.hide("a wrong token", "planted-wrong-token");
     story.end().await;
