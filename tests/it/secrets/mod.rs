@@ -280,7 +280,9 @@ async fn calls_of_the_app_server_good_and_bad_tell_no_token_of_either_side() {
         if let Some(trouble) = trouble {
             wechat.misbehave_at(Api::SendSubscribed, 2, trouble);
         }
-        story.send(call(EGRESS_TOKEN)).await;
+        let answer = call(EGRESS_TOKEN).send().await;
+        // WeChat gives the caller's own words back, and so does the gate.
+        story.hear_but(&answer, "planted-recipient");
         wechat.behave();
     }
     for wrong in ["planted-wrong-token", &token] {
