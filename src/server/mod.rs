@@ -14,7 +14,7 @@ pub mod inherited;
 pub mod listener;
 pub mod plain;
 pub mod problem;
-mod proxy_protocol;
+pub mod proxy_protocol;
 mod socket;
 pub mod stage;
 pub mod starvation;

@@ -98,8 +98,7 @@ impl TokenClaim {
     fn join(self, other: Self) -> Result<Self, AmbiguousToken> {
         match (self, other) {
             (claim, Self::None) | (Self::None, claim) => Ok(claim),
-            (Self::Token(first), Self::Token(second)) if first.expose() == second.expose() => {
-                // Both came from the client in one request: the comparison tells it nothing.
+            (Self::Token(first), Self::Token(second)) if first.is(&second) => {
                 Ok(Self::Token(first))
             }
             _ => Err(AmbiguousToken),
