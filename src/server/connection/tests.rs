@@ -180,7 +180,7 @@ fn get(stream: u8) -> [u8; HEAD_BYTES + 6] {
 async fn an_http2_connection_whose_requests_are_answered_at_once_is_not_taken_for_an_idle_one() {
     let local = LocalSet::new();
     let silence = local.run_until(async {
-        let (mut client, serving) = serve_client(State::new()).await;
+        let (mut client, serving) = serve_client(State::new(), StatusCode::OK).await;
         spawn_local(serving);
         client.write_all(PREFACE).await.unwrap();
         client.write_all(SETTINGS).await.unwrap();

@@ -108,6 +108,11 @@ fn ask(routes: &Routes, list: &str, path: &str) {
         }
         Err(Ambiguous::OtherRule) => assert!(found.len() > 1 && !reserved, "{found:?}"),
         Err(Ambiguous::Path(_)) => assert!(readable.is_err()),
+        // The readings agree. Only a name with a dot has other paths that lead to it.
+        Err(Ambiguous::Alias) => {
+            assert!(found.len() == 1 && !reserved, "{found:?}");
+            assert!(read.iter().flatten().any(|byte| *byte == b'.'), "{path:?}");
+        }
     }
 
     // By readings that were found without the gate's: nothing passes that one of them speaks against.
