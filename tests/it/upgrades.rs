@@ -275,62 +275,68 @@ async fn a_connection_that_carried_a_handshake_carries_nothing_else() {
     assert_eq!(script.app.accepted(), 5);
 }
 
+/// A client says something right behind its handshake, to an app server that accepts or refuses when it is
+/// told to, and notes what comes.
+async fn waits_for_the_answer(early: &[u8], accepts: bool) {
+    let (go_on, after) = (
+        Arc::new(Notify::new()),
+        Arc::<Mutex<Option<Vec<u8>>>>::default(),
+    );
+    let notes = (Arc::clone(&go_on), Arc::clone(&after));
+    let play = move |_, mut reader: Reader| {
+        let (go_on, after) = (Arc::clone(&notes.0), Arc::clone(&notes.1));
+        async move {
+            let seen = reader.head().await.unwrap();
+            assert_eq!(seen.target, "/socket");
+            go_on.notified().await;
+            let accept = derive_accept_key(KEY.as_bytes());
+            let answer = if accepts {
+                switching(&format!("{UPGRADE}Sec-WebSocket-Accept: {accept}\r\n"))
+            } else {
+                "HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n".to_owned()
+            };
+            let before = reader.nothing_yet();
+            assert!(before, "something came early");
+            reader.say(&answer).await;
+            *after.lock() = Some(reader.rest().await);
+        }
+    };
+    let app = Played::start(play).await;
+    let world = app.setup("workers = 1", "").start().await;
+    let mut connection = Connection::open(world.address()).await;
+    let mut bytes = handshake(&world).bytes();
+    bytes.extend_from_slice(early);
+    connection.write(&bytes).await;
+    // The gate has had time to read: it answers somebody else.
+    assert_eq!(world.post("/wx/login").send().await.status, 400);
+    go_on.notify_one();
+    let (status, _) = connection.head().await.unwrap();
+    assert_eq!(status, if accepts { 101 } else { 403 });
+    drop(connection);
+    until("the app server's connection is over", || {
+        after.lock().is_some()
+    })
+    .await;
+    let came = after.lock().take().unwrap();
+    let expected = if accepts { early } else { b"" };
+    assert!(
+        came == expected,
+        "{} of {} bytes",
+        came.len(),
+        expected.len()
+    );
+}
+
 #[tokio::test]
 async fn nothing_that_a_client_says_early_reaches_an_app_server_that_has_not_accepted() {
     // A whole request, and more than a buffer's worth.
     let early = [
         &b"GET /smuggled HTTP/1.1\r\nHost: gate.example\r\n\r\n"[..],
-        &[b'x'; 48 * 1024],
+        &vec![b'x'; 48 * 1024],
     ]
     .concat();
     for accepts in [false, true] {
-        let (go_on, after) = (
-            Arc::new(Notify::new()),
-            Arc::<Mutex<Option<Vec<u8>>>>::default(),
-        );
-        let notes = (Arc::clone(&go_on), Arc::clone(&after));
-        let play = move |_, mut reader: Reader| {
-            let (go_on, after) = (Arc::clone(&notes.0), Arc::clone(&notes.1));
-            async move {
-                let seen = reader.head().await.unwrap();
-                assert_eq!(seen.target, "/socket");
-                go_on.notified().await;
-                let accept = derive_accept_key(KEY.as_bytes());
-                let answer = if accepts {
-                    switching(&format!("{UPGRADE}Sec-WebSocket-Accept: {accept}\r\n"))
-                } else {
-                    "HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n".to_owned()
-                };
-                let before = reader.nothing_yet();
-                assert!(before, "something came early");
-                reader.say(&answer).await;
-                *after.lock() = Some(reader.rest().await);
-            }
-        };
-        let app = Played::start(play).await;
-        let world = app.setup("workers = 1", "").start().await;
-        let mut connection = Connection::open(world.address()).await;
-        let mut bytes = handshake(&world).bytes();
-        bytes.extend_from_slice(&early);
-        connection.write(&bytes).await;
-        // The gate has had time to read: it answers somebody else.
-        assert_eq!(world.post("/wx/login").send().await.status, 400);
-        go_on.notify_one();
-        let (status, _) = connection.head().await.unwrap();
-        assert_eq!(status, if accepts { 101 } else { 403 });
-        drop(connection);
-        until("the app server's connection is over", || {
-            after.lock().is_some()
-        })
-        .await;
-        let came = after.lock().take().unwrap();
-        let expected = if accepts { early.as_slice() } else { b"" };
-        assert!(
-            came == expected,
-            "{} of {} bytes",
-            came.len(),
-            expected.len()
-        );
+        waits_for_the_answer(&early, accepts).await;
     }
 }
 

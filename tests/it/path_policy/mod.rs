@@ -302,53 +302,52 @@ fn every_model_finds_what_a_gate_would_miss_that_took_paths_as_they_stand() {
     }
 }
 
+/// The status with which a request is answered that was decided on so, without a session.
+fn status_of(routes: &Routes, decided: Result<Decision, Ambiguous>) -> u16 {
+    match decided {
+        Err(_) => 400,
+        Ok(Decision::Reserved) => 404,
+        Ok(Decision::Endpoint(_)) => 405,
+        Ok(Decision::Forward(line) | Decision::OpenData(line)) => {
+            match routes.access(line).require {
+                Require::Session => 401,
+                Require::Optional | Require::Public => 200,
+            }
+        }
+    }
+}
+
+/// Sends a target, and looks whether what happens is what was decided.
+async fn happens(world: &World, connection: &mut Connection, target: &str, status: u16) {
+    let seen = world.app.count();
+    connection.write(&world.get(target).bytes()).await;
+    let answer = connection.answer().await;
+    assert_eq!(answer.status, status, "{target}");
+    let forwarded = usize::from(status == 200);
+    assert_eq!(world.app.count() - seen, forwarded, "{target}");
+    if status == 200 {
+        let path = target.strip_prefix("http://gate.example").unwrap_or(target);
+        let path = if path.is_empty() { "/" } else { path };
+        assert_eq!(world.app.last().target, path);
+    }
+    if answer.header("connection") == Some("close") {
+        *connection = Connection::open(world.address()).await;
+    }
+}
+
 #[tokio::test]
 async fn what_the_table_decides_is_what_happens_on_the_wire() {
     let targets: Vec<_> = targets::some().into_iter().step_by(3).collect();
-    for rules in RULES
-        .iter()
-        .filter(|rules| !rules.toml.contains("upstreams"))
-    {
+    let one_upstream = |rules: &&Rules| !rules.toml.contains("upstreams");
+    for rules in RULES.iter().filter(one_upstream) {
         let world: World = Setup::with(rules.toml).start().await;
         let routes = rules.routes();
         let mut connection = Connection::open(world.address()).await;
-        for target in targets.iter().filter(|target| !target.contains('#')) {
-            let Some(decided) = decided(&routes, target) else {
-                continue;
-            };
-            let expected = match decided {
-                Err(_) => 400,
-                Ok(Decision::Reserved) => 404,
-                Ok(Decision::Endpoint(_)) => 405,
-                Ok(Decision::Forward(line) | Decision::OpenData(line)) => {
-                    if routes.access(line).require == Require::Session {
-                        401
-                    } else {
-                        200
-                    }
-                }
-            };
-            let seen = world.app.count();
-            connection.write(&world.get(target).bytes()).await;
-            let answer = connection.answer().await;
-            assert_eq!(answer.status, expected, "{target} under {:?}", rules.name);
-            assert_eq!(
-                world.app.count() - seen,
-                usize::from(expected == 200),
-                "{target}"
-            );
-            if expected == 200 {
-                let whole = target.strip_prefix("http://gate.example");
-                let forwarded =
-                    whole.map_or(
-                        target.as_str(),
-                        |path| if path.is_empty() { "/" } else { path },
-                    );
-                assert_eq!(world.app.last().target, forwarded);
-            }
-            if answer.header("connection") == Some("close") {
-                connection = Connection::open(world.address()).await;
-            }
+        let paths = targets.iter().filter(|target| !target.contains('#'));
+        let decided = paths.filter_map(|target| Some((target, decided(&routes, target)?)));
+        for (target, decided) in decided {
+            let status = status_of(&routes, decided);
+            happens(&world, &mut connection, target, status).await;
         }
     }
 }

@@ -251,7 +251,7 @@ fn reference(path: &[u8]) -> Vec<View> {
             .skip_while(|&byte| byte == b'/')
             .collect();
         let host = rest.iter().position(|&byte| byte == b'/');
-        host.map_or(b"/".to_vec(), |end| rest[end..].to_vec())
+        host.map_or_else(|| b"/".to_vec(), |end| rest[end..].to_vec())
     } else {
         slashes
     };
@@ -336,16 +336,9 @@ fn decode_but(path: &[u8], kept: impl Fn(u8) -> bool) -> Vec<u8> {
             .and_then(|digits| std::str::from_utf8(digits).ok());
         let byte = digits.filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
         let byte = byte.and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        match byte.filter(|&byte| path[at] == b'%' && !kept(byte)) {
-            Some(byte) => {
-                out.push(byte);
-                at += 3;
-            }
-            None => {
-                out.push(path[at]);
-                at += 1;
-            }
-        }
+        let byte = byte.filter(|&byte| path[at] == b'%' && !kept(byte));
+        out.push(byte.unwrap_or(path[at]));
+        at += if byte.is_some() { 3 } else { 1 };
     }
     out
 }

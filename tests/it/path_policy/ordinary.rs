@@ -114,12 +114,10 @@ async fn ordinary_targets_pass_under_every_set_of_rules() {
         for target in ORDINARY.iter().chain(GUARDED) {
             connection.write(&world.get(target).bytes()).await;
             let answer = connection.answer().await;
-            if ![200, 401].contains(&answer.status) {
-                refused.push(format!(
-                    "{target} under {:?}: {}",
-                    rules.name, answer.status
-                ));
-            }
+            let (status, name) = (answer.status, rules.name);
+            let line = (![200, 401].contains(&status))
+                .then(|| format!("{target} under {name:?}: {status}"));
+            refused.extend(line);
         }
     }
     let allowed: &[&str] = &[

@@ -91,7 +91,10 @@ const SPELLINGS: &[fn(&str) -> String] = &[
             format!("%ef%bd%{:02x}", u32::from(letter) + 0x20)
         })
     },
-    |word| word.bytes().map(|byte| format!("%{byte:02X}")).collect(),
+    |word| {
+        let escapes: Vec<_> = word.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        escapes.concat()
+    },
     |word| {
         word.replace('k', "%e2%84%aa")
             .replace('s', "%c5%bf")

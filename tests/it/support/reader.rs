@@ -140,7 +140,7 @@ impl Reader {
     }
 
     /// Whether nothing has come beyond what was read.
-    pub(crate) fn nothing_yet(&mut self) -> bool {
+    pub(crate) fn nothing_yet(&self) -> bool {
         let mut byte = [0];
         self.buffer.is_empty() && self.socket.try_read(&mut byte).is_err()
     }
