@@ -102,7 +102,7 @@ impl Client {
         let mut asked = Vec::new();
         let mut bytes = Vec::new();
         for _ in 0..count {
-            let mut composed = compose(&mut self.dice, &self.scene, &self.own);
+            let composed = compose(&mut self.dice, &self.scene, &self.own);
             bytes.extend(composed.write(&mut self.dice));
             asked.push(composed);
         }

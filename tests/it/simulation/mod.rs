@@ -31,7 +31,7 @@ const SEEDS: u64 = 1500;
 const SEEDS_OF_A_LONG_RUN: u64 = 100_000;
 
 fn number_of(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok()?.parse().ok()
+    std::env::var_os(variable)?.to_str()?.parse().ok()
 }
 
 fn seeds() -> std::ops::Range<u64> {

@@ -32,7 +32,7 @@ pub(super) async fn ask(
     };
     let driver = spawn_local(connection);
     let mut asked = Vec::new();
-    for _ in 0..1 + dice.below(3) {
+    for _ in 0..=dice.below(3) {
         let mut streams = JoinSet::new();
         for _ in 0..dice.pick(&[1, 2, 5]) {
             let composed = compose(dice, scene, own);
