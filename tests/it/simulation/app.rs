@@ -1,6 +1,7 @@
 //! An app server that is played: it says of every request which it was and whose, in its own time and
 //! way; and closes, breaks off and keeps silent whenever it likes.
 
+use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -295,14 +296,14 @@ impl Server {
         }
         text.push_str("HTTP/1.1 200 OK\r\n");
         let openid = request.head.only("x-wx-openid").unwrap_or("-");
-        text.push_str(&format!("X-Tag: {tag}\r\nX-Openid: {openid}\r\n"));
+        write!(text, "X-Tag: {tag}\r\nX-Openid: {openid}\r\n").unwrap();
         if closes {
             text.push_str("Connection: close\r\n");
         }
         let is_head = request.head.word(0) == "HEAD";
         match framing {
             _ if is_head => text.push_str("Content-Length: 77\r\n"),
-            0..=5 => text.push_str(&format!("Content-Length: {}\r\n", body.len())),
+            0..=5 => write!(text, "Content-Length: {}\r\n", body.len()).unwrap(),
             6..=8 => text.push_str("Transfer-Encoding: chunked\r\n"),
             _ => {}
         }

@@ -1,6 +1,8 @@
 //! What a client asks: of the app server and of the gate, with tokens of every kind, with forged
 //! identity, and with bodies in every form.
 
+use std::fmt::Write as _;
+
 use crate::simulation::app::pattern;
 use crate::simulation::dice::Dice;
 use crate::simulation::ledger::{About, Ask, Claim, Ledger};
@@ -147,13 +149,13 @@ fn note(
 
 impl Composed {
     /// The request in HTTP/1.1, framed in one way or another.
-    pub(super) fn write(&mut self, dice: &mut Dice) -> Vec<u8> {
+    pub(super) fn write(&self, dice: &mut Dice) -> Vec<u8> {
         let mut text = format!(
             "{} {} HTTP/1.1\r\nHost: app.example\r\n",
             self.method, self.target
         );
         for (name, value) in &self.fields {
-            text.push_str(&format!("{name}: {value}\r\n"));
+            write!(text, "{name}: {value}\r\n").unwrap();
         }
         if !self.body.is_empty() && dice.chance(10) {
             text.push_str("Expect: 100-continue\r\n");
@@ -167,7 +169,7 @@ impl Composed {
         }
         let expects = matches!(self.method, "POST" | "PUT");
         if !self.body.is_empty() || expects {
-            text.push_str(&format!("Content-Length: {}\r\n", self.body.len()));
+            write!(text, "Content-Length: {}\r\n", self.body.len()).unwrap();
         }
         text.push_str("\r\n");
         let mut bytes = text.into_bytes();
@@ -175,7 +177,7 @@ impl Composed {
         bytes
     }
 
-    fn write_chunks(&mut self, dice: &mut Dice, bytes: &mut Vec<u8>) {
+    fn write_chunks(&self, dice: &mut Dice, bytes: &mut Vec<u8>) {
         let most = dice.pick(&[5, 100, 10_000]).max(self.body.len() / 20);
         let mut rest = &self.body[..];
         while !rest.is_empty() {

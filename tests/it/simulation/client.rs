@@ -66,7 +66,7 @@ impl Client {
                 14..18 => self.leave(),
                 18..20 => jump(Duration::from_secs(10) + self.dice.millis(60_000)),
                 20..24 => self.scene.gate.sweep(),
-                24..40 => self.ask_over_http2().await,
+                24..40 if self.scene.http2 => self.ask_over_http2().await,
                 _ => self.ask().await,
             }
             if self.scene.ledger.lock().violation.is_some() {
@@ -102,7 +102,7 @@ impl Client {
         let mut asked = Vec::new();
         let mut bytes = Vec::new();
         for _ in 0..count {
-            let mut composed = compose(&mut self.dice, &self.scene, &self.own);
+            let composed = compose(&mut self.dice, &self.scene, &self.own);
             bytes.extend(composed.write(&mut self.dice));
             asked.push(composed);
         }

@@ -160,8 +160,11 @@ impl Ledger {
             dead = self.sessions.is_dead(session, now);
             match &about {
                 About::Logout { all } => self.sessions.ending(session, *all, now),
-                About::Public | About::Optional | About::Private => {}
-                About::Login { .. } | About::Session => {}
+                About::Public
+                | About::Optional
+                | About::Private
+                | About::Login { .. }
+                | About::Session => {}
             }
             self.sessions.send(session, now);
         }
@@ -289,9 +292,8 @@ impl Ledger {
         let says = |expected: &str| status == 401 && (code == expected || ask.method == "HEAD");
         let (required, expired) = (says("session_required"), says("session_expired"));
         let may_be = match (&ask.claim, looks) {
-            (_, false) => status != 401,
             (Claim::None, true) if needs => required,
-            (Claim::None, true) => status != 401,
+            (_, false) | (Claim::None, true) => status != 401,
             (Claim::Strange, true) => expired,
             (Claim::Of(_), true) if ask.dead => expired,
             (Claim::Of(session), true) => {

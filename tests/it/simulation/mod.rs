@@ -31,7 +31,7 @@ const SEEDS: u64 = 1500;
 const SEEDS_OF_A_LONG_RUN: u64 = 100_000;
 
 fn number_of(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok()?.parse().ok()
+    std::env::var_os(variable)?.to_str()?.parse().ok()
 }
 
 fn seeds() -> std::ops::Range<u64> {
@@ -100,14 +100,5 @@ fn whatever_happens_identity_is_true_and_nothing_is_sent_twice_mixed_up_or_left(
         ];
         // Stories in which nothing happens would show nothing.
         assert!(rare.into_iter().all(|count| count > 20), "{counts:?}");
-    }
-}
-
-#[test]
-fn a_story_is_the_same_whenever_it_is_played() {
-    for seed in 0..20 {
-        let (first, second) = (world::play(seed, true), world::play(seed, true));
-        assert_eq!(first.trace, second.trace, "seed {seed}");
-        assert!(!first.trace.is_empty());
     }
 }

@@ -178,7 +178,7 @@ impl Pair {
     fn portion(&mut self, most: usize) -> usize {
         let portion = if self.crumbs > 0 {
             1 + self.dice.below(most.min(7))
-        } else if self.dice.chance(self.weather.splits) {
+        } else if self.weather.splits > 0 && self.dice.chance(self.weather.splits) {
             1 + self.dice.below(most)
         } else {
             most

@@ -7,7 +7,7 @@ use std::time::Duration;
 use wxgate::domain::clock::Timestamp;
 
 /// How long the token of a replaced session works (docs/http.md).
-const REPLACED: Duration = Duration::from_secs(60);
+const REPLACED: Duration = Duration::from_mins(1);
 
 /// How long what was sent and given up may still be on its way to the gate.
 const ON_ITS_WAY: Duration = Duration::from_mins(5);
