@@ -23,6 +23,7 @@
 //! - [`telemetry`]: log events, access records and metrics
 //! - [`crypto`]: what WeChat and the gate encrypt, sign and hash
 //! - [`store`]: where sessions are kept
+//! - [`played`]: connections that a simulation has in the place of sockets
 //! - [`splice`]: bytes that go from one socket to another without coming by
 //! - [`upstream`]: the app server
 //! - [`server`]: connections from clients
@@ -44,6 +45,7 @@ pub mod crypto;
 pub mod domain;
 pub mod egress;
 pub mod gateway;
+pub mod played;
 pub mod server;
 pub mod sim;
 pub mod splice;

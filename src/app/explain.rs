@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use http::Method;
 
 use crate::config::Config;
+use crate::domain::aliases;
 use crate::domain::field::FieldName;
 use crate::domain::path::Matching;
 use crate::domain::readings;
@@ -25,6 +26,7 @@ fn write(told: &mut String, config: &Config, method: &Method, target: &str) -> s
     let path = target.split('?').next().unwrap_or_default();
     writeln!(told, "request   {method} {path}")?;
     writeln!(told, "readings")?;
+    let raw = routes.first_match(method, path.as_bytes(), Matching::Strict);
     // Shown one by one, so that the one that is decided differently can be seen.
     let shown = readings::all(path.as_bytes(), |reading| {
         let strict = routes.first_match(method, reading, Matching::Strict);
@@ -36,6 +38,14 @@ fn write(told: &mut String, config: &Config, method: &Method, target: &str) -> s
             let _written = write!(told, "  (case or trailing slash aside: {loose})");
         }
         told.push('\n');
+        aliases::all(reading, |alias| {
+            let there = routes.first_match(method, &alias.path, Matching::Strict);
+            if there != raw {
+                let (path, there) = (String::from_utf8_lossy(&alias.path), name(config, there));
+                let _written = writeln!(told, "    served by some as {path}  ->  {there}");
+            }
+            true
+        });
         true
     });
     if let Err(why) = shown {

@@ -9,6 +9,7 @@ mod egress;
 pub mod explain;
 mod gauges;
 mod greeting;
+pub mod rehearsal;
 mod sockets;
 mod store;
 
@@ -22,7 +23,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -37,7 +38,7 @@ use crate::domain::clock::Clock;
 use crate::gateway::control::Control;
 use crate::gateway::desk::Desk;
 use crate::gateway::push::{DeferredSlots, KnownPushes};
-use crate::gateway::{App, Budgets, Gateway, Inquiries, RouteIds, Shared};
+use crate::gateway::{App, Budgets, Gateway, Inquiries, RouteIds, Shared, SpentTickets, Tickets};
 use crate::server::capacity::Capacity;
 use crate::server::crew::{Crew, Seat};
 use crate::server::inherited::Inherited;
@@ -164,7 +165,7 @@ pub fn start_on(
         &config,
         (workers, store),
         (wechat.clone(), metrics, routes),
-        (keepers, &control, &surroundings.clock),
+        (keepers, control.handle().clone(), &surroundings.clock),
     );
     let scrape = scrape(&config, &shared, wechat, (&tls, &egress));
     let parts = parts(&readiness, &shared, scrape);
@@ -263,9 +264,8 @@ fn share(
     config: &Config,
     (workers, store): (usize, store::Opened),
     (wechat, metrics, routes): (Client, Metrics, RouteIds),
-    (keepers, control, clock): (Keepers, &Runtime, &Clock),
+    (keepers, control, clock): (Keepers, Handle, &Clock),
 ) -> (Arc<Shared>, Option<Receiver<()>>) {
-    let control = control.handle().clone();
     let (store, attempted) = store.connected(config, &control, (clock, &metrics));
     let control = Control::new(control);
     let upstreams = config.upstreams.iter().cloned();
@@ -276,6 +276,8 @@ fn share(
         desk: Desk::new(control, wechat, store.clone(), clock.clone()),
         store,
         budgets: Budgets::default(),
+        tickets: Tickets::new(config.store.seal_keys.as_ref()),
+        spent: SpentTickets::default(),
         deferred_pushes: DeferredSlots::default(),
         metrics,
         routes,

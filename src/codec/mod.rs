@@ -9,10 +9,10 @@ pub mod hpack;
 pub mod lines;
 pub mod outgoing;
 mod spare;
-mod trailers;
+pub mod trailers;
 
 pub use body::{Decoder, Piece};
 pub use fault::{Fault, Malformed};
 pub use outgoing::Outgoing;
 pub use spare::{SpareBuffers, SpareHeads};
-pub use trailers::clean_trailers;
+pub use trailers::{clean_grpc_trailers, clean_trailers};

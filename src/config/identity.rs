@@ -68,7 +68,7 @@ impl<'a> Tables<'a> {
 /// Reads `[identity]`. `None` when there is a fault in the names.
 pub(super) fn read(
     tables: &Tables<'_>,
-    token_places: Vec<TokenPlace>,
+    (token_places, tickets): (Vec<TokenPlace>, bool),
     trusted: TrustedProxies,
 ) -> Option<Identity> {
     let table = &tables.table;
@@ -96,7 +96,7 @@ pub(super) fn read(
     let stripping = Stripping { prefixes, keep };
     let rules = IdentityRules::new(names?, env, token_places, trusted, &stripping);
     Some(Identity {
-        rules: rules.signed_by(signing.signers),
+        rules: rules.signed_by(signing.signers).with_tickets(tickets),
         key_set: signing.key_set,
     })
 }

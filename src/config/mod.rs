@@ -13,6 +13,8 @@ mod app_path;
 mod apps;
 mod compat;
 mod context;
+mod cookie;
+mod cors;
 mod cover;
 mod document;
 mod egress;
@@ -174,9 +176,11 @@ fn read(root: &Key<'_>) -> Option<Config> {
     let phone = login::read_deliver(&root.table("phone"), &mut app_paths);
     routes.open_data = login::read_open_data(&root.table("decrypt"));
     routes.reserved = app_paths.reserved(&paths);
-    let (session, places) = session::read(&root.table("session"));
+    let (session, places) = session::read(&root.table("session"), &paths);
+    let cookie = cookie::read(&root.table("session").table("cookie"), &places);
+    let cors = cors::read(&root.table("cors"), &places);
     let trusted = server.trusted_proxies.clone();
-    let identity = identity::read(&identity, places, trusted);
+    let identity = identity::read(&identity, (places, paths.have_tickets()), trusted);
     let store = store::read(&root.table("store"));
     let limits = server.limits.clone();
     let mut taken = server.listen.clone();
@@ -204,6 +208,8 @@ fn read(root: &Key<'_>) -> Option<Config> {
             phone,
             push: push.ok()?,
             session,
+            cookie: cookie.map(Arc::new),
+            cors: cors.map(Arc::new),
             limits,
             rate_limits,
             errors,

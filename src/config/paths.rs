@@ -52,7 +52,38 @@ impl<'a> Paths<'a> {
         }
         paths.read_push(&table.key("push"), live.pushes);
         paths.read_jwks(&table.key("jwks"), live.assertions);
+        paths.read_ticket(&table.key("ticket"));
         paths
+    }
+
+    /// Whether there are tickets.
+    pub(super) fn have_tickets(&self) -> bool {
+        let mut endpoints = self.found.iter().map(|(_, endpoint, _)| *endpoint);
+        endpoints.any(|endpoint| endpoint == Endpoint::Ticket)
+    }
+
+    /// Where tickets are lent, if anywhere; one segment below, they are exchanged.
+    fn read_ticket(&mut self, key: &Key<'a>) {
+        for item in key.text_or_texts().unwrap_or_default() {
+            if item.text.ends_with('/') {
+                item.key.fault(format!(
+                    "is {}, and below it tickets are exchanged, expected a path without a slash at its \
+                     end",
+                    value::quoted(&item.text)
+                ));
+                continue;
+            }
+            let below = PathPattern::parse(&format!("{}/*", item.text));
+            self.add(&item, Endpoint::Ticket);
+            // What is wrong with it is said already.
+            match below.ok().map(|below| self.refuse_second(below)) {
+                Some(Ok(below)) => self
+                    .found
+                    .push((below, Endpoint::HandOver, item.key.clone())),
+                Some(Err(wrong)) => item.key.fault(format!("has below it {wrong}")),
+                None => {}
+            }
+        }
     }
 
     /// Where the keys to verify by are, if anywhere.

@@ -4,19 +4,22 @@ use std::time::Duration;
 
 use crate::config::header;
 use crate::config::key::Key;
+use crate::config::paths::Paths;
 use crate::config::value;
+use crate::domain::cookie::CookieName;
 use crate::domain::identity::TokenPlace;
 use crate::domain::session::Lifetimes;
+use crate::domain::ticket::PARAMETER;
 use crate::gateway::Session;
 
 const DEFAULT_TTL: Duration = Duration::from_hours(7 * 24);
 const DEFAULT_PER_USER: usize = 10;
 const MAX_PER_USER: usize = 10_000;
-const EXPECTED: &str = "expected \"authorization\", \"header:NAME\", \"query:NAME\" or \
+const EXPECTED: &str = "expected \"authorization\", \"header:NAME\", \"cookie:NAME\", \"query:NAME\" or \
                         \"websocket-protocol\"";
 
 /// Reads `[session]`: the settings, and the places of tokens in their order.
-pub(super) fn read(table: &Key<'_>) -> (Session, Vec<TokenPlace>) {
+pub(super) fn read(table: &Key<'_>, paths: &Paths<'_>) -> (Session, Vec<TokenPlace>) {
     let idle = table.key("idle_ttl");
     let lifetimes = Lifetimes {
         ttl: table.key("ttl").duration(DEFAULT_TTL),
@@ -33,7 +36,15 @@ pub(super) fn read(table: &Key<'_>) -> (Session, Vec<TokenPlace>) {
         max_per_user: (max_per_user != 0).then_some(max_per_user),
         close_streams_on_end: table.key("close_streams_on_end").flag(true),
     };
-    (session, read_places(&table.key("token_from")))
+    let key = table.key("token_from");
+    let places = read_places(&key);
+    if paths.have_tickets() && places.contains(&TokenPlace::Query(PARAMETER.into())) {
+        key.fault(format!(
+            "has \"query:{PARAMETER}\", which is where tickets are (paths.ticket), expected another \
+             parameter"
+        ));
+    }
+    (session, places)
 }
 
 fn read_places(key: &Key<'_>) -> Vec<TokenPlace> {
@@ -80,9 +91,12 @@ fn parse_place(text: &str) -> Result<TokenPlace, String> {
             "is {shown}, expected the name of a parameter, of letters, digits and - . _ ~"
         )),
         None if text == "websocket-protocol" => Ok(TokenPlace::WebSocketProtocol),
-        Some(("cookie", _)) => Err(format!(
-            "is {shown}, which is not in this version, {EXPECTED}"
-        )),
+        Some(("cookie", name)) => match CookieName::parse(name) {
+            Ok(name) => Ok(TokenPlace::Cookie(name)),
+            Err(_not_one) => Err(format!(
+                "is {shown}, expected the name of a cookie such as \"cookie:__Host-wxgate\""
+            )),
+        },
         _ => Err(format!("is {shown}, {EXPECTED}")),
     }
 }

@@ -13,6 +13,7 @@ pub mod random;
 pub mod seal;
 pub mod session_key;
 pub mod signature;
+pub mod ticket;
 pub mod token;
 pub mod user_data;
 mod xaes;

@@ -254,6 +254,25 @@ impl HeaderFields {
         *self = fields.build();
     }
 
+    /// Changes the values of this name, each to what `change` makes of it; one of which nothing is left
+    /// goes. What is made of a legal value has to be legal. Seldom: all others are copied.
+    pub fn rewrite<'a>(
+        &mut self,
+        name: impl Into<Name<'a>>,
+        mut change: impl FnMut(&[u8]) -> Option<Vec<u8>>,
+    ) {
+        let name = name.into();
+        let mut fields = Builder::default();
+        for field in self.iter() {
+            if !field.is(name) {
+                fields.add(field.name(), field.value());
+            } else if let Some(value) = change(field.value()) {
+                fields.add(field.name(), &value);
+            }
+        }
+        *self = fields.build();
+    }
+
     /// Writes them down as they came, but for those that `written_apart` says the caller writes itself.
     /// Neighbours are copied together.
     pub fn write(&self, out: &mut Vec<u8>, mut written_apart: impl FnMut(HeaderField<'_>) -> bool) {

@@ -9,9 +9,11 @@ use crate::domain::fields::HeaderFields;
 use crate::domain::names::{self, Name, Tags};
 
 /// Always of one connection, listed or not. `Proxy` is no header of HTTP at all, but CGI makes of it the
-/// variable that tells programs which proxy to use (CVE-2016-5385, "httpoxy").
-const HOP_BY_HOP: [Name<'static>; 9] = [
+/// variable that tells programs which proxy to use (CVE-2016-5385, "httpoxy"). `HTTP2-Settings` belongs to an upgrade
+/// that goes no further (RFC 7540 §3.2.1).
+const HOP_BY_HOP: [Name<'static>; 10] = [
     names::CONNECTION,
+    Name::fixed("http2-settings"),
     names::KEEP_ALIVE,
     Name::fixed("proxy"),
     Name::fixed("proxy-authenticate"),

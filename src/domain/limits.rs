@@ -19,6 +19,9 @@ pub const MAX_LOGIN_BODY_BYTES: usize = 16 * 1024;
 /// Largest body of a phone request, in bytes: a code.
 pub const MAX_PHONE_BODY_BYTES: usize = 16 * 1024;
 
+/// Largest body of a request for a ticket, in bytes: a path.
+pub const MAX_TICKET_BODY_BYTES: usize = 4 * 1024;
+
 /// Largest body of a decrypt request, in bytes: a month of WeRun data in base64 is under 4 KiB.
 pub const MAX_DECRYPT_BODY_BYTES: usize = 256 * 1024;
 

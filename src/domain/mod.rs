@@ -4,8 +4,10 @@
 //! Pure: no I/O, no async, no configuration file; time and randomness come in as arguments. It may
 //! name the types of `http` and `http_body`, and knows no other module of this crate.
 
+pub mod aliases;
 pub mod bytes;
 pub mod clock;
+pub mod cookie;
 pub mod field;
 pub mod fields;
 pub mod fold;
@@ -26,6 +28,8 @@ pub mod response;
 mod rfc7239;
 pub mod secret;
 pub mod session;
+pub mod ticket;
 pub mod token;
 pub mod trace;
+pub mod web_origin;
 pub mod websocket;

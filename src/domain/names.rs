@@ -129,11 +129,18 @@ names! {
     EXPECT = "expect";
     HOST = "host";
     KEEP_ALIVE = "keep-alive";
+    ORIGIN = "origin";
+    REFERER = "referer";
+    SEC_FETCH_DEST = "sec-fetch-dest";
+    SEC_FETCH_MODE = "sec-fetch-mode";
+    SEC_FETCH_SITE = "sec-fetch-site";
+    SET_COOKIE = "set-cookie";
     TE = "te";
     TRACEPARENT = "traceparent";
     TRACESTATE = "tracestate";
     TRANSFER_ENCODING = "transfer-encoding";
     UPGRADE = "upgrade";
+    X_FORWARDED_URI = "x-forwarded-uri";
     X_REQUEST_ID = "x-request-id";
 }
 

@@ -25,6 +25,11 @@ impl AppSecret {
     pub fn expose(&self) -> &str {
         &self.0
     }
+
+    /// Whether this is its text.
+    pub fn is(&self, text: &str) -> bool {
+        self.0.as_bytes().ct_eq(text.as_bytes()).into()
+    }
 }
 
 impl fmt::Debug for AppSecret {
@@ -122,6 +127,11 @@ impl SealKey {
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = SEAL_KEY_BASE64.decode(text).map(Zeroizing::new).ok()?;
         (bytes.len() >= MIN_SEAL_KEY_BYTES).then_some(Self(bytes))
+    }
+
+    /// Takes random bytes for a key.
+    pub fn of(random: [u8; MIN_SEAL_KEY_BYTES]) -> Self {
+        Self(Zeroizing::new(random.to_vec()))
     }
 
     /// Takes the key's bytes over.
@@ -244,6 +254,11 @@ impl SessionKey {
     pub fn expose(&self) -> &[u8; 16] {
         &self.0
     }
+
+    /// Whether the other is the same key.
+    pub fn is(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
 }
 
 impl fmt::Debug for SessionKey {
@@ -330,5 +345,15 @@ mod tests {
         let token = |text: &str| AccessToken::parse(text.to_owned()).unwrap();
         assert!(token("a").is(&token("a")));
         assert!(!token("a").is(&token("ab")));
+    }
+
+    #[test]
+    fn a_secret_is_another_when_one_byte_is() {
+        let mut other = [1; 16];
+        other[15] = 2;
+        let key = SessionKey::new([1; 16]);
+        assert!(key.is(&key.clone()) && !key.is(&SessionKey::new(other)));
+        let secret = AppSecret::new("a secret".to_owned());
+        assert!(secret.is("a secret") && !secret.is("a secreT") && !secret.is("a"));
     }
 }

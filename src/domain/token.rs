@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 use crate::domain::bytes::ByteSet;
@@ -18,7 +19,7 @@ pub const BODY_CHARS: usize = 43;
 static BODY: ByteSet = ByteSet::ALPHANUMERIC.with(b"-_");
 
 /// The whole token, in bytes.
-const TOKEN_BYTES: usize = PREFIX.len() + BODY_CHARS;
+pub const TOKEN_BYTES: usize = PREFIX.len() + BODY_CHARS;
 
 /// Characters after the prefix from which on a text is taken for a token or much of one.
 const TELLING_CHARS: usize = 16;
@@ -47,6 +48,11 @@ impl SessionToken {
     /// The token as bytes.
     pub fn expose_bytes(&self) -> &[u8] {
         self.0.as_slice()
+    }
+
+    /// Whether the other is the same token.
+    pub fn is(&self, other: &Self) -> bool {
+        self.expose_bytes().ct_eq(other.expose_bytes()).into()
     }
 
     /// The token as text.
@@ -131,6 +137,17 @@ mod tests {
             assert!(SessionToken::parse(&wrong).is_none(), "{wrong}");
         }
     }
+
+    #[test]
+    fn a_token_is_another_when_one_character_is() {
+        let token = |last: &str| {
+            let text = format!("wxg_{}{last}", "A".repeat(BODY_CHARS - 1));
+            SessionToken::parse(&text).unwrap()
+        };
+        assert!(token("A").is(&token("A")));
+        assert!(!token("A").is(&token("B")));
+    }
+
     #[test]
     fn a_token_is_masked_wherever_it_stands_and_nothing_else_is() {
         let token = format!("wxg_{}", "A".repeat(BODY_CHARS));

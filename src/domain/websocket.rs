@@ -36,7 +36,7 @@ pub enum BadHandshake {
     /// RFC 6455 knows GET only.
     #[error("a WebSocket handshake is a GET request")]
     Method,
-    /// Another version than 13.
+    /// Another version than 13, or several.
     #[error("Sec-WebSocket-Version is not 13")]
     Version,
 }
@@ -61,7 +61,7 @@ impl WebSocketRequest {
         if !empty || fields.has(names::TRANSFER_ENCODING) {
             return Err(BadHandshake::Body);
         }
-        let version = fields.get(&SEC_WEBSOCKET_VERSION);
+        let version = fields.only(&SEC_WEBSOCKET_VERSION);
         if version.is_none_or(|version| version.value() != b"13") {
             return Err(BadHandshake::Version);
         }

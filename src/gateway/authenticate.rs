@@ -2,7 +2,7 @@
 
 use crate::crypto::token;
 use crate::domain::clock::Timestamp;
-use crate::domain::identity::{Presented, TokenClaim};
+use crate::domain::identity::{Clean, Presented, TokenClaim};
 use crate::domain::session::Live;
 use crate::domain::token::TokenDigest;
 use crate::gateway::refusal::Refusal;
@@ -21,60 +21,73 @@ pub(in crate::gateway) enum Standing {
 
 impl Gateway {
     /// Finds the session of a request that has just come in, as far as the rule asks for one.
-    pub(in crate::gateway) fn authenticate(
+    pub(in crate::gateway) fn authenticate<B>(
         &self,
         visit: &mut Visit<'_>,
-        presented: &Presented,
+        request: (&Clean<B>, &Presented),
         require: Require,
     ) -> Result<Standing, Refusal> {
         let arrived = visit.arrived;
-        self.authenticate_at(arrived, visit, presented, require)
-    }
-
-    fn authenticate_at(
-        &self,
-        now: Timestamp,
-        visit: &mut Visit<'_>,
-        presented: &Presented,
-        require: Require,
-    ) -> Result<Standing, Refusal> {
-        match (require, presented.token()) {
-            (Require::Public, _) | (Require::Optional, TokenClaim::None) => {
-                Ok(Standing::Known(None))
-            }
-            (Require::Session, TokenClaim::None) => Err(Refusal::SessionRequired),
+        match (require, request.1.token()) {
+            (Require::Public, _) => Ok(Standing::Known(None)),
+            (_, TokenClaim::None) => self.by_ticket(arrived, visit, request, require),
             // A token that is not taken is an error even where none is needed: the client should
             // learn that it has to log in again.
-            (_, claim) => self.find_session(now, visit, claim),
+            _ => self.by_token(arrived, visit, request, require),
         }
     }
 
-    /// The live session that the gate's own routes need.
-    pub(in crate::gateway) async fn session_of(
+    /// The live session that the gate's own routes need. It takes a token: a ticket opens none of them.
+    pub(in crate::gateway) async fn session_of<B>(
         &self,
         visit: &mut Visit<'_>,
-        presented: &Presented,
+        request: (&Clean<B>, &Presented),
     ) -> Result<Live, Refusal> {
+        if matches!(request.1.token(), TokenClaim::None) {
+            return Err(Refusal::SessionRequired);
+        }
         // Something may have been waited for since it came in.
         let now = self.shared.clock.now();
-        match self.authenticate_at(now, visit, presented, Require::Session)? {
-            Standing::Known(found) => found.ok_or(Refusal::SessionRequired),
+        let found = match self.by_token(now, visit, request, Require::Session)? {
+            Standing::Known(found) => found,
             // Seldom, and so in a box.
-            Standing::Unseen(digest) => Box::pin(self.first_sight(visit, digest)).await,
-        }
+            Standing::Unseen(digest) => {
+                let sees = self.sight_of(visit, digest, (request.1, Require::Session));
+                Box::pin(sees).await?
+            }
+        };
+        found.ok_or(Refusal::SessionRequired)
     }
 
-    fn find_session(
+    fn by_token<B>(
         &self,
         now: Timestamp,
         visit: &mut Visit<'_>,
-        claim: &TokenClaim,
+        (request, presented): (&Clean<B>, &Presented),
+        require: Require,
     ) -> Result<Standing, Refusal> {
-        let TokenClaim::Token(token) = claim else {
-            return Err(Refusal::SessionExpired);
+        visit.settings.check_page(request, presented)?;
+        let found = match presented.token() {
+            TokenClaim::Token(token) => self.look_up(now, visit, token::digest(token)),
+            TokenClaim::Malformed | TokenClaim::None => Err(Refusal::SessionExpired),
         };
+        match found {
+            Err(Refusal::SessionExpired) => {
+                let nobody = visit.forget_cookie(presented, require);
+                nobody.map(|()| Standing::Known(None))
+            }
+            found => found,
+        }
+    }
+
+    /// Looks for the live session of a token.
+    pub(in crate::gateway) fn look_up(
+        &self,
+        now: Timestamp,
+        visit: &mut Visit<'_>,
+        digest: TokenDigest,
+    ) -> Result<Standing, Refusal> {
         let lifetimes = &visit.settings.session.lifetimes;
-        let digest = token::digest(token);
         let found = match self.shared.store.find(&digest, now, lifetimes) {
             Found::Live(live) => Some(live),
             Found::Unknown => None,
@@ -83,6 +96,22 @@ impl Gateway {
         };
         let live = self.admit(visit, found)?;
         Ok(Standing::Known(Some(live)))
+    }
+
+    /// Waits for what the store says of the token of a request.
+    pub(in crate::gateway) async fn sight_of(
+        &self,
+        visit: &mut Visit<'_>,
+        digest: TokenDigest,
+        (presented, require): (&Presented, Require),
+    ) -> Result<Option<Live>, Refusal> {
+        match self.first_sight(visit, digest).await {
+            Err(Refusal::SessionExpired) => {
+                let nobody = visit.forget_cookie(presented, require);
+                nobody.map(|()| None)
+            }
+            found => found.map(Some),
+        }
     }
 
     /// Waits for what the store says of a token.
@@ -106,5 +135,19 @@ impl Gateway {
         let live = found.ok_or(Refusal::SessionExpired)?;
         visit.entry.identified(&live);
         Ok(live)
+    }
+}
+
+impl Visit<'_> {
+    /// What becomes of a request whose token opens nothing. One that came in a cookie is for the browser
+    /// to forget, which cannot know better: where no session is needed it is as good as none.
+    fn forget_cookie(&mut self, presented: &Presented, require: Require) -> Result<(), Refusal> {
+        let cookie = presented.cookie().ok_or(Refusal::SessionExpired)?;
+        let own = self.settings.cookie.as_deref();
+        self.forgets_cookie |= own.is_some_and(|own| own.name() == cookie);
+        match require {
+            Require::Session => Err(Refusal::SessionExpired),
+            Require::Optional | Require::Public => Ok(()),
+        }
     }
 }

@@ -43,7 +43,7 @@ impl Gateway {
         presented: &Presented,
     ) -> Result<Response<AnswerBody>, Refusal> {
         require_post(&request)?;
-        let live = self.session_of(visit, presented).await?;
+        let live = self.session_of(visit, (&request, presented)).await?;
         let encoding = encoding(request.fields())?;
         let deliver = visit.settings.decrypt.deliver.clone();
         let recipient = self.recipient(visit, &deliver, &request, presented)?;

@@ -47,7 +47,7 @@ impl Gateway {
         match recipient {
             Recipient::Client => {
                 let answer = visit.style.envelope.success(text);
-                Ok(answer.map(AnswerBody::whole).into())
+                Ok(visit.share(answer.map(AnswerBody::whole).into()))
             }
             Recipient::AppServer(path, own_request) => {
                 let hangs_on = live.clone();

@@ -96,6 +96,15 @@ impl Entry {
         }
     }
 
+    /// Its path holds a secret.
+    pub(in crate::gateway) fn hide_path(&mut self) {
+        self.note(|record| {
+            let shown = record.path.rfind('/').map_or(0, |slash| slash + 1);
+            record.path.truncate(shown);
+            record.path.push_str("***");
+        });
+    }
+
     pub(in crate::gateway) fn identified(&mut self, live: &Live) {
         self.note(|record| record.who = Who::Session(live.clone()));
     }

@@ -145,6 +145,11 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// A text under this name alone.
+    pub(in crate::gateway) fn text(&self, name: &str) -> Option<&str> {
+        self.values.get(name).and_then(Value::as_str)
+    }
+
     /// A text field that must be there. Else the request is refused with this message.
     pub(in crate::gateway) fn required(
         &self,

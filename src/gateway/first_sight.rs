@@ -6,6 +6,7 @@ use crate::domain::response::Response;
 use crate::domain::token::TokenDigest;
 use crate::gateway::body::AnswerBody;
 use crate::gateway::refusal::Refusal;
+use crate::gateway::route::Require;
 use crate::gateway::{Course, Gateway, Visit};
 use crate::server::body::RequestBody;
 use crate::upstream::Index;
@@ -22,6 +23,7 @@ pub(in crate::gateway) struct Way {
 #[derive(Debug)]
 pub(in crate::gateway) struct Unseen {
     pub(in crate::gateway) digest: TokenDigest,
+    pub(in crate::gateway) require: Require,
     pub(in crate::gateway) way: Way,
     pub(in crate::gateway) request: Clean<RequestBody>,
     pub(in crate::gateway) presented: Presented,
@@ -36,12 +38,13 @@ impl Gateway {
     ) -> Result<Response<AnswerBody>, Refusal> {
         let Unseen {
             digest,
+            require,
             way,
             request,
             presented,
         } = unseen;
-        let live = self.first_sight(visit, digest).await?;
-        match self.go(visit, way, (request, presented), Some(live))? {
+        let live = self.sight_of(visit, digest, (&presented, require)).await?;
+        match self.go(visit, way, (request, presented), live)? {
             Course::Forward(forwarding) => self.forward(visit, forwarding).await,
             Course::OpenData(body) => self.open_body(visit, *body).await,
             Course::Endpoint(..) | Course::FirstSight(_) => Err(Refusal::Internal),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
-use http::header::REFERER;
+use http::header::{REFERER, SET_COOKIE};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -16,6 +16,7 @@ use crate::domain::identity::{Clean, Presented, TokenClaim};
 use crate::domain::limits;
 use crate::domain::referer::Referer;
 use crate::domain::secret::LoginCode;
+use crate::gateway::cross_site::Page;
 use crate::gateway::desk::{Brought, LoggedIn, LoginError, NoLogin};
 use crate::gateway::fields::{Field, Fields, encoding};
 use crate::gateway::hook::{Hook, HookData};
@@ -64,6 +65,7 @@ impl Gateway {
     ) -> Result<Response<Bytes>, Refusal> {
         require_post(&request)?;
         let encoding = encoding(request.fields())?;
+        let page = Page::of(&visit.settings, &request, presented);
         let referer = referer(request.fields());
         let settings = Arc::clone(&visit.settings);
         let hook = settings.login.hook.clone();
@@ -78,6 +80,8 @@ impl Gateway {
         let code = fields.required(Field::Code, &texts::CODE_MISSING)?;
         let code = LoginCode::parse(code).ok_or(Refusal::BadRequest(&texts::CODE_MALFORMED))?;
         let replaces = match presented.token() {
+            // In a cookie it may have been sent along by a page that does not know it.
+            TokenClaim::Token(_) if presented.cookie().is_some() && page != Page::Own => None,
             TokenClaim::Token(old) => Some(token::digest(old)),
             TokenClaim::None | TokenClaim::Malformed => None,
         };
@@ -115,19 +119,25 @@ impl Gateway {
             LoginError::Store(_) => Refusal::LoginNotKept,
         })?;
         visit.entry.logged_in(&logged_in.holder);
-        Ok(self.login_answer(&settings, &logged_in))
+        Ok(self.login_answer(&settings, &logged_in, page))
     }
 
-    fn login_answer(&self, settings: &Settings, logged_in: &LoggedIn) -> Response<Bytes> {
+    fn login_answer(
+        &self,
+        settings: &Settings,
+        logged_in: &LoggedIn,
+        page: Page,
+    ) -> Response<Bytes> {
         let lifetimes = &settings.session.lifetimes;
         let ends_at = logged_in.since.plus(lifetimes.ttl);
+        let expires_in = ends_at.seconds_from(self.shared.clock.now());
         let holder = &logged_in.holder;
         let exposed = |expose, id| if expose { id } else { None };
         let answer = LoginAnswer {
             // The one place where a token leaves the gate: to the client that logged in.
             token: logged_in.token.expose(),
             token_type: "Bearer",
-            expires_in: ends_at.seconds_from(self.shared.clock.now()),
+            expires_in,
             idle_expires_in: lifetimes.idle_ttl.as_ref().map(Duration::as_secs),
             appid: holder.app.as_str(),
             openid: exposed(settings.login.expose_openid, Some(holder.openid.as_str())),
@@ -140,7 +150,13 @@ impl Gateway {
             ),
             data: logged_in.data.as_ref().map(HookData::as_raw),
         };
-        json(settings.errors.envelope, &answer)
+        let mut response = json(settings.errors.envelope, &answer);
+        // A page of another site that logs its own user in would have somebody else's browser keep that.
+        let keeps = settings.cookie.as_ref().filter(|_| page != Page::Foreign);
+        if let Some(set) = keeps.and_then(|cookie| cookie.set(&logged_in.token, expires_in)) {
+            response.headers_mut().insert(SET_COOKIE, set);
+        }
+        response
     }
 }
 

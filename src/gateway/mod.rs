@@ -10,6 +10,9 @@ pub mod body;
 mod books;
 mod budgets;
 pub mod control;
+mod cookie;
+mod cors;
+mod cross_site;
 mod decrypt;
 mod deliver;
 pub mod desk;
@@ -18,6 +21,7 @@ mod envelope;
 mod fields;
 mod first_sight;
 mod forward;
+mod hand_over;
 mod hook;
 mod ids;
 mod inquiry;
@@ -37,22 +41,29 @@ pub mod route;
 mod session;
 mod settings;
 pub mod signing;
+mod spent;
 mod texts;
+mod ticket;
 mod wechat_failure;
 
+pub use crate::crypto::ticket::Tickets;
 pub use books::RouteIds;
 pub use budgets::{Budgets, RateLimits, Toll};
+pub use cookie::{Attributes, SameSite, SessionCookie};
+pub use cors::Cors;
 pub use envelope::Envelope;
 pub use fields::{Field, FieldNames};
 pub use inquiry::Inquiries;
 pub use language::Language;
 pub use settings::{App, AppHints, Decrypt, Deliver, Errors, Login, Session, Settings};
+pub use spent::SpentTickets;
 
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use http::HeaderValue;
 
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::forwarded::Origin;
@@ -95,6 +106,10 @@ pub struct Shared {
     pub budgets: Budgets,
     /// Where WeChat is asked about users who are logged in.
     pub inquiries: Inquiries,
+    /// By what tickets are sealed.
+    pub tickets: Tickets,
+    /// Which tickets were exchanged.
+    pub spent: SpentTickets,
     /// Which pushes came before.
     pub known_pushes: KnownPushes,
     /// How many pushes wait for the app server.
@@ -127,6 +142,10 @@ struct Visit<'a> {
     arrived: Timestamp,
     /// Under which the log knows the request.
     request_id: RequestId,
+    /// The origin of the page, where it may read what the gate says.
+    granted: Option<Box<HeaderValue>>,
+    /// Whether the browser is told to forget the session cookie.
+    forgets_cookie: bool,
     entry: Entry,
     progress: Progress,
 }
@@ -176,6 +195,11 @@ impl Gateway {
             .decide(clean.method(), &overridden, path)?;
         visit.entry.decided(decision);
         match decision {
+            Decision::Endpoint(Endpoint::HandOver) => {
+                visit.entry.hide_path();
+                let request = Box::new((clean, presented));
+                Ok(Course::Endpoint(Endpoint::HandOver, request))
+            }
             Decision::Endpoint(endpoint) => {
                 Ok(Course::Endpoint(endpoint, Box::new((clean, presented))))
             }
@@ -193,10 +217,11 @@ impl Gateway {
                     opens,
                     upstream: access.upstream,
                 };
-                match self.authenticate(visit, &presented, require)? {
+                match self.authenticate(visit, (&clean, &presented), require)? {
                     Standing::Known(session) => self.go(visit, way, (clean, presented), session),
                     Standing::Unseen(digest) => Ok(Course::FirstSight(Box::new(Unseen {
                         digest,
+                        require,
                         way,
                         request: clean,
                         presented,
@@ -253,16 +278,21 @@ impl Gateway {
         request: Clean<RequestBody>,
         presented: &Presented,
     ) -> Result<Response<AnswerBody>, Refusal> {
+        if let Some(granted) = visit.preflight(endpoint, &request) {
+            return Ok(visit.share(granted.map(AnswerBody::whole).into()));
+        }
         let whole = match endpoint {
             Endpoint::Decrypt => return self.decrypt(visit, request, presented).await,
+            Endpoint::HandOver => self.hand_over(visit, &request).await,
             Endpoint::Jwks => Self::jwks(visit, &request),
             Endpoint::Login => self.login(visit, request, presented).await,
             Endpoint::Logout => self.logout(visit, &request, presented).await,
             Endpoint::Phone => return self.phone(visit, request, presented).await,
             Endpoint::Push => self.push(visit, request, presented).await,
             Endpoint::Session => self.session(visit, &request, presented).await,
+            Endpoint::Ticket => self.ticket(visit, request, presented).await,
         };
-        whole.map(|answer| answer.map(AnswerBody::whole).into())
+        whole.map(|answer| visit.share(answer.map(AnswerBody::whole).into()))
     }
 }
 
@@ -281,6 +311,11 @@ impl Handler for Gateway {
         let settings = self.shared.settings.load_full();
         let mut visit = Visit {
             style: AnswerStyle::of(settings.errors, &request.head.fields),
+            granted: settings
+                .cors
+                .as_ref()
+                .and_then(|cors| cors.granted(&request.head.fields)),
+            forgets_cookie: false,
             settings,
             peer,
             entry: Entry::begin(&request.head, peer, (arrived, &request_id), &self.books),
@@ -319,6 +354,15 @@ impl Visit<'_> {
 
     /// Has the answer account for the request, when it is gone.
     fn end(mut self, response: &mut Response<AnswerBody>) {
+        cookie::drop_foreign(&self.settings.identity, response);
+        if let Some(own) = self
+            .settings
+            .cookie
+            .as_ref()
+            .filter(|_| self.forgets_cookie)
+        {
+            cookie::add(response, own.clear());
+        }
         response.identify(self.request_id);
         self.entry.answered(response.status);
         response.body.record(self.entry, self.progress);
@@ -329,6 +373,6 @@ impl Visit<'_> {
         self.entry.flag(refusal.flag());
         refusal.log(self.request_id.as_str());
         let response = refusal.into_response(self.request_id.as_str(), &self.style);
-        response.map(AnswerBody::whole).into()
+        self.share(response.map(AnswerBody::whole).into())
     }
 }

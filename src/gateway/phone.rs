@@ -42,7 +42,7 @@ impl Gateway {
         presented: &Presented,
     ) -> Result<Response<AnswerBody>, Refusal> {
         require_post(&request)?;
-        let live = self.session_of(visit, presented).await?;
+        let live = self.session_of(visit, (&request, presented)).await?;
         let encoding = encoding(request.fields())?;
         let settings = Arc::clone(&visit.settings);
         let recipient = self.recipient(visit, &settings.phone, &request, presented)?;

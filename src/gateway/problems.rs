@@ -67,6 +67,7 @@ problems! {
     AMBIGUOUS_PATH = 400 "ambiguous_path" "Ambiguous path" "请求路径有歧义" Fix;
     BAD_REQUEST = 400 "bad_request" "Bad request" "请求有误" Fix;
     BODY_TOO_LARGE = 413 "body_too_large" "Body too large" "请求内容过大" Fix;
+    CROSS_SITE = 403 "cross_site" "Cross-site request" "跨站请求被拒绝" Fix;
     DECRYPT_FAILED = 422 "decrypt_failed" "Decryption failed" "数据解密失败" Reacquire;
     HEADERS_TOO_LARGE = 431 "headers_too_large" "Headers too large" "请求头过大" Fix;
     INTERNAL = 500 "internal" "Internal error" "网关内部错误" Retry;

@@ -3,6 +3,7 @@
 
 use http::Method;
 
+use crate::domain::aliases::{self, Alias};
 use crate::domain::path::{Matching, PathPattern};
 use crate::domain::readings;
 use crate::upstream::Index;
@@ -12,6 +13,8 @@ use crate::upstream::Index;
 pub enum Endpoint {
     /// `POST {paths.decrypt}`
     Decrypt,
+    /// `GET {paths.ticket}/{ticket}`, for web-views
+    HandOver,
     /// `GET {paths.jwks}`, for app servers
     Jwks,
     /// `POST {paths.login}`
@@ -24,21 +27,25 @@ pub enum Endpoint {
     Push,
     /// `GET` and `DELETE {paths.session}`
     Session,
+    /// `POST {paths.ticket}`
+    Ticket,
 }
 
 impl Endpoint {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Decrypt,
+        Self::HandOver,
         Self::Jwks,
         Self::Login,
         Self::Logout,
         Self::Phone,
         Self::Push,
         Self::Session,
+        Self::Ticket,
     ];
 
-    /// The name in logs and metrics.
+    /// The name in logs and metrics, and that of the key below `[paths]`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Decrypt => "decrypt",
@@ -48,6 +55,7 @@ impl Endpoint {
             Self::Phone => "phone",
             Self::Push => "push",
             Self::Session => "session",
+            Self::HandOver | Self::Ticket => "ticket",
         }
     }
 }
@@ -71,6 +79,16 @@ impl Require {
             Self::Optional => "optional",
             Self::Public => "public",
         }
+    }
+
+    /// Whether it asks for something that the other does not.
+    fn asks_more_than(self, other: Self) -> bool {
+        let rank = |require| match require {
+            Self::Public => 0,
+            Self::Optional => 1,
+            Self::Session => 2,
+        };
+        rank(self) > rank(other)
     }
 }
 
@@ -154,12 +172,15 @@ pub enum Ambiguous {
     /// A server might take it for a path or method under another rule.
     #[error("another reading of the request falls under another rule")]
     OtherRule,
+    /// A server might serve it as a path of which more is asked.
+    #[error("some servers serve it as a path that asks for more")]
+    Alias,
 }
 
 impl Routes {
     /// Decides on every reading of the path, and of the method when the request asks to be taken
-    /// for others. Refuses when they are not all decided alike. One reading that meets a reserved
-    /// path is enough for that to be the decision.
+    /// for others. Refuses when they are not all decided alike, or when a reading has an alias of
+    /// which more is asked. One that meets a reserved path is enough for that to be the decision.
     pub fn decide(
         &self,
         method: &Method,
@@ -177,22 +198,70 @@ impl Routes {
         // Methods are told apart by case (RFC 9110 §9.1), but not by every server.
         let upper = upper_case(method);
         let others = upper.iter().chain(overridden);
-        let (mut agreed, mut reserved) = (true, false);
-        readings::all(path, |reading| {
+        let (mut agreed, mut reserved) = (Ok(()), false);
+        let mut look_at = |reading: &[u8]| {
             // A loose match takes in the strict one.
             reserved = matches_any(&self.reserved, reading, Matching::Loose);
-            agreed =
-                agreed && same(method, reading) && others.clone().all(|other| same(other, reading));
+            if !(same(method, reading) && others.clone().all(|other| same(other, reading))) {
+                agreed = agreed.and(Err(Ambiguous::OtherRule));
+            }
+            let mut no_more = true;
+            let all_shown = aliases::all(reading, |alias| {
+                reserved = reserved || self.is_reserved_for(decision, alias);
+                let mut methods = std::iter::once(method).chain(others.clone());
+                no_more =
+                    no_more && methods.all(|method| self.asks_no_more(decision, method, alias));
+                !reserved && (no_more || !self.reserved.is_empty())
+            });
+            if !(no_more && all_shown) {
+                agreed = agreed.and(Err(Ambiguous::Alias));
+            }
             // The readings that follow a disagreement may still meet a reserved path.
-            !reserved && (agreed || !self.reserved.is_empty())
-        })?;
+            !reserved && (agreed.is_ok() || !self.reserved.is_empty())
+        };
+        readings::all(path, &mut look_at)?;
         if reserved {
-            Ok(Decision::Reserved)
-        } else if agreed {
-            Ok(decision)
-        } else {
-            Err(Ambiguous::OtherRule)
+            return Ok(Decision::Reserved);
         }
+        agreed.map(|()| decision)
+    }
+
+    /// Whether a server might serve a request that is forwarded as a reserved path.
+    fn is_reserved_for(&self, decision: Decision, alias: &Alias<'_>) -> bool {
+        !matches!(decision, Decision::Endpoint(_))
+            && matches_any(&self.reserved, &alias.path, Matching::Loose)
+    }
+
+    /// Whether nothing more is asked of an alias than of what was decided on. A rule that names what
+    /// the alias lacks was made for that.
+    fn asks_no_more(&self, decision: Decision, method: &Method, alias: &Alias<'_>) -> bool {
+        let (Decision::Forward(line) | Decision::OpenData(line)) = decision else {
+            return true;
+        };
+        if self.names(line, alias.named) {
+            return true;
+        }
+        let asked = self.access(line).require;
+        let no_more = |other| match other {
+            Decision::Endpoint(_) | Decision::Reserved => false,
+            Decision::Forward(other) => !self.access(other).require.asks_more_than(asked),
+            Decision::OpenData(other) => {
+                matches!(decision, Decision::OpenData(_))
+                    && !self.access(other).require.asks_more_than(asked)
+            }
+        };
+        self.strict_and_loose(method, &alias.path)
+            .into_iter()
+            .all(no_more)
+    }
+
+    /// Whether the pattern of a line begins with this, letter by letter.
+    fn names(&self, line: Line, beginning: &[u8]) -> bool {
+        let rule = match line {
+            Line::Rule(index) => self.rules.get(index),
+            Line::Default => None,
+        };
+        rule.is_some_and(|rule| rule.path.as_str().as_bytes().starts_with(beginning))
     }
 
     /// The first line of the table that matches one reading.
@@ -352,6 +421,64 @@ mod tests {
         routes.rules[1].methods = vec![Method::GET];
         let head = routes.decide(&Method::HEAD, &[], b"/items/1");
         assert_eq!(head, Ok(Decision::Forward(Line::Rule(1))));
+    }
+
+    #[test]
+    fn a_path_that_some_servers_serve_as_one_of_which_more_is_asked_is_refused() {
+        for path in [
+            "/admin.json",
+            "/admin.tar.gz",
+            "/admin.json/",
+            "/ADMIN.json",
+            "/x/../admin.json",
+            "/index.php/admin",
+            "/index.php/admin/x.html",
+            "/admin.php/x",
+            "/wx/login.json",
+        ] {
+            assert_eq!(decide(path), Err(Ambiguous::Alias), "{path}");
+        }
+        // Nothing more is asked of these, or somebody has named them.
+        let mut routes = routes();
+        let named = [
+            ("/admin.json", Require::Public),
+            ("/index.php/**", Require::Public),
+        ];
+        for (path, require) in named {
+            routes.rules.insert(
+                0,
+                Rule {
+                    path: PathPattern::parse(path).unwrap(),
+                    require,
+                    ..routes.rules[0].clone()
+                },
+            );
+        }
+        for path in [
+            "/admin.json",
+            "/index.php/admin/x",
+            "/admin/x.json",
+            "/x.json",
+            "/v1.0/admin",
+        ] {
+            let decided = routes.decide(&Method::GET, &[], path.as_bytes());
+            assert!(
+                matches!(decided, Ok(Decision::Forward(_))),
+                "{path} {decided:?}"
+            );
+        }
+        routes.reserved = vec![PathPattern::parse("/hooks/login").unwrap()];
+        for path in [
+            "/hooks/login.json",
+            "/index.php/hooks/login",
+            "/hooks/login/index.html",
+        ] {
+            let decided = routes.decide(&Method::GET, &[], path.as_bytes());
+            assert_eq!(decided, Ok(Decision::Reserved), "{path}");
+        }
+        routes.open_data = vec![PathPattern::parse("/profile").unwrap()];
+        let decided = routes.decide(&Method::POST, &[], b"/profile.json");
+        assert_eq!(decided, Err(Ambiguous::Alias));
     }
 
     #[test]

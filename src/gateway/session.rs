@@ -32,7 +32,7 @@ impl Gateway {
     ) -> Result<Response<Bytes>, Refusal> {
         match *request.method() {
             Method::GET => {
-                let live = self.session_of(visit, presented).await?;
+                let live = self.session_of(visit, (request, presented)).await?;
                 let ends_at = live.session().ends_at(&visit.settings.session.lifetimes);
                 let answer = SessionAnswer {
                     appid: live.holder().app.as_str(),
@@ -65,7 +65,8 @@ impl Gateway {
         request: &Clean<RequestBody>,
         presented: &Presented,
     ) -> Result<Response<Bytes>, Refusal> {
-        let live: Live = self.session_of(visit, presented).await?;
+        let live: Live = self.session_of(visit, (request, presented)).await?;
+        visit.forgets_cookie = true;
         let store = &self.shared.store;
         let ended = if query_says(request.uri(), "all", "true") {
             store.end_with_others(live.session()).await

@@ -4,13 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Method;
-use http::header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
 use http::uri::PathAndQuery;
 use http_body::Body;
 
 use crate::domain::id::AppId;
-use crate::domain::identity::{Clean, IdentityRules, is_method_override};
+use crate::domain::identity::{Clean, IdentityRules};
 use crate::domain::names;
 use crate::domain::request::RequestHead;
 use crate::domain::secret::AppSecret;
@@ -20,7 +18,7 @@ use crate::gateway::push::{AppPush, Push};
 use crate::gateway::refusal::Refusal;
 use crate::gateway::route::{Access, Line, Require, Routes};
 use crate::gateway::signing::KeySet;
-use crate::gateway::{Envelope, FieldNames, Language};
+use crate::gateway::{Cors, Envelope, FieldNames, Language, SessionCookie, cors};
 use crate::server::Limits;
 use crate::wechat::Credential;
 
@@ -45,6 +43,10 @@ pub struct Settings {
     pub push: Option<Push>,
     /// `[session]`.
     pub session: Session,
+    /// `[session.cookie]`, where it has a name.
+    pub cookie: Option<Arc<SessionCookie>>,
+    /// `[cors]`, where any origin is allowed.
+    pub cors: Option<Arc<Cors>>,
     /// `[server.limits]`.
     pub limits: Limits,
     /// `[limits]`.
@@ -158,15 +160,7 @@ impl Settings {
     /// for nothing but permission, so it may pass; but only one that is nothing else.
     pub(in crate::gateway) fn access<B: Body>(&self, line: Line, request: &Clean<B>) -> Access {
         let access = self.routes.access(line);
-        let preflight = self.routes.forward_preflight
-            && *request.method() == Method::OPTIONS
-            && request.fields().has(&ORIGIN)
-            && request.fields().has(&ACCESS_CONTROL_REQUEST_METHOD)
-            && !request
-                .fields()
-                .iter()
-                .any(|field| is_method_override(field.name()))
-            && request.is_without_body();
+        let preflight = self.routes.forward_preflight && cors::is_preflight(request);
         let require = if preflight {
             Require::Public
         } else {

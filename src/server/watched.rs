@@ -148,6 +148,14 @@ impl<S> Watched<S> {
         };
     }
 
+    /// A request was answered, perhaps before anybody looked whether one was under way. What is timed
+    /// begins anew.
+    pub(in crate::server) fn was_busy(&mut self) {
+        if matches!(self.reading, Reading::Head(_) | Reading::Idle(_)) {
+            self.reading = Reading::Busy;
+        }
+    }
+
     /// A head begins with what has been read already.
     pub(in crate::server) fn head_begins(&mut self) {
         self.settle();

@@ -61,7 +61,8 @@ pub struct Context {
     pub drain: CancellationToken,
 }
 
-struct Worker<H> {
+/// One worker, whoever brings it its connections.
+pub(in crate::server) struct Worker<H> {
     context: Context,
     service: Rc<Service<H>>,
     register: Register,
@@ -80,19 +81,7 @@ pub async fn run<H: Handler>(
     listeners: Vec<Bound>,
     handler: Rc<H>,
 ) -> io::Result<()> {
-    let worker = Rc::new(Worker {
-        service: Rc::new(Service {
-            handler,
-            limits: context.limits.clone(),
-            heads: SpareHeads::default(),
-            buffers: SpareBuffers::default(),
-        }),
-        context,
-        register: Register::default(),
-        index: seat.index,
-        last_peer: RefCell::default(),
-        late: Cell::new(0),
-    });
+    let worker = Worker::new(context, &seat, handler);
     let mut accepting = tokio::task::JoinSet::new();
     for listener in listeners {
         let worker = Rc::clone(&worker);
@@ -111,15 +100,41 @@ pub async fn run<H: Handler>(
     }
     accepting.spawn_local(Rc::clone(&worker).take_handed_on(seat.inbox));
     let shedding = tokio::task::spawn_local(Rc::clone(&worker).shed());
-    // At once: an accept task may be waiting for a place that only a draining connection can free.
-    worker.context.drain.cancelled().await;
-    worker.register.drain_all();
+    worker.drained().await;
     while accepting.join_next().await.is_some() {}
     shedding.abort();
     Ok(())
 }
 
 impl<H: Handler> Worker<H> {
+    pub(in crate::server) fn new(context: Context, seat: &Seat, handler: Rc<H>) -> Rc<Self> {
+        Rc::new(Self {
+            service: Rc::new(Service {
+                handler,
+                limits: context.limits.clone(),
+                heads: SpareHeads::default(),
+                buffers: SpareBuffers::default(),
+            }),
+            context,
+            register: Register::default(),
+            index: seat.index,
+            last_peer: RefCell::default(),
+            late: Cell::new(0),
+        })
+    }
+
+    /// Waits for the order to stop, and passes it on. At once: an accept task may be waiting for a
+    /// place that only a draining connection can free.
+    async fn drained(&self) {
+        self.context.drain.cancelled().await;
+        self.register.drain_all();
+    }
+
+    /// What a worker does beside accepting connections, for one that accepts none.
+    pub(in crate::server) async fn tend(self: Rc<Self>) {
+        tokio::join!(Rc::clone(&self).shed(), self.drained());
+    }
+
     async fn accept_tcp(self: Rc<Self>, listener: TcpListener, owner: Owner) {
         let local_port = listener.local_addr().ok().map(|address| address.port());
         let mut drain = pin!(self.context.drain.cancelled());
@@ -282,8 +297,12 @@ impl<H: Handler> Worker<H> {
         admits
     }
 
-    fn speak_clear<S>(self: &Rc<Self>, mut socket: S, ends: Ends, entry: Entry)
-    where
+    pub(in crate::server) fn speak_clear<S>(
+        self: &Rc<Self>,
+        mut socket: S,
+        ends: Ends,
+        entry: Entry,
+    ) where
         S: Socket,
     {
         if !self.context.proxy_protocol {
@@ -348,7 +367,7 @@ impl<H: Handler> Worker<H> {
     }
 
     /// Waits for a place, which holds up accepting.
-    async fn enter(&self) -> Entry {
+    pub(in crate::server) async fn enter(&self) -> Entry {
         let place = self.context.capacity.take().await;
         let state = State::new();
         let live = self.context.crew.enter(self.index);

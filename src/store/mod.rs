@@ -19,6 +19,7 @@ use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::id::{AppId, UserKey};
 use crate::domain::secret::{SealKeys, SessionKey};
 use crate::domain::session::{Lifetimes, Live, Session};
+use crate::domain::ticket::TicketId;
 use crate::domain::token::TokenDigest;
 use crate::store::ending::Ended;
 use crate::store::memory::MemoryStore;
@@ -260,6 +261,20 @@ impl Store {
         match self {
             Self::Memory(_) => None,
             Self::Redis(redis) => Some(redis.push_lease(push)),
+        }
+    }
+
+    /// Notes that a ticket is exchanged, for so long, where several gates might be shown it. Says whether
+    /// it was not before, as far as is known here.
+    pub async fn spend_ticket(
+        &self,
+        ticket: &TicketId,
+        remember: Duration,
+    ) -> Result<bool, Unusable> {
+        match self {
+            // Whoever asks knows those of this process.
+            Self::Memory(_) => Ok(true),
+            Self::Redis(redis) => redis.spend_ticket(ticket, remember).await,
         }
     }
 

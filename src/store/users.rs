@@ -342,12 +342,7 @@ impl User {
     /// Puts a key in its place by the moment at which it was redeemed: an answer that was long
     /// under way is not the newest key. The same key again is the same key, in use once more.
     fn add_key(&mut self, key: SessionKey, redeemed: Timestamp, now: Timestamp) {
-        // Both keys come from WeChat, none from the client: a comparison in variable time tells
-        // nobody anything.
-        let same = self
-            .keys
-            .iter()
-            .position(|known| known.secret.expose() == key.expose());
+        let same = self.keys.iter().position(|known| known.secret.is(&key));
         let redeemed = match same.map(|index| self.keys.remove(index)) {
             Some(known) => redeemed.max(known.redeemed),
             None => redeemed,

@@ -33,5 +33,6 @@ pub(in crate::upstream) async fn open(target: &Target, protocol: Protocol) -> io
             })
         }
         Target::Unix(path) => UnixStream::connect(path).await.map(Socket::Unix),
+        Target::Played(dialer) => dialer.dial().await.map(Socket::Played),
     }
 }

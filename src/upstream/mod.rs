@@ -5,6 +5,7 @@ mod answer;
 mod connect;
 mod exchange;
 pub mod fault;
+mod handshake;
 pub mod http1;
 pub mod http2;
 mod shared;
@@ -24,6 +25,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderValue;
 
+use crate::played::Dialer;
 use crate::splice::SpliceBody;
 use crate::upstream::fault::Fault;
 use crate::upstream::tls::Tls;
@@ -110,6 +112,8 @@ pub enum Target {
     },
     /// `unix:/path`.
     Unix(PathBuf),
+    /// Somebody who is played: for simulations.
+    Played(Dialer),
 }
 
 impl fmt::Display for Target {
@@ -122,6 +126,7 @@ impl fmt::Display for Target {
                 write!(f, "{scheme}://{host}:{port}")
             }
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Played(_) => f.write_str("played"),
         }
     }
 }
@@ -131,7 +136,7 @@ impl Settings {
     fn host_for<'a>(&'a self, host: Option<&'a [u8]>) -> &'a [u8] {
         let own: &[u8] = match &self.target {
             Target::Http { authority, .. } => authority.as_bytes(),
-            Target::Unix(_) => b"localhost",
+            Target::Unix(_) | Target::Played(_) => b"localhost",
         };
         host.filter(|_| self.preserve_host).unwrap_or(own)
     }

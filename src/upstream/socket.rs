@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
 
+use crate::played::Connection;
 use crate::splice::ClearSocket;
 
 /// One open connection to an app server.
@@ -16,6 +17,7 @@ pub(in crate::upstream) enum Socket {
     Tcp(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
     Unix(UnixStream),
+    Played(Box<dyn Connection>),
 }
 
 impl Socket {
@@ -30,7 +32,7 @@ impl Socket {
         match self {
             Self::Tcp(socket) => Some(ClearSocket::Tcp(socket)),
             Self::Unix(socket) => Some(ClearSocket::Unix(socket)),
-            Self::Tls(_) => None,
+            Self::Tls(_) | Self::Played(_) => None,
         }
     }
 
@@ -38,7 +40,7 @@ impl Socket {
     pub(in crate::upstream) fn may_speak_http2(&self) -> bool {
         match self {
             Self::Tls(tls) => tls.get_ref().1.alpn_protocol() == Some(b"h2"),
-            Self::Tcp(_) | Self::Unix(_) => true,
+            Self::Tcp(_) | Self::Unix(_) | Self::Played(_) => true,
         }
     }
 }
@@ -50,6 +52,7 @@ macro_rules! whichever {
             Socket::Tcp($it) => $act,
             Socket::Tls($it) => $act,
             Socket::Unix($it) => $act,
+            Socket::Played($it) => $act,
         }
     };
 }

@@ -7,26 +7,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::HeaderValue;
-use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, UPGRADE};
-use sha1::{Digest, Sha1};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use crate::domain::fields::HeaderFields;
-use crate::domain::hop;
-use crate::domain::names;
-use crate::domain::response::Response;
-use crate::domain::websocket::WebSocketRequest;
 use crate::upstream::http1::Wire;
 use crate::upstream::socket::Socket;
-
-/// RFC 6455 §1.3: what turns a key into the answer that only a WebSocket server gives.
-const WEBSOCKET_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// How long one side of a tunnel may go on after the other has ended.
 const FINISH: Duration = Duration::from_secs(10);
@@ -126,29 +113,6 @@ async fn silence(last: &Cell<Instant>, idle_timeout: Duration) {
     }
 }
 
-/// Whether the app server's answer opens the WebSocket that was asked for, and nothing else.
-pub(in crate::upstream) fn accepts(fields: &HeaderFields, asked: &WebSocketRequest) -> bool {
-    let expected = accept_of(asked.key());
-    hop::has_token(fields, names::UPGRADE, "websocket")
-        && fields
-            .get(&SEC_WEBSOCKET_ACCEPT)
-            .is_some_and(|accept| accept.value() == expected.as_bytes())
-}
-
-/// Says to the client that its connection is a WebSocket from now on (RFC 6455 §4.2.2).
-pub(in crate::upstream) fn confirm(response: &mut Response<()>) {
-    response.set(CONNECTION, HeaderValue::from_static("Upgrade"));
-    response.set(UPGRADE, HeaderValue::from_static("websocket"));
-}
-
-fn accept_of(key: &HeaderValue) -> String {
-    let digest = Sha1::new()
-        .chain_update(key.as_bytes())
-        .chain_update(WEBSOCKET_GUID)
-        .finalize();
-    STANDARD.encode(digest)
-}
-
 /// A socket that notes when something passes, either way.
 struct Noted<'a> {
     socket: Socket,
@@ -188,17 +152,5 @@ impl AsyncWrite for Noted<'_> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.socket).poll_shutdown(context)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_accept_value_is_that_of_the_rfc() {
-        // RFC 6455 §1.3.
-        let key = HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ==");
-        assert_eq!(accept_of(&key), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     }
 }

@@ -27,6 +27,7 @@ use crate::telemetry::metrics::Calls;
 use crate::wechat::count::{self, Asking};
 use crate::wechat::error::{CallError, Malformed, RedeemError};
 use crate::wechat::guard::{Closed, Guard, Guards, Judged, Verdict};
+use crate::wechat::played::{Played, Said};
 use crate::wechat::reply::{self, Redeemed};
 use crate::wechat::skew::Skew;
 use crate::wechat::{Credential, Settings};
@@ -61,6 +62,8 @@ pub enum SetupError {
 #[derive(Clone)]
 pub struct Client {
     pub(super) http: reqwest::Client,
+    /// Who is asked instead, in a simulation.
+    played: Option<Played>,
     /// Scheme and host.
     base_url: Url,
     /// A permit per call that may be under way.
@@ -121,6 +124,7 @@ impl Client {
         let max_in_flight = settings.max_in_flight.min(Semaphore::MAX_PERMITS);
         Ok(Self {
             http,
+            played: None,
             base_url,
             calls: Arc::new(Semaphore::new(max_in_flight)),
             max_in_flight,
@@ -142,6 +146,14 @@ impl Client {
     #[must_use]
     pub fn with_counts(self, counts: Calls) -> Self {
         Self { counts, ..self }
+    }
+
+    /// The same client, with this WeChat in the place of the network: for everything but calls that are
+    /// passed on.
+    #[must_use]
+    pub fn with_played(self, played: Played) -> Self {
+        let played = Some(played);
+        Self { played, ..self }
     }
 
     /// How many calls may be under way at once.
@@ -305,6 +317,11 @@ impl Client {
     }
 
     async fn exchange(&self, request: reqwest::Request) -> Result<Answer, CallError> {
+        if let Some(played) = &self.played {
+            let Said { status, body } = played.ask(request.url()).await;
+            let body = Zeroizing::new(body);
+            return Ok(Answer { status, body });
+        }
         let mut response = self.http.execute(request).await.map_err(transport)?;
         if let Some(Ok(date)) = response.headers().get(DATE).map(HeaderValue::to_str) {
             self.skew.note(date, self.clock.now());

@@ -12,6 +12,7 @@ pub mod error;
 mod guard;
 pub mod open_api;
 pub mod phone;
+pub mod played;
 pub mod relay;
 pub mod reply;
 mod report;

@@ -208,13 +208,14 @@ async fn curl_learns_of_a_refusal_before_it_has_sent_a_large_body() {
 /// Answers with trailers, or breaks off before them.
 async fn sum_up(mut reader: Reader) {
     while let Some(seen) = reader.head().await {
-        let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n";
+        let head =
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: Content-Digest\r\n\r\n";
         reader.say(head).await;
         reader.say("5\r\nhello\r\n").await;
         if seen.target == "/broken" {
             return;
         }
-        reader.say("0\r\nX-Sum: 7\r\n\r\n").await;
+        reader.say("0\r\nContent-Digest: 7\r\n\r\n").await;
     }
 }
 
@@ -228,7 +229,7 @@ async fn curl_sees_trailers_and_broken_answers() {
         whole.is(&[format!("{told} 200 0 1")]);
         assert!(whole.printed.contains("hello"), "{whole:?}");
         let printed = whole.printed.to_ascii_lowercase();
-        assert!(printed.contains("x-sum: 7"), "{whole:?}");
+        assert!(printed.contains("content-digest: 7"), "{whole:?}");
         let cut = curl(&[version, &url(&world, "/broken")]).await;
         assert_eq!(cut.code, Some(broken), "{cut:?}");
     }

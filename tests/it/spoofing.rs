@@ -164,10 +164,10 @@ async fn trailers_bring_no_identity_but_others_pass() {
         "X-Request-Id",
     ];
     let names: Vec<_> = SPELLINGS.into_iter().chain(names).collect();
-    let listed = format!("X-Checksum, {}", names.join(", "));
+    let listed = format!("Content-Digest, {}", names.join(", "));
     let forged = names.iter().map(|name| format!("{name}: {FORGED}\r\n"));
     let trailers: String = forged.collect();
-    let body = format!("5\r\nhello\r\n0\r\nX-Checksum: 7\r\n{trailers}\r\n");
+    let body = format!("5\r\nhello\r\n0\r\nContent-Digest: 7\r\n{trailers}\r\n");
     let answer = world
         .post("/public/upload")
         .header("Transfer-Encoding", "chunked")
@@ -183,7 +183,7 @@ async fn trailers_bring_no_identity_but_others_pass() {
         .iter()
         .map(|(n, v)| (folded(n), v.as_str()))
         .collect();
-    assert_eq!(left, [("x-checksum".to_owned(), "7")]);
+    assert_eq!(left, [("content-digest".to_owned(), "7")]);
 }
 
 /// Who merges trailers into headers folds their names as well.
@@ -193,10 +193,10 @@ async fn trailers_bring_nothing_that_a_server_may_take_for_what_frames_a_message
     let request = world.post("/public/upload");
     let request = request.header("Transfer-Encoding", "chunked");
     let trailers = "Content_Length: 9\r\nTransfer_Encoding: chunked\r\nContent_Type: a/b\r\n\
-                    Proxy: http://evil.example\r\nProxy_Connection: x\r\nX-Checksum: 7\r\n";
+                    Proxy: http://evil.example\r\nProxy_Connection: x\r\nContent-Digest: 7\r\n";
     let body = format!("5\r\nhello\r\n0\r\n{trailers}\r\n");
     assert_eq!(request.body(body).send().await.status, 200);
-    assert_eq!(world.app.last().trailers, [pair("x-checksum", "7")]);
+    assert_eq!(world.app.last().trailers, [pair("content-digest", "7")]);
 }
 
 #[tokio::test]
@@ -298,14 +298,14 @@ async fn http2_brings_no_identity_either() {
     let token = world.login("alice").await;
     for target in ["/public/h2", "/optional/h2", "/h2"] {
         let uri = format!("http://gate.example{target}");
-        let mut request = http::Request::post(uri).header("trailer", "x-checksum, x_wx_openid");
+        let mut request = http::Request::post(uri).header("trailer", "content-digest, x_wx_openid");
         let mut trailers = HeaderMap::new();
         for name in SPELLINGS {
             let name = http::HeaderName::from_bytes(name.as_bytes()).unwrap();
             request = request.header(&name, FORGED);
             trailers.append(name, FORGED.parse().unwrap());
         }
-        trailers.append("x-checksum", "7".parse().unwrap());
+        trailers.append("content-digest", "7".parse().unwrap());
         request = match target {
             "/h2" => request.header("authorization", format!("Bearer {token}")),
             _ => request,
@@ -323,7 +323,7 @@ async fn http2_brings_no_identity_either() {
             Vec::new()
         };
         assert_eq!(identity(&seen), expected, "{target}");
-        assert_eq!(seen.trailers, [pair("x-checksum", "7")]);
+        assert_eq!(seen.trailers, [pair("content-digest", "7")]);
         assert_eq!(seen.header("host"), ["gate.example"]);
     }
 }
@@ -418,12 +418,12 @@ async fn a_trailer_brings_no_other_method() {
     let request = world
         .post("/a")
         .header("Transfer-Encoding", "chunked")
-        .header("Trailer", "X-HTTP-Method-Override, X-Checksum");
+        .header("Trailer", "X-HTTP-Method-Override, Content-Digest");
     let body = "3\r\nabc\r\n0\r\nX-HTTP-Method-Override: DELETE\r\n\
-                X_Method_Override: DELETE\r\nX-HTTP-Method: DELETE\r\nX-Checksum: 1\r\n\r\n";
+                X_Method_Override: DELETE\r\nX-HTTP-Method: DELETE\r\nContent-Digest: 1\r\n\r\n";
     assert_eq!(request.body(body).send().await.status, 200);
     let seen = world.app.last();
     assert_eq!(seen.body, b"abc");
-    assert_eq!(seen.trailers, [pair("x-checksum", "1")]);
+    assert_eq!(seen.trailers, [pair("content-digest", "1")]);
     assert!(!format!("{seen:?}").contains("DELETE"), "{seen:?}");
 }

@@ -11,12 +11,16 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("crypto", &["domain"]),
     ("telemetry", &["domain"]),
     ("codec", &["domain"]),
+    ("played", &[]),
     ("splice", &[]),
     // second floor: one outside thing each
     ("store", &["crypto", "domain", "telemetry"]),
     ("wechat", &["crypto", "domain", "telemetry"]),
-    ("upstream", &["codec", "domain", "splice"]),
-    ("server", &["codec", "domain", "splice", "telemetry"]),
+    ("upstream", &["codec", "domain", "played", "splice"]),
+    (
+        "server",
+        &["codec", "domain", "played", "splice", "telemetry"],
+    ),
     // third floor: answers HTTP
     (
         "gateway",
@@ -56,6 +60,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "domain",
             "egress",
             "gateway",
+            "played",
             "server",
             "sim",
             "store",

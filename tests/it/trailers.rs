@@ -1,4 +1,4 @@
-//! Trailers pass both ways, over HTTP/1.1 and HTTP/2, but for what has no place in them.
+//! Trailers of listed names pass both ways, over HTTP/1.1 and HTTP/2, and no others do.
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -14,8 +14,7 @@ async fn with_trailers(trailers: &'static str) -> (Played, World) {
     let play = move |_, mut reader: Reader| async move {
         while let Some(mut seen) = reader.head().await {
             reader.body(&mut seen).await;
-            let head =
-                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum, X-More\r\n\r\n";
+            let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: Content-Digest, Server-Timing\r\n\r\n";
             reader.say(head).await;
             let sent = format!("5\r\nhello\r\n0\r\n{trailers}\r\n");
             reader.say(&sent).await;
@@ -67,20 +66,24 @@ fn sorted(trailers: &HeaderMap) -> Vec<(String, String)> {
 
 #[tokio::test]
 async fn trailers_of_an_answer_reach_a_client_that_takes_them() {
-    let (_app, world) = with_trailers("X-Sum: 7\r\nX-More: 8\r\n").await;
+    let (_app, world) = with_trailers("Content-Digest: 7\r\nServer-Timing: 8\r\n").await;
     let said = raw(world.get("/a").header("TE", "trailers")).await;
     let (_, after) = said.split_once("\r\n0\r\n").expect("no end");
     let mut lines: Vec<_> = after.lines().map(str::to_ascii_lowercase).collect();
     lines.sort_unstable();
-    assert_eq!(lines, ["", "x-more: 8", "x-sum: 7"], "{said}");
-    let expected = [("x-more", "8"), ("x-sum", "7")];
+    assert_eq!(
+        lines,
+        ["", "content-digest: 7", "server-timing: 8"],
+        "{said}"
+    );
+    let expected = [("content-digest", "7"), ("server-timing", "8")];
     let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
     assert_eq!(by_http2(&world).await, expected);
 }
 
 #[tokio::test]
 async fn an_answer_with_trailers_is_whole_for_a_client_that_takes_none() {
-    let (_app, world) = with_trailers("X-Sum: 7\r\n").await;
+    let (_app, world) = with_trailers("Content-Digest: 7\r\n").await;
     let mut connection = Connection::open(world.address()).await;
     for _ in 0..3 {
         connection.write(&world.get("/a").bytes()).await;
@@ -98,10 +101,10 @@ async fn an_answer_with_trailers_is_whole_for_a_client_that_takes_none() {
 async fn what_belongs_to_a_connection_or_a_framing_is_no_trailer() {
     let trailers = "Connection: x-hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=9\r\n\
                     Transfer-Encoding: gzip\r\nContent-Length: 3\r\nTE: trailers\r\n\
-                    Upgrade: h2c\r\nProxy-Connection: close\r\nX-Sum: 7\r\n";
+                    Upgrade: h2c\r\nProxy-Connection: close\r\nContent-Digest: 7\r\n";
     let (_app, world) = with_trailers(trailers).await;
     let left = by_http2(&world).await;
-    let hop = |(name, _): &(String, String)| name != "x-sum" && name != "x-hop";
+    let hop = |(name, _): &(String, String)| name != "content-digest" && name != "x-hop";
     let wrong: Vec<_> = left.iter().filter(|pair| hop(pair)).collect();
     assert!(wrong.is_empty(), "{wrong:?}");
     let said = raw(world.get("/a").header("TE", "trailers")).await;
@@ -116,12 +119,15 @@ async fn what_belongs_to_a_connection_or_a_framing_is_no_trailer() {
         let named = |line: &str| line.to_ascii_lowercase().starts_with(&format!("{name}:"));
         assert!(!after.lines().any(named), "{name}: {said}");
     }
-    assert!(after.to_ascii_lowercase().contains("x-sum: 7"), "{said}");
+    assert!(
+        after.to_ascii_lowercase().contains("content-digest: 7"),
+        "{said}"
+    );
 }
 
 #[tokio::test]
 async fn a_connection_goes_on_after_an_answer_with_trailers() {
-    let (app, world) = with_trailers("X-Sum: 7\r\n").await;
+    let (app, world) = with_trailers("Content-Digest: 7\r\n").await;
     // As many workers may have a connection each.
     for _ in 0..10 {
         let said = raw(world.get("/a").header("TE", "trailers")).await;
@@ -130,4 +136,28 @@ async fn a_connection_goes_on_after_an_answer_with_trailers() {
         assert!(said.contains("hello"), "{said}");
     }
     assert!(app.accepted() <= 4, "{} connections", app.accepted());
+}
+
+/// Those of requests, over both protocols, are in the corpus (`hostile`).
+#[tokio::test]
+async fn a_trailer_of_an_answer_that_is_not_on_the_list_reaches_nobody() {
+    let trailers = "X-Role: admin\r\nSet-Cookie: a=b\r\nContent_Digest: x\r\nX-WX-OPENID: o\r\n\
+                    Cache-Control: public\r\nContent-Digest: 7\r\nLocation: /x\r\n";
+    let (_app, world) = with_trailers(trailers).await;
+    let said = raw(world.get("/a").header("TE", "trailers")).await;
+    let (_, after) = said.split_once("\r\n0\r\n").expect("no end");
+    assert_eq!(after, "content-digest: 7\r\n\r\n", "{said}");
+    let expected = [("content-digest".to_owned(), "7".to_owned())];
+    assert_eq!(by_http2(&world).await, expected);
+}
+
+#[test]
+fn the_documented_trailers_are_those_of_the_code() {
+    let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/http.md");
+    let docs = std::fs::read_to_string(docs).unwrap();
+    let (_, table) = docs.split_once("| trailer | |\n|---|---|\n").unwrap();
+    let table = table.split("\n\n").next().unwrap();
+    let row = |(name, why): &(&str, &str)| format!("| `{name}` | {why} |");
+    let known: Vec<_> = wxgate::codec::trailers::PASSING.iter().map(row).collect();
+    assert_eq!(table.lines().collect::<Vec<_>>(), known);
 }

@@ -94,9 +94,7 @@ fn an_unknown_key_names_the_nearest_known_one() {
 #[test]
 fn a_key_of_a_later_version_is_said_to_be_one() {
     for lines in [
-        "[paths]\nticket = \"/wx/ticket\"",
-        "[session.cookie]\nname = \"x\"",
-        "[cors]\nmax_age = \"1m\"",
+        "[paths]\nauth = \"/wx/auth\"",
         "[admin]\ntoken = \"x\"",
         "[tracing]\notlp_endpoint = \"x\"",
     ] {

@@ -12,6 +12,7 @@ use crate::telemetry::UserField;
 use crate::upstream::{Index, Protocol, Target};
 
 mod answers;
+mod browsers;
 mod egress;
 mod example;
 mod faults;

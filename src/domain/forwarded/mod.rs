@@ -14,6 +14,7 @@ use crate::domain::limits;
 use crate::domain::peer::{self, Address, Peer, TrustedProxies};
 use crate::domain::rfc7239;
 use crate::domain::trace::RequestId;
+use crate::domain::web_origin::WebOrigin;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -117,6 +118,22 @@ impl Origin {
     /// The request id that a trusted proxy gave.
     pub fn request_id(&self) -> Option<&RequestId> {
         self.told.as_ref()?.request_id.as_ref()
+    }
+
+    /// What a page of the gate's has for an origin, by what a trusted proxy says, else by the connection.
+    /// `host` is the request's own.
+    pub fn web_origin(&self, host: Option<&[u8]>) -> Option<WebOrigin> {
+        let told = self.told.as_deref();
+        let proto = told.and_then(|told| told.proto.as_ref());
+        let proto = proto.unwrap_or_else(|| self.peer.scheme_header());
+        let told_host = told.and_then(|told| told.host.as_ref());
+        let host = told_host.map(HeaderValue::as_bytes).or(host)?;
+        let host = std::str::from_utf8(host).ok()?;
+        let port = told.and_then(|told| told.port.as_ref()?.to_str().ok());
+        let scheme = proto.to_str().ok()?;
+        // Some proxies say the port apart, and then it is in no host.
+        let with_port = port.and_then(|port| WebOrigin::of(scheme, &format!("{host}:{port}")).ok());
+        with_port.or_else(|| WebOrigin::of(scheme, host).ok())
     }
 
     /// Shows the forwarding headers for the app server, each once. `host` is the request's own.

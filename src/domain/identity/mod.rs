@@ -7,6 +7,7 @@
 //!
 //! Knows nothing of routes or of where sessions are kept.
 
+mod cookies;
 mod host;
 mod originate;
 mod overrides;
@@ -14,6 +15,7 @@ mod query;
 mod rules;
 mod signing;
 mod subprotocol;
+mod tickets;
 mod tokens;
 mod trailers;
 
@@ -21,6 +23,7 @@ pub use originate::{Cause, JustRedeemed, Message, VerifiedSender};
 pub use overrides::is_method_override;
 pub use rules::{IdentityNames, IdentityRules, Stripping, TokenPlace};
 pub use signing::{Sign, Signers, Statement, User};
+pub use tickets::TicketClaim;
 pub use tokens::{AmbiguousToken, TokenClaim};
 pub use trailers::CleanBody;
 
@@ -30,6 +33,7 @@ use http::{HeaderName, HeaderValue, Method, Uri};
 use http_body::Body;
 
 use crate::domain::clock::Timestamp;
+use crate::domain::cookie::CookieName;
 use crate::domain::field::FieldName;
 use crate::domain::fields::{HeaderField, HeaderFields};
 use crate::domain::forwarded::{Origin, X_REQUEST_ID};
@@ -86,14 +90,43 @@ pub enum Unclean {
 #[derive(Debug)]
 pub struct Presented {
     token: TokenClaim,
+    of_browsers: Option<Box<OfBrowsers>>,
     origin: Origin,
     stripped: usize,
+}
+
+/// What few requests show. In a box: a request is moved about.
+#[derive(Debug)]
+struct OfBrowsers {
+    cookie: Option<CookieName>,
+    ticket: TicketClaim,
+}
+
+impl OfBrowsers {
+    /// Nothing where neither is shown.
+    fn of(cookie: Option<CookieName>, ticket: TicketClaim) -> Option<Box<Self>> {
+        let shows = cookie.is_some() || !matches!(ticket, TicketClaim::None);
+        shows.then(|| Box::new(Self { cookie, ticket }))
+    }
 }
 
 impl Presented {
     /// What the request shows to be taken for a user.
     pub fn token(&self) -> &TokenClaim {
         &self.token
+    }
+
+    /// The cookie that the token came in, where it came in no other place: then a page of another site
+    /// may have made the request, without knowing it.
+    pub fn cookie(&self) -> Option<&CookieName> {
+        self.of_browsers.as_ref()?.cookie.as_ref()
+    }
+
+    /// The ticket that the request shows. Beside a token it counts for nothing.
+    pub fn ticket(&self) -> &TicketClaim {
+        static NONE: TicketClaim = TicketClaim::None;
+        let shown = self.of_browsers.as_ref();
+        shown.map_or(&NONE, |shown| &shown.ticket)
     }
 
     /// Where the request came from.
@@ -151,7 +184,13 @@ impl<B> Clean<B> {
             return Err(Unclean::Framing);
         }
         let mut websocket = WebSocketRequest::find(&head)?.map(Box::new);
-        let token = tokens::take(&mut head, websocket.as_deref_mut(), rules.token_places())?;
+        let places = rules.token_places();
+        let (token, cookie) = tokens::take(&mut head, websocket.as_deref_mut(), places)?;
+        let ticket = if rules.tickets {
+            tickets::take(&mut head)?
+        } else {
+            TicketClaim::None
+        };
         // Before the headers of the connection go: a client whose `Connection` line a proxy passes on
         // cannot have the proxy's word removed.
         let origin = Origin::take(&mut head.fields, peer, &rules.trusted);
@@ -169,6 +208,7 @@ impl<B> Clean<B> {
             clean,
             Presented {
                 token,
+                of_browsers: OfBrowsers::of(cookie, ticket),
                 origin,
                 stripped,
             },

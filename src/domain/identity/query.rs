@@ -1,5 +1,6 @@
-//! Session tokens in the query of a WebSocket handshake, for clients that can set no header: read
-//! from one parameter, and taken out with it. Every other byte of the target stays as it came.
+//! Session tokens in the query of a WebSocket handshake, and tickets in any query, for clients that can
+//! set no header: read from one parameter, and taken out with it. Every other byte of the target stays as
+//! it came.
 
 use http::Uri;
 use http::uri::PathAndQuery;
@@ -7,7 +8,9 @@ use percent_encoding::percent_decode_str;
 use zeroize::Zeroizing;
 
 use crate::domain::identity::Unclean;
+use crate::domain::identity::tickets::TicketClaim;
 use crate::domain::identity::tokens::{AmbiguousToken, TokenClaim};
+use crate::domain::ticket::{PARAMETER, TicketText};
 use crate::domain::token::SessionToken;
 
 /// Reads the parameter of this name and takes it out, whatever it holds. Twice is too often.
@@ -43,36 +46,68 @@ fn value_of<'a>(parameter: &'a str, name: &str) -> Option<&'a str> {
         .then_some(value)
 }
 
+/// Reads the parameter of this name and takes it out, whatever it holds. Twice is too often.
+pub(in crate::domain::identity) fn take_ticket(uri: &mut Uri) -> Result<TicketClaim, Unclean> {
+    let mut claims = Vec::new();
+    remove(uri, |parameter| {
+        let value = value_of(parameter, PARAMETER).map(decoded);
+        let claim = value.map(|text| TicketText::parse(&text));
+        let is_one = claim.is_some();
+        claims.extend(claim);
+        is_one
+    })?;
+    match claims.pop() {
+        Some(_) if !claims.is_empty() => Err(AmbiguousToken.into()),
+        None => Ok(TicketClaim::None),
+        Some(text) => Ok(text.map_or(TicketClaim::Malformed, TicketClaim::Ticket)),
+    }
+}
+
+/// A target, or a whole URL, without the tickets in its query; nothing when there is none in it.
+pub(in crate::domain::identity) fn without_tickets(url: &str) -> Option<String> {
+    let (path, query) = url.split_once('?')?;
+    let query = kept(query, |parameter| value_of(parameter, PARAMETER).is_some())?;
+    Some(joined(path, &query))
+}
+
 fn token(value: &str) -> Option<SessionToken> {
-    let text: Zeroizing<Vec<u8>> = Zeroizing::new(percent_decode_str(value).collect());
-    SessionToken::parse(std::str::from_utf8(&text).ok()?)
+    SessionToken::from_bytes(&decoded(value))
+}
+
+fn decoded(value: &str) -> Zeroizing<Vec<u8>> {
+    Zeroizing::new(percent_decode_str(value).collect())
 }
 
 /// Takes out the parameters of the query that `is_ours` names, each with one `&`; and the `?` when
 /// nothing is left behind it.
-fn remove(uri: &mut Uri, mut is_ours: impl FnMut(&str) -> bool) -> Result<(), Unclean> {
-    let Some(query) = uri.query() else {
+fn remove(uri: &mut Uri, is_ours: impl FnMut(&str) -> bool) -> Result<(), Unclean> {
+    let Some(query) = uri.query().and_then(|query| kept(query, is_ours)) else {
         return Ok(());
     };
-    let all = query.split('&').count();
-    let kept: Vec<_> = query
-        .split('&')
-        .filter(|parameter| !is_ours(parameter))
-        .collect();
-    if kept.len() == all {
-        return Ok(());
-    }
-    let query = kept.join("&");
-    let target = match (uri.path(), query.as_str()) {
-        (path, "") => path.to_owned(),
-        (path, query) => format!("{path}?{query}"),
-    };
+    let target = joined(uri.path(), &query);
     // What is left of a good target is a good target.
     let target = PathAndQuery::try_from(target).map_err(|_invalid| Unclean::Target)?;
     let mut parts = std::mem::take(uri).into_parts();
     parts.path_and_query = Some(target);
     *uri = Uri::from_parts(parts).map_err(|_invalid| Unclean::Target)?;
     Ok(())
+}
+
+/// What is left of a query; nothing when all of it is.
+fn kept(query: &str, mut is_ours: impl FnMut(&str) -> bool) -> Option<String> {
+    let all = query.split('&').count();
+    let kept: Vec<_> = query
+        .split('&')
+        .filter(|parameter| !is_ours(parameter))
+        .collect();
+    (kept.len() < all).then(|| kept.join("&"))
+}
+
+fn joined(path: &str, query: &str) -> String {
+    match query {
+        "" => path.to_owned(),
+        query => format!("{path}?{query}"),
+    }
 }
 
 #[cfg(test)]
@@ -179,5 +214,43 @@ mod tests {
             hide(&mut uri, "token").unwrap();
             assert_eq!(uri.to_string(), left.replace("TOKEN", TOKEN), "{target}");
         }
+    }
+
+    #[test]
+    fn a_ticket_goes_with_its_parameter_and_every_other_byte_stays() {
+        for (target, expected, left) in [
+            (
+                "/a?x=%20&wx_ticket=wxg_t-AA&y=+",
+                Some("wxg_t-AA"),
+                "/a?x=%20&y=+",
+            ),
+            ("/a?%77x_ticket=wxg%5Ft-AA", Some("wxg_t-AA"), "/a"),
+            ("/a?wx_ticket", Some("malformed"), "/a"),
+            ("/a?wx_ticket=TOKEN", Some("malformed"), "/a"),
+            ("/a?wx_tickets=wxg_t-AA", None, "/a?wx_tickets=wxg_t-AA"),
+        ] {
+            let mut uri: Uri = target.replace("TOKEN", TOKEN).parse().unwrap();
+            let claim = match take_ticket(&mut uri).unwrap() {
+                TicketClaim::None => None,
+                TicketClaim::Malformed => Some("malformed".to_owned()),
+                TicketClaim::Ticket(text) => Some(text.expose().to_owned()),
+            };
+            assert_eq!(claim.as_deref(), expected, "{target}");
+            assert_eq!(uri.to_string(), left, "{target}");
+        }
+        let mut twice: Uri = "/a?wx_ticket=wxg_t-AA&wx_ticket=wxg_t-AA".parse().unwrap();
+        assert_eq!(take_ticket(&mut twice).unwrap_err(), AmbiguousToken.into());
+    }
+
+    #[test]
+    fn no_ticket_is_left_in_a_url_that_others_are_shown() {
+        let without = |url| without_tickets(url);
+        let here = "https://gate.example/a";
+        let left = without("https://gate.example/a?wx_ticket=wxg_t-AA");
+        assert_eq!(left.as_deref(), Some(here));
+        let left = without("/a?x=1&wx%5Fticket=y&wx_ticket=z");
+        assert_eq!(left.as_deref(), Some("/a?x=1"));
+        assert_eq!(without("/a?x=1"), None);
+        assert_eq!(without(here), None);
     }
 }

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, TRANSFER_ENCODING};
 use http::{HeaderName, HeaderValue};
 
+use crate::domain::cookie::CookieName;
 use crate::domain::field::FieldName;
 use crate::domain::fold::{Firsts, NameSet};
 use crate::domain::forwarded;
@@ -53,6 +54,8 @@ impl IdentityNames {
 pub enum TokenPlace {
     /// `Authorization: Bearer wxg_…`. Anything else there is the app server's own.
     Authorization,
+    /// A cookie that only the gate uses.
+    Cookie(CookieName),
     /// A header that only the gate uses.
     Header(HeaderName),
     /// A parameter of the query, in WebSocket handshakes only: other requests leave their target
@@ -67,14 +70,25 @@ impl TokenPlace {
     pub fn is_for_websockets_only(&self) -> bool {
         match self {
             Self::Query(_) | Self::WebSocketProtocol => true,
-            Self::Authorization | Self::Header(_) => false,
+            Self::Authorization | Self::Cookie(_) | Self::Header(_) => false,
         }
     }
 
     fn header(&self) -> Option<&HeaderName> {
         match self {
             Self::Header(name) => Some(name),
-            Self::Authorization | Self::Query(_) | Self::WebSocketProtocol => None,
+            Self::Authorization | Self::Cookie(_) | Self::Query(_) | Self::WebSocketProtocol => {
+                None
+            }
+        }
+    }
+
+    fn cookie(&self) -> Option<&CookieName> {
+        match self {
+            Self::Cookie(name) => Some(name),
+            Self::Authorization | Self::Header(_) | Self::Query(_) | Self::WebSocketProtocol => {
+                None
+            }
         }
     }
 }
@@ -94,6 +108,8 @@ pub struct IdentityRules {
     pub(in crate::domain::identity) names: IdentityNames,
     pub(in crate::domain::identity) env: Option<HeaderValue>,
     token_places: Vec<TokenPlace>,
+    /// Whether tickets are taken out of queries.
+    pub(in crate::domain::identity) tickets: bool,
     protected: NameSet,
     /// What the names begin with that are protected, or only for proxies.
     suspects: Firsts,
@@ -127,6 +143,7 @@ impl IdentityRules {
             names,
             env,
             token_places,
+            tickets: false,
             suspects: protected.firsts().or(forwarded::firsts()),
             protected,
             trusted,
@@ -138,6 +155,17 @@ impl IdentityRules {
     #[must_use]
     pub fn signed_by(self, signers: Signers) -> Self {
         Self { signers, ..self }
+    }
+
+    /// The same, with tickets read where there are any, and taken out.
+    #[must_use]
+    pub fn with_tickets(self, tickets: bool) -> Self {
+        Self { tickets, ..self }
+    }
+
+    /// The cookies that tokens are looked for in.
+    pub fn cookies(&self) -> impl Iterator<Item = &CookieName> {
+        self.token_places.iter().filter_map(TokenPlace::cookie)
     }
 
     /// By whom identities are signed.

@@ -3,9 +3,10 @@
 
 use http::HeaderName;
 
+use crate::domain::cookie::CookieName;
 use crate::domain::fields::HeaderFields;
 use crate::domain::identity::rules::TokenPlace;
-use crate::domain::identity::{Unclean, query, subprotocol};
+use crate::domain::identity::{Unclean, cookies, query, subprotocol};
 use crate::domain::names;
 use crate::domain::request::RequestHead;
 use crate::domain::token::SessionToken;
@@ -30,13 +31,17 @@ pub enum TokenClaim {
     Token(SessionToken),
 }
 
+/// A token, and what it came in when that was a cookie alone.
+type Taken = (TokenClaim, Option<CookieName>);
+
 /// Reads tokens in their places, in order, and takes out every one of them.
 pub(in crate::domain::identity) fn take(
     head: &mut RequestHead,
     mut websocket: Option<&mut WebSocketRequest>,
     places: &[TokenPlace],
-) -> Result<TokenClaim, Unclean> {
+) -> Result<Taken, Unclean> {
     let mut claim = TokenClaim::None;
+    let mut carrier = Carrier::Nothing;
     for place in places {
         let found = match (place, websocket.as_deref_mut()) {
             (TokenPlace::Authorization, _) => take_bearer(&mut head.fields)?,
@@ -50,7 +55,11 @@ pub(in crate::domain::identity) fn take(
                 TokenClaim::None
             }
             (TokenPlace::WebSocketProtocol, None) => TokenClaim::None,
+            (TokenPlace::Cookie(name), _) => cookies::take(&mut head.fields, name)?,
         };
+        if !matches!(found, TokenClaim::None) {
+            carrier = carrier.and(place);
+        }
         claim = claim.join(found)?;
     }
     // Not looked for there, so it counts for nothing; but a token is a secret of the client's and
@@ -59,7 +68,29 @@ pub(in crate::domain::identity) fn take(
         take_bearer(&mut head.fields)?;
     }
     subprotocol::hide(&mut head.fields);
-    Ok(claim)
+    match carrier {
+        Carrier::Cookie(name) => Ok((claim, Some(name.clone()))),
+        Carrier::Nothing | Carrier::Client => Ok((claim, None)),
+    }
+}
+
+/// By what a token came.
+#[derive(Clone, Copy)]
+enum Carrier<'a> {
+    Nothing,
+    /// By a cookie alone: the browser sends it along, whichever page asks it to.
+    Cookie(&'a CookieName),
+    /// By something that a page must put there on purpose, and no page of another site can.
+    Client,
+}
+
+impl<'a> Carrier<'a> {
+    fn and(self, place: &'a TokenPlace) -> Self {
+        match (self, place) {
+            (Self::Nothing | Self::Cookie(_), TokenPlace::Cookie(name)) => Self::Cookie(name),
+            _ => Self::Client,
+        }
+    }
 }
 
 impl TokenClaim {
@@ -67,8 +98,7 @@ impl TokenClaim {
     fn join(self, other: Self) -> Result<Self, AmbiguousToken> {
         match (self, other) {
             (claim, Self::None) | (Self::None, claim) => Ok(claim),
-            (Self::Token(first), Self::Token(second)) if first.expose() == second.expose() => {
-                // Both came from the client in one request: the comparison tells it nothing.
+            (Self::Token(first), Self::Token(second)) if first.is(&second) => {
                 Ok(Self::Token(first))
             }
             _ => Err(AmbiguousToken),

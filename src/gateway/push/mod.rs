@@ -17,7 +17,9 @@ pub(in crate::gateway) use proof::Unproven;
 pub use settings::{Ack, AppPush, Keys, Protection, Push};
 pub use shared::KnownPushes;
 
+use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Response};
@@ -29,7 +31,7 @@ use crate::domain::identity::{Clean, Presented};
 use crate::domain::limits;
 use crate::gateway::control::Busy;
 use crate::gateway::push::delivery::{Delivery, answer_with, success};
-use crate::gateway::push::proof::{Freshness, Proven, Query};
+use crate::gateway::push::proof::{Covered, Freshness, Proven, Query};
 use crate::gateway::push::shared::Claim;
 use crate::gateway::refusal::Refusal;
 use crate::gateway::route::Endpoint;
@@ -51,6 +53,39 @@ struct Received<'a> {
     message: Proven<'a>,
     /// Until when a repeat must be known as one.
     remember_until: Timestamp,
+}
+
+/// A push in the clear.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Opened {
+    /// The message, as it was written.
+    pub text: String,
+    /// Who it is from, where a signature covers that.
+    pub sender: Option<String>,
+}
+
+impl fmt::Debug for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Opened(..)")
+    }
+}
+
+/// Opens a push for this mini program if WeChat wrote it, and does nothing with it: for whoever tries
+/// all that can be sent. The times are now, and for how long a repeat is known.
+pub fn opened(
+    app: (&AppId, &AppPush),
+    query: &str,
+    body: &[u8],
+    (now, dedupe_window): (Timestamp, Duration),
+) -> Option<Opened> {
+    let freshness = Freshness { now, dedupe_window };
+    let query = Query::parse(Some(query)).ok()?;
+    let proven = proof::prove(app, &query, body, freshness).ok()?;
+    let is_covered = matches!(proven.covered, Covered::Message { .. });
+    Some(Opened {
+        sender: proven.fields.from_user_name.filter(|_| is_covered),
+        text: proven.text,
+    })
 }
 
 impl Gateway {
@@ -96,7 +131,8 @@ impl Gateway {
         };
         let received = Received {
             app,
-            message: proof::prove(app, &query, &body, freshness).map_err(unproven)?,
+            message: proof::prove((app.id, app.settings), &query, &body, freshness)
+                .map_err(unproven)?,
             remember_until: freshness.remember_until(),
         };
         let digest = PushDigest::of(app.id, &received.message.text);

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use crate::crypto::push::{self, AppKeys, PushError, Stamp};
 use crate::domain::clock::Timestamp;
+use crate::domain::id::AppId;
 use crate::domain::limits;
 use crate::domain::secret::{EncodingAesKey, PushToken};
-use crate::gateway::push::PushApp;
+use crate::gateway::push::AppPush;
 use crate::gateway::push::message::{self, Fields, Format, Unreadable};
 use crate::gateway::push::settings::{Keys, Protection};
 
@@ -172,7 +173,7 @@ pub(in crate::gateway) enum Covered<'a> {
 
 /// Finds out whether WeChat wrote a push for this mini program.
 pub(super) fn prove<'a>(
-    app: PushApp<'a>,
+    (id, settings): (&'a AppId, &'a AppPush),
     query: &Query,
     body: &[u8],
     freshness: Freshness,
@@ -183,13 +184,13 @@ pub(super) fn prove<'a>(
         return Err(Unproven::OwnAnswer);
     }
     let (format, fields) = message::read(body)?;
-    let token = &app.settings.token;
-    match &app.settings.protection {
+    let token = &settings.token;
+    match &settings.protection {
         Protection::Encrypted(Keys { current, previous }) => {
             let encrypt = fields.encrypt.as_deref().ok_or(Unproven::Mode)?;
             let signature = query.msg_signature.as_deref().ok_or(Unproven::Mode)?;
             let keys = AppKeys {
-                app: app.id,
+                app: id,
                 token,
                 current,
                 previous: previous.as_ref(),

@@ -95,12 +95,29 @@ texts! {
     SEND_JSON =
         "send application/json, in UTF-8 and without content coding"
         "请求体须为 UTF-8 编码且未压缩的 JSON；请把 Content-Type 设为 application/json";
+    TICKET_NOT_FOR_ALL =
+        "a session is handed over by a ticket for everything; ask for one with the path /**"
+        "会话只能用对全部路径有效的票据交接；请以 path 为 /** 重新申请票据";
+    TICKET_PATH =
+        "send as the field path what the ticket is to open, such as /files/**, of at most 256 \
+         characters"
+        "请以字段 path（字符串，最多 256 个字符）说明票据可访问的路径，例如 /files/**";
+    TICKET_TO =
+        "send as the parameter to one path of this host, such as /h5/home, percent-encoded"
+        "请用参数 to 给出本站的一个路径（如 /h5/home，需做 URL 编码），且只给一次";
     SEND_JSON_OR_FORM =
         "send application/json or application/x-www-form-urlencoded"
         "请求体只接受 JSON 或表单；请把 Content-Type 设为 application/json 或 \
          application/x-www-form-urlencoded";
 }
 
+const CROSS_SITE: Text = Text::new(
+    "a page of another site may have made this request, and its session came in a cookie; call from a \
+     page of the gate's own origin, add yours to cors.allowed_origins, or send the token in \
+     Authorization: Bearer",
+    "该请求的会话来自 Cookie，而发起请求的页面不属于本站；请从同源页面发起，或让运维把该来源加入 \
+     cors.allowed_origins，或改用请求头 Authorization: Bearer 发送 token",
+);
 const DECRYPT_FAILED: Text = Text::new(
     "the data could not be decrypted; call wx.login, log in, and obtain the data from \
      WeChat again; do not send the same data again",
@@ -143,6 +160,7 @@ pub(in crate::gateway) fn detail(refusal: &Refusal, language: Language) -> Cow<'
             format!("the body may have at most {max} bytes; send less, or in parts"),
             format!("请求体最多 {max} 字节，请压缩或分次发送"),
         ),
+        Refusal::CrossSite => CROSS_SITE.told(language),
         Refusal::DecryptFailed => DECRYPT_FAILED.told(language),
         Refusal::EndedHereOnly => ENDED_HERE_ONLY.told(language),
         Refusal::HeadersTooLarge => fixed(
@@ -200,6 +218,7 @@ pub(in crate::gateway) fn detail(refusal: &Refusal, language: Language) -> Cow<'
 fn ambiguous(why: Ambiguous, language: Language) -> Cow<'static, str> {
     let zh = match why {
         Ambiguous::OtherRule => "服务器可能把该请求理解成另一条路径或方法，从而适用另一条规则",
+        Ambiguous::Alias => "某些服务器会把该请求当作另一条要求更高的路径来处理",
         Ambiguous::Path(Unreadable::Control) => "请求路径中含有控制字符",
         Ambiguous::Path(Unreadable::NotAbsolute) => "请求路径不是以 / 开头",
         Ambiguous::Path(Unreadable::TooMany) => "请求路径有太多种理解方式",
@@ -385,9 +404,11 @@ mod tests {
         }
         for refusal in [
             Refusal::AmbiguousPath(Ambiguous::OtherRule),
+            Refusal::AmbiguousPath(Ambiguous::Alias),
             Refusal::BodyBroken(BodyFault::Broken),
             Refusal::BodyBroken(BodyFault::Idle),
             Refusal::BodyTooLarge(1),
+            Refusal::CrossSite,
             Refusal::DecryptFailed,
             Refusal::EndedHereOnly,
             Refusal::HeadersTooLarge,

@@ -22,6 +22,9 @@ use crate::server::crew::Crew;
 /// The client's SETTINGS: none differs from the default.
 const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
 
+/// The kind of a HEADERS frame (RFC 9113 §6.2).
+const HEADERS: u8 = 1;
+
 /// The kind of a GOAWAY frame (RFC 9113 §6.8).
 const GOAWAY: u8 = 7;
 
@@ -164,6 +167,44 @@ async fn who_is_asked_to_go_before_it_is_known_to_speak_http2_is_told_so_in_http
     });
     let kinds = told.await;
     assert_eq!(kinds.last(), Some(&GOAWAY), "{kinds:?}");
+}
+
+/// A GET of `/` on this stream, which ends with it (RFC 9113 §6.2, RFC 7541 appendix A).
+fn get(stream: u8) -> [u8; HEAD_BYTES + 6] {
+    [
+        0, 0, 6, HEADERS, 5, 0, 0, 0, stream, 0x82, 0x86, 0x84, 0x41, 1, b'x',
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_http2_connection_whose_requests_are_answered_at_once_is_not_taken_for_an_idle_one() {
+    let local = LocalSet::new();
+    let silence = local.run_until(async {
+        let (mut client, serving) = serve_client(State::new()).await;
+        spawn_local(serving);
+        client.write_all(PREFACE).await.unwrap();
+        client.write_all(SETTINGS).await.unwrap();
+        let limits = Limits::default();
+        let began = Instant::now();
+        let mut stream = 1;
+        while began.elapsed() < limits.header_timeout + 2 * limits.idle_timeout {
+            client.write_all(&get(stream)).await.unwrap();
+            stream += 2;
+            sleep(limits.header_timeout / 2).await;
+        }
+        let last = Instant::now();
+        let kinds = kinds_until_goaway(&mut client).await;
+        let answers = kinds.iter().filter(|kind| **kind == HEADERS).count();
+        assert_eq!(answers, usize::from(stream / 2), "{kinds:?}");
+        assert_eq!(kinds.last(), Some(&GOAWAY), "{kinds:?}");
+        (
+            last.elapsed() + limits.header_timeout / 2,
+            limits.idle_timeout,
+        )
+    });
+    let (silence, allowed) = silence.await;
+    assert!(silence >= allowed, "{silence:?}");
+    assert!(silence <= allowed + GOODBYE, "{silence:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -146,6 +146,9 @@ impl<S: Socket, H: Handler> Connection<'_, S, H> {
     /// Writes what waits. Gives whether nothing is left. An answer that `ended` may have been the last
     /// one, from which on the connection is idle: that is seen when it is flushed.
     fn write(&mut self, ended: bool, context: &mut Context<'_>) -> Result<bool, Failed> {
+        if ended {
+            self.wire.socket().was_busy();
+        }
         let mut out = self.mux.out.borrow_mut();
         if out.is_empty() && !ended && !self.wire.is_unflushed() {
             return Ok(true);

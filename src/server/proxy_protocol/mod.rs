@@ -26,7 +26,7 @@ const MAX_V2_BYTES: usize = 4096;
 
 /// What a proxy says about a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::server) enum Told {
+pub enum Told {
     /// Who its client is, and which port that connected to.
     Client {
         /// The client's address.
@@ -40,7 +40,7 @@ pub(in crate::server) enum Told {
 
 /// Why there is no header.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::server) enum HeaderError {
+pub enum HeaderError {
     /// The connection ended.
     #[error("the connection ended")]
     Gone(#[from] io::Error),
@@ -70,7 +70,7 @@ impl HeaderError {
 }
 
 /// Reads the header, within this time.
-pub(in crate::server) async fn read<S: AsyncRead + Unpin>(
+pub async fn read<S: AsyncRead + Unpin>(
     socket: &mut S,
     within: Duration,
 ) -> Result<Told, HeaderError> {

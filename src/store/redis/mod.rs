@@ -17,6 +17,8 @@
 //!
 //! - `c:<hash of a login code>`: which gate asks WeChat about the code, then the answer for a repeat of it.
 //! - `p:<hash of a push>`: which gate delivers it, then that it was taken. Nothing of what it says.
+//! - `t:<hash of a ticket>`: that it was exchanged for the session cookie. Tickets themselves are kept
+//!   nowhere.
 //!
 //! # Endings
 //!
@@ -48,6 +50,7 @@ mod pushes;
 mod record;
 mod scripts;
 mod settings;
+mod tickets;
 mod unsent;
 
 pub use pushes::PushLease;

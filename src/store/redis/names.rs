@@ -10,6 +10,7 @@ use crate::crypto::code::CodeDigest;
 use crate::crypto::push::PushDigest;
 use crate::domain::hex::hex;
 use crate::domain::id::UserKey;
+use crate::domain::ticket::TicketId;
 use crate::domain::token::TokenDigest;
 
 /// What the hash of a user is for, hashed into it.
@@ -95,6 +96,15 @@ impl Names {
             "{}p:{}",
             self.prefix,
             URL_SAFE_NO_PAD.encode(push.as_bytes())
+        )
+    }
+
+    /// The key of a ticket that was exchanged.
+    pub(super) fn ticket(&self, ticket: &TicketId) -> String {
+        format!(
+            "{}t:{}",
+            self.prefix,
+            URL_SAFE_NO_PAD.encode(ticket.as_bytes())
         )
     }
 

@@ -212,6 +212,8 @@ label! {
         Probe => "probe",
         /// A push: whether another gate has it, and what became of it.
         Push => "push",
+        /// A ticket: whether another gate has exchanged it.
+        Ticket => "ticket",
     }
 }
 

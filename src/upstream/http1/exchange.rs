@@ -17,13 +17,13 @@ use tokio::time::Instant;
 use crate::codec::{Decoder, Fault, Outgoing};
 use crate::domain::identity::OutboundParts;
 use crate::domain::response::Response;
-use crate::domain::websocket::WebSocketRequest;
 use crate::upstream::answer::AnswerBody;
 use crate::upstream::exchange::Answered;
+use crate::upstream::handshake::{self, Offer};
 use crate::upstream::http1::head::AnswerHead;
 use crate::upstream::http1::pool::{Connection, Pool};
 use crate::upstream::http1::{Framing, Reading, Sending, Terms, Waiting, Wire, write_head};
-use crate::upstream::tunnel::{self, Tunnel};
+use crate::upstream::tunnel::Tunnel;
 use crate::upstream::{Error, Sendable, fault};
 
 /// Interim answers before the final one. Each says only that work goes on.
@@ -36,6 +36,9 @@ struct Asking<B> {
     /// Whether sending it twice is the same as sending it once, as far as HTTP can tell (RFC 9110
     /// §9.2.1).
     repeatable: bool,
+    /// Whether its connection may carry another request. Not one that carried a handshake, whatever
+    /// became of that: the two sides may differ on whether it is a connection of HTTP still.
+    leaves_connection: bool,
     /// Interim answers so far.
     interim: usize,
 }
@@ -51,7 +54,7 @@ struct Failed {
 pub(in crate::upstream) struct Written<B> {
     pool: Rc<Pool>,
     asking: Asking<B>,
-    websocket: Option<Box<WebSocketRequest>>,
+    offer: Option<Box<Offer>>,
     now: Instant,
 }
 
@@ -66,14 +69,16 @@ where
         now: Instant,
     ) -> Self {
         let websocket = request.websocket.take();
-        let kind = match websocket {
+        let fields = &request.head.fields;
+        let offer = websocket.map(|asked| Box::new(Offer::of(&asked, fields)));
+        let kind = match offer {
             Some(_) => Kind::WebSocket,
             None => Kind::Plain,
         };
         Self {
             asking: Asking::new(request, kind, pool, now),
             pool: Rc::clone(pool),
-            websocket,
+            offer,
             now,
         }
     }
@@ -81,20 +86,20 @@ where
     /// Sends it, and waits for the head of the answer.
     pub(in crate::upstream) async fn send(mut self: Box<Self>) -> Result<Answered, Error> {
         let shared = self.pool.shared();
-        let place = self.websocket.as_ref().map(|_| shared.tunnel());
+        let place = self.offer.as_ref().map(|_| shared.tunnel());
         let place = place.transpose()?;
         let (head, connection) = deliver(&self.pool, &mut self.asking, self.now).await?;
         if head.status != StatusCode::SWITCHING_PROTOCOLS {
             let answer = answer(&self.pool, head, connection, self.asking);
             return Ok(Answered::Answer(answer));
         }
-        match (self.websocket, place) {
-            (Some(asked), Some(place)) if tunnel::accepts(&head.fields, &asked) => {
+        match (self.offer, place) {
+            (Some(offer), Some(place)) if head.switches && offer.is_taken_by(&head.fields) => {
                 // From here on it counts as a tunnel and no longer as a connection.
                 let idle_timeout = self.pool.shared().settings().stream_idle_timeout;
                 let tunnel = Tunnel::new(connection.wire, idle_timeout, place);
                 let mut response = response(head, ());
-                tunnel::confirm(&mut response);
+                handshake::confirm(&mut response);
                 Ok(Answered::Tunnel(response, tunnel))
             }
             _ => Err(Error::UnaskedUpgrade),
@@ -133,6 +138,7 @@ where
             sending: Sending::new(Outgoing::with_head(bytes), body, terms.framing, pool, now),
             method: head.method,
             repeatable: safe && length == Some(0) && kind == Kind::Plain,
+            leaves_connection: kind == Kind::Plain,
             interim: 0,
         }
     }
@@ -246,7 +252,7 @@ where
     let decoder = std::mem::replace(&mut head.body, Decoder::Done);
     connection.answer = Reading::new(decoder, pool.shared().settings().stream_idle_timeout);
     let sending = asking.sending;
-    let reusable = head.keep_alive && !sending.is_refused();
+    let reusable = head.keep_alive && asking.leaves_connection && !sending.is_refused();
     let home = reusable.then(|| Rc::clone(pool));
     let body = if sending.goes_on() {
         AnswerBody::relayed(connection, sending, home)

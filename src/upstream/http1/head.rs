@@ -25,12 +25,14 @@ const MAX_FIELDS: usize = 128;
 pub struct AnswerHead {
     /// The status.
     pub status: StatusCode,
-    /// The header fields. Those of a `101` still have `Upgrade`.
+    /// The header fields. Those of a `101` still have what says which protocol it switches to.
     pub fields: HeaderFields,
     /// How the body is framed.
     pub body: Decoder,
     /// Whether the connection may carry another request after this answer.
     pub keep_alive: bool,
+    /// Whether it can switch protocols, which HTTP/1.0 cannot (RFC 9110 §7.8).
+    pub switches: bool,
     /// How long the app server promises to keep the connection.
     pub promised: Option<Duration>,
 }
@@ -68,6 +70,7 @@ impl AnswerHead {
             fields: all,
             keep_alive: said.persists && !matches!(body, Decoder::UntilClose),
             body,
+            switches: status == StatusCode::SWITCHING_PROTOCOLS && minor == 1,
             promised: said.promised,
         })
     }
@@ -97,8 +100,12 @@ impl Said {
 
     /// Whether the client is to see it.
     fn is_for_client(&self, field: HeaderField<'_>, status: StatusCode) -> bool {
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            // Whoever asked looks at all of it.
+            return true;
+        }
         if hop::is_hop_by_hop(field) {
-            return status == StatusCode::SWITCHING_PROTOCOLS && field.is(names::UPGRADE);
+            return false;
         }
         // RFC 9110 §8.6: never beside a 204.
         let misplaced = status == StatusCode::NO_CONTENT && field.is(names::CONTENT_LENGTH);

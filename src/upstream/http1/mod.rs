@@ -9,7 +9,7 @@ pub(in crate::upstream) mod exchange;
 pub mod head;
 pub(in crate::upstream) mod pool;
 pub(in crate::upstream) mod relay;
-mod request;
+pub mod request;
 mod sending;
 
 pub(in crate::upstream) use request::{Framing, Terms, write_head};

@@ -14,7 +14,7 @@ use crate::upstream::Settings;
 /// How the body of a request is framed. Said by the gate itself, from what it will send: what the
 /// client's own fields said of it is not passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::upstream) enum Framing {
+pub enum Framing {
     /// In chunks, the length not being known.
     Chunked,
     /// This many bytes.
@@ -26,7 +26,7 @@ pub(in crate::upstream) enum Framing {
 impl Framing {
     /// For a body of this length, if that is known. A method that is expected to have a body says
     /// so when it has none (RFC 9110 §8.6).
-    pub(in crate::upstream) fn of(length: Option<u64>, head: &RequestHead) -> Self {
+    pub fn of(length: Option<u64>, head: &RequestHead) -> Self {
         let expects_none = matches!(
             head.method,
             Method::GET | Method::HEAD | Method::OPTIONS | Method::DELETE | Method::TRACE
@@ -41,13 +41,15 @@ impl Framing {
 
 /// What a head says beside what came with the request.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::upstream) struct Terms {
-    pub(in crate::upstream) framing: Framing,
-    pub(in crate::upstream) upgrade: bool,
+pub struct Terms {
+    /// How the body is framed.
+    pub framing: Framing,
+    /// Whether it asks for a WebSocket.
+    pub upgrade: bool,
 }
 
 /// Writes the head of a request.
-pub(in crate::upstream) fn write_head(
+pub fn write_head(
     out: &mut Vec<u8>,
     head: &RequestHead,
     own: &OwnFields,

@@ -14,8 +14,8 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use h2::client::ResponseFuture;
 use h2::{Reason, RecvStream, SendStream};
-use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use http_body::Body;
 use tokio::time::{Instant, Sleep};
 use tokio_util::task::AbortOnDropHandle;
@@ -28,7 +28,7 @@ use crate::upstream::answer::AnswerBody;
 use crate::upstream::http1::{Framing, Waiting};
 use crate::upstream::http2::fault::Fault;
 use crate::upstream::http2::pool::{Place, Pool};
-use crate::upstream::http2::receiving::Receiving;
+use crate::upstream::http2::receiving::{Receiving, Says};
 use crate::upstream::http2::request::{self, Terms};
 use crate::upstream::http2::sending::Sending;
 use crate::upstream::{BoxError, Error, Settings, fault};
@@ -153,8 +153,12 @@ where
             return Poll::Ready(Err(attempt.failed(Error::Request(error))));
         }
         // An error is told by the answer itself, below.
-        while let Poll::Ready(Some(Ok(_))) = attempt.answer.poll_informational(context) {
+        while let Poll::Ready(Some(Ok(interim))) = attempt.answer.poll_informational(context) {
             attempt.interim += 1;
+            // RFC 9113 §8.6: there is none in HTTP/2.
+            if interim.status() == StatusCode::SWITCHING_PROTOCOLS {
+                return Poll::Ready(Err(attempt.failed(Error::UnaskedUpgrade)));
+            }
             if attempt.interim > MAX_INTERIM {
                 return Poll::Ready(Err(attempt.failed(Fault::TooManyInterim.into())));
             }
@@ -236,6 +240,7 @@ where
     let mut headers = parts.headers;
     hop::remove(&mut headers);
     let length = length_of(&headers)?;
+    let is_grpc = is_grpc(&headers);
     if parts.status == StatusCode::NO_CONTENT {
         // RFC 9110 §8.6: never there.
         headers.remove(CONTENT_LENGTH);
@@ -252,7 +257,7 @@ where
             stream: up, place, ..
         } = attempt;
         let sending = (!asking.sending.is_over()).then(|| go_on(asking.sending, up));
-        Receiving::new(stream, length, sending, place)
+        Receiving::new(stream, Says { length, is_grpc }, sending, place)
     };
     Ok(Response {
         request_id: None,
@@ -277,6 +282,13 @@ where
             stream.send_reset(Reason::CANCEL);
         }
     }))
+}
+
+/// Whether an answer is one of gRPC, by its type: `application/grpc`, alone or with what follows it there.
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let rest = kind.and_then(|kind| kind.strip_prefix(b"application/grpc"));
+    matches!(rest, Some([] | [b'+' | b';', ..]))
 }
 
 /// The length that an answer announces. One that says it twice is not passed on: two readers could

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::RecvStream;
+use http::HeaderMap;
 use http_body::Frame;
 use tokio::time::{Instant, Sleep};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::codec::clean_trailers;
+use crate::codec::{clean_grpc_trailers, clean_trailers};
 use crate::upstream::answer::BrokenAnswer;
 use crate::upstream::fault;
 use crate::upstream::http2::fault::Fault;
@@ -26,12 +27,23 @@ pub(in crate::upstream) struct Receiving {
     silence: Option<Silence>,
 }
 
+/// What the head of an answer says of its body.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::upstream::http2) struct Says {
+    /// How long it is.
+    pub(in crate::upstream::http2) length: Option<u64>,
+    /// Whether it is an answer of gRPC.
+    pub(in crate::upstream::http2) is_grpc: bool,
+}
+
 /// An answer that goes on.
 #[derive(Debug)]
 struct Open {
     stream: RecvStream,
     /// Whether all data has come, but perhaps not the trailers.
     only_trailers: bool,
+    /// What is taken out of the trailers.
+    clean: fn(&mut HeaderMap),
     /// The rest of the request. It is of no use any more when the answer is over.
     _sending: Option<AbortOnDropHandle<()>>,
     place: Place,
@@ -49,7 +61,7 @@ impl Receiving {
     /// The body that comes in this stream. `sending` goes on meanwhile.
     pub(in crate::upstream::http2) fn new(
         stream: RecvStream,
-        remaining: Option<u64>,
+        says: Says,
         sending: Option<AbortOnDropHandle<()>>,
         place: Place,
     ) -> Self {
@@ -58,12 +70,17 @@ impl Receiving {
         let open = Open {
             stream,
             only_trailers: false,
+            clean: if says.is_grpc {
+                clean_grpc_trailers
+            } else {
+                clean_trailers
+            },
             _sending: sending,
             place,
         };
         Self {
             open: (!is_over).then_some(open),
-            remaining: if is_over { Some(0) } else { remaining },
+            remaining: if is_over { Some(0) } else { says.length },
             silence: idle.filter(|_| !is_over).map(Silence::of),
         }
     }
@@ -160,7 +177,7 @@ impl Open {
             }
         }
         let mut trailers = ready!(self.stream.poll_trailers(context)?).unwrap_or_default();
-        clean_trailers(&mut trailers);
+        (self.clean)(&mut trailers);
         let frame = (!trailers.is_empty()).then(|| Ok(Frame::trailers(trailers)));
         Poll::Ready(frame)
     }

@@ -60,6 +60,6 @@ pub(in crate::upstream::http2) fn head(
 fn scheme(settings: &Settings) -> Scheme {
     match &settings.target {
         Target::Http { tls: Some(_), .. } => Scheme::HTTPS,
-        Target::Http { tls: None, .. } | Target::Unix(_) => Scheme::HTTP,
+        Target::Http { tls: None, .. } | Target::Unix(_) | Target::Played(_) => Scheme::HTTP,
     }
 }

@@ -43,7 +43,7 @@ fn is_refused(answer: &Answer, status: u16, errcode: i32) {
 }
 
 /// The access token that WeChat gives to whoever knows the AppSecret.
-async fn access_token(gate: &Gate) -> String {
+pub(crate) async fn access_token(gate: &Gate) -> String {
     let file = std::fs::read_to_string(gate.file()).unwrap();
     let (_, rest) = file.split_once("base_url = \"http://").unwrap();
     let wechat = rest.split('"').next().unwrap().parse().unwrap();

@@ -2,6 +2,7 @@
 //! clients, whatever goes wrong.
 
 mod story;
+mod types;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,7 +12,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use wxgate::sim::wechat::{Api, Misbehaviour, Wanted};
 
-use crate::secrets::story::Story;
+use crate::egress::access_token;
+use crate::push::wechat::{OLD_KEY, OPENID, Wechat, message};
+use crate::secrets::story::{EGRESS_TOKEN, Story, pushing};
 use crate::support::process::Gate;
 use crate::support::raw::Request;
 use crate::support::{APPID, SECRET, appid, person};
@@ -198,6 +201,96 @@ async fn phone_numbers_got_or_not_tell_no_code_and_the_log_no_number() {
     let lines = access_lines(&said);
     let numbers = lines.iter().filter(|line| line["route"] == "phone");
     assert_eq!(numbers.count(), 7, "{said}");
+}
+
+/// A push that is to be refused, or not.
+fn pushed(story: &Story, how: &str, message: &str) -> Request {
+    let sealed = pushing().sealed(message, "");
+    let pushed = match how {
+        "good" => sealed,
+        "unsigned" => sealed.without("msg_signature"),
+        "badly signed" => sealed.set("msg_signature", &"a".repeat(40)),
+        "plain" => pushing().plain(message),
+        "of another key" => Wechat {
+            key: OLD_KEY.to_owned(),
+            ..pushing()
+        }
+        .sealed(message, ""),
+        _ => Wechat {
+            at: 1_600_000_000,
+            ..pushing()
+        }
+        .sealed(message, ""),
+    };
+    pushed.to_address(story.gate.address)
+}
+
+#[tokio::test]
+async fn pushes_good_and_bad_tell_no_key_no_token_and_no_message() {
+    let mut story = Story::begin().await;
+    story.hide("a message", "planted-words-of-a-user");
+    let hows = [
+        "good",
+        "unsigned",
+        "badly signed",
+        "plain",
+        "of another key",
+        "old",
+    ];
+    for (id, how) in (1..).zip(hows) {
+        let text = message(false, id).replace("你好", "planted-words-of-a-user");
+        let answer = story.send(pushed(&story, how, &text)).await;
+        assert_eq!(answer.status == 200, how == "good", "{how}: {answer:?}");
+    }
+    for wrong in [
+        "{planted-words-of-a-user",
+        "<xml><Content>planted-words-of-a-user",
+    ] {
+        let answer = story.send(pushed(&story, "good", wrong)).await;
+        assert_eq!(answer.status, 403, "{answer:?}");
+    }
+    story.hide("a sender", OPENID);
+    let said = story.end().await;
+    assert!(said.contains("push refused"), "{said}");
+}
+
+#[tokio::test]
+async fn calls_of_the_app_server_good_and_bad_tell_no_token_of_either_side() {
+    let mut story = Story::begin().await;
+    let token = access_token(&story.gate).await;
+    story.hide("an access token", &token);
+    let wechat = story.gate.wechat.clone();
+    let body = json!({"touser": "planted-recipient"});
+    story.hide("a body", "planted-recipient");
+    let egress = story.egress().await;
+    let call = |bearer: &str| {
+        let call = Request::new(egress, "POST", "/cgi-bin/message/subscribe/send");
+        call.header("Host", "127.0.0.1:4181")
+            .bearer(bearer)
+            .json(&body)
+    };
+    for trouble in [
+        None,
+        Some(Misbehaviour::Errcode(40001)),
+        Some(Misbehaviour::Errcode(-1)),
+        Some(Misbehaviour::Body(format!("{{\"errmsg\":\"{token}\"}}"))),
+        Some(Misbehaviour::Garbage),
+        Some(Misbehaviour::Reset),
+    ] {
+        if let Some(trouble) = trouble {
+            wechat.misbehave_at(Api::SendSubscribed, 2, trouble);
+        }
+        let answer = call(EGRESS_TOKEN).send().await;
+        // WeChat gives the caller's own words back, and so does the gate.
+        story.hear_but(&answer, "planted-recipient");
+        wechat.behave();
+    }
+    for wrong in ["planted-wrong-token", &token] {
+        let answer = story.send(call(wrong)).await;
+        assert_eq!(answer.status, 401, "{answer:?}");
+    }
+    story.hide("a wrong token", "planted-wrong-token");
+    story.end().await;
 }
 
 /// Requests that are none, or nearly.

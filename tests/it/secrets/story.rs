@@ -1,14 +1,21 @@
 //! A gate in the middle of its troubles, with everything that must stay inside written down.
 
+use std::net::SocketAddr;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
+use wxgate::domain::clock::Clock;
 
+use crate::push::wechat::{KEY, Wechat};
 use crate::support::process::Gate;
 use crate::support::raw::{Answer, Connection, Request};
 use crate::support::{APPID, SECRET, STUCK, Setup, appid, person};
 
+pub(super) const EGRESS_TOKEN: &str = "planted-for-whoever-calls-wechat";
+const PUSH_TOKEN: &str = "planted0push0token";
+const USER_KEY: &str = "planted-for-the-hashes-of-users";
 const PROOF_KEY: &str = "planted-for-the-proofs-of-this-story";
 
 /// A gate in the middle of its troubles, and everything that must stay inside.
@@ -35,10 +42,14 @@ impl Story {
         let file = file.display();
         let setup = Setup {
             toml: format!(
-                "[store]\nsnapshot_file = \"{file}\"\nseal_key = \"{SEAL_KEY}\"\n\
+                "[apps.push]\ntoken = \"{PUSH_TOKEN}\"\nencoding_aes_key = \"{KEY}\"\n\
+                 mode = \"safe\"\n[push]\nforward_to = \"/pushed\"\n\
+                 [egress]\nlisten = \"127.0.0.1:0\"\ntoken = \"{EGRESS_TOKEN}\"\n\
+                 [store]\nsnapshot_file = \"{file}\"\nseal_key = \"{SEAL_KEY}\"\n\
                  [session]\n\
                  token_from = [\"authorization\", \"query:ws\", \"websocket-protocol\"]\n\
                  [log]\nlevel = \"debug\"\nformat = \"json\"\nuser = \"hash\"\n\
+                 user_key = \"{USER_KEY}\"\n\
                  [[access.rules]]\npath = \"/dead/**\"\nupstream = \"dead\"\nrequire = \"session\"\n\
                  [[access.rules]]\npath = \"/public/**\"\nrequire = \"public\"\n\
                  [upstreams.dead]\nurl = \"http://{dead}\"\n\
@@ -53,6 +64,10 @@ impl Story {
                 ("the AppSecret", SECRET.to_owned()),
                 ("the seal key", SEAL_KEY.to_owned()),
                 ("the key of proofs", PROOF_KEY.to_owned()),
+                ("the key of user hashes", USER_KEY.to_owned()),
+                ("the token of pushes", PUSH_TOKEN.to_owned()),
+                ("the key of pushes", KEY.to_owned()),
+                ("the token of the egress listener", EGRESS_TOKEN.to_owned()),
             ],
             told: Vec::new(),
             kept,
@@ -141,8 +156,21 @@ impl Story {
         }
     }
 
+    /// Where the app server calls WeChat.
+    pub(super) async fn egress(&self) -> SocketAddr {
+        let line = self.gate.program.line("egress listener is up").await;
+        let line: Value = serde_json::from_str(&line).unwrap();
+        line["address"].as_str().unwrap().parse().unwrap()
+    }
+
     /// Stops the gate and looks through all that was said, and written down.
     pub(super) async fn end(mut self) -> String {
+        for target in [
+            "/metrics", "/version", "/healthz", "/readyz", "/config", "/",
+        ] {
+            let answer = self.gate.ask_admin(target).await;
+            self.hear(&answer);
+        }
         self.gate.program.signal("TERM").await;
         self.gate.program.ended().await;
         let said = self.gate.program.said();
@@ -158,5 +186,13 @@ impl Story {
             assert!(leak.is_none(), "{name} ({secret}): {leak:?}");
         }
         said
+    }
+}
+
+/// WeChat, as it pushes to the gate of a story.
+pub(super) fn pushing() -> Wechat {
+    Wechat {
+        token: PUSH_TOKEN.to_owned(),
+        ..Wechat::at(&Clock::System)
     }
 }

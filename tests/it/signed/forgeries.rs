@@ -117,8 +117,10 @@ async fn trailers_and_a_connection_header_bring_and_remove_no_signature() {
         .bearer(&token)
         .header("Connection", "x-wx-proof, X-WX-Assertion, x-request-id")
         .header("Transfer-Encoding", "chunked")
-        .header("Trailer", "X-Checksum, X-WX-Proof, x_wx_assertion")
-        .body(format!("1\r\na\r\n0\r\nX-Checksum: 7\r\n{trailers}\r\n"));
+        .header("Trailer", "Content-Digest, X-WX-Proof, x_wx_assertion")
+        .body(format!(
+            "1\r\na\r\n0\r\nContent-Digest: 7\r\n{trailers}\r\n"
+        ));
     assert_eq!(request.send().await.status, 200);
     let seen = world.app.last();
     is_clean(&seen, 2);

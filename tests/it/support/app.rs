@@ -59,6 +59,7 @@ impl Seen {
 /// - `/badsocket`: a 101 with the wrong accept value · `/deafsocket`: a WebSocket that never ends
 /// - `/hook/WHAT`: what [`hook`] says of a login
 /// - `/hop`: an answer with connection headers
+/// - `/set-cookie`: an answer that sets cookies, some under the name `sid` as servers and browsers read it
 /// - `/kept-for-ever`: a connection offered for longer than there is time
 /// - `/two-framings`: chunks that say `abcdef`, and a length of three
 /// - anything else: 200 with what it saw of the request as text
@@ -312,6 +313,12 @@ fn fixed(path: &str, seen: &Seen) -> Option<(&'static str, bool)> {
         "/hop" => (
             "HTTP/1.1 200 OK\r\nConnection: keep-alive, x-hop\r\nX-Hop: 1\r\n\
              Keep-Alive: timeout=5\r\nX-App: yes\r\nContent-Length: 2\r\n\r\nok",
+            true,
+        ),
+        "/set-cookie" => (
+            "HTTP/1.1 200 OK\r\nSet-Cookie: a=1; Path=/\r\nSet-Cookie: sid=fixed; Path=/\r\n\
+             set-cookie:  SID = x\r\nSet-Cookie: %73id=x\r\nSet-Cookie: sid\r\nSet-Cookie: b=sid=1\r\n\
+             Content-Length: 2\r\n\r\nok",
             true,
         ),
         "/kept-for-ever" => (

@@ -71,7 +71,7 @@ pub(crate) fn window_update(stream: u32, by: u32) -> Vec<u8> {
 }
 
 /// A string as HPACK writes it, without Huffman (RFC 7541 §5.1, §5.2).
-fn string(text: &str) -> Vec<u8> {
+fn string(text: &[u8]) -> Vec<u8> {
     let mut bytes = vec![u8::try_from(text.len().min(127)).unwrap()];
     if let Some(mut left) = text.len().checked_sub(127) {
         while left >= 128 {
@@ -80,13 +80,18 @@ fn string(text: &str) -> Vec<u8> {
         }
         bytes.push(u8::try_from(left).unwrap());
     }
-    bytes.extend(text.as_bytes());
+    bytes.extend(text);
     bytes
+}
+
+/// A literal without indexing, its name written out (RFC 7541 §6.2.2).
+pub(crate) fn literal(name: &[u8], value: &[u8]) -> Vec<u8> {
+    [vec![0], string(name), string(value)].concat()
 }
 
 /// A header block of literals without indexing, names written out (RFC 7541 §6.2.2).
 pub(crate) fn block(fields: &[(&str, &str)]) -> Vec<u8> {
-    let field = |(name, value): &(&str, &str)| [vec![0], string(name), string(value)].concat();
+    let field = |(name, value): &(&str, &str)| literal(name.as_bytes(), value.as_bytes());
     fields.iter().flat_map(field).collect()
 }
 
@@ -123,7 +128,7 @@ pub(crate) struct Frame {
 
 impl Frame {
     /// The number at this place of the payload.
-    fn number(&self, at: usize) -> u32 {
+    pub(crate) fn number(&self, at: usize) -> u32 {
         u32::from_be_bytes(self.payload[at..at + 4].try_into().unwrap())
     }
 

@@ -403,7 +403,7 @@ fn begin(respond: &mut SendResponse<Bytes>, response: Response<()>) -> SendStrea
     respond.send_response(response, false).unwrap()
 }
 
-/// Trailers, of which only the first two may reach a client.
+/// Trailers, of which only the first may reach a client.
 fn trailers() -> HeaderMap {
     let all = [
         ("grpc-status", "0"),

@@ -139,6 +139,18 @@ impl Reader {
         }
     }
 
+    /// Whether nothing has come beyond what was read.
+    pub(crate) fn nothing_yet(&mut self) -> bool {
+        let mut byte = [0];
+        self.buffer.is_empty() && self.socket.try_read(&mut byte).is_err()
+    }
+
+    /// Everything that still comes, up to the end.
+    pub(crate) async fn rest(&mut self) -> Vec<u8> {
+        while self.more().await {}
+        std::mem::take(&mut self.buffer)
+    }
+
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> bool {
         self.socket.write_all(bytes).await.is_ok()
     }

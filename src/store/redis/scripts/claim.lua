@@ -1,4 +1,4 @@
--- Claims a login code or a push, unless somebody else has: then says what there is of it, a claim or what
+-- Claims a login code, a push or a ticket, unless somebody else has: then says what there is of it, a claim or what
 -- became of it.
 local claimed = KEYS[1]
 local claim, claimed_for = ARGV[1], ARGV[2]
