@@ -1,9 +1,10 @@
 //! README, the guides and the Chinese pages: what stands there can be pasted. Each block of code is run, checked,
 //! compared with a file, or named in a table here with the reason why not.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
@@ -11,6 +12,9 @@ use crate::support::certificates::Authority;
 use crate::support::process::Program;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_wxgate");
+
+/// What runs an example of docs/migrate.
+const EXAMPLE: &str = "run.js";
 
 /// Languages of blocks that are not run, and why.
 const NOT_RUN: &[(&str, &str)] = &[
@@ -131,7 +135,7 @@ fn blocks(page: &str) -> Vec<Block> {
                 });
             }
             (Some(_), Some(_)) => found.extend(open.take()),
-            (None, Some(block)) => block.text += &format!("{line}\n"),
+            (None, Some(block)) => block.text.extend([line, "\n"]),
             (None, None) => {}
         }
         before = line;
@@ -229,42 +233,37 @@ fn json_is_json() {
     }
 }
 
+/// The configuration that a block is, or is a part of, with files that are there.
+fn whole(part: &str, folder: &Path) -> String {
+    let upstream = "[upstream]\nurl = \"http://127.0.0.1:3000\"\n";
+    let app = "[[apps]]\nappid = \"wx0123456789abcdef\"\nsecret_env = \"WX_APP_SECRET\"\n";
+    let bases = [("[upstream]", upstream), ("[[apps]]", app)];
+    let lacking = bases.iter().filter(|(table, _)| !part.contains(table));
+    let text: String = lacking.map(|(_, base)| *base).chain([part]).collect();
+    let folders = [
+        "/etc/wxgate/tls",
+        "/etc/wxgate",
+        "/var/lib/wxgate",
+        "/run/secrets",
+    ];
+    let here = folder.display().to_string();
+    folders
+        .iter()
+        .fold(text, |text, away| text.replace(away, &here))
+}
+
 #[tokio::test]
 async fn every_configuration_checks_good() {
     let folder = folder();
-    let here = folder.path().display().to_string();
     let mut seen = 0;
     for block in all_blocks().iter().filter(|block| block.language == "toml") {
         seen += 1;
-        let mut text = String::new();
-        for (table, base) in [
-            (
-                "[upstream]",
-                "[upstream]\nurl = \"http://127.0.0.1:3000\"\n",
-            ),
-            (
-                "[[apps]]",
-                "[[apps]]\nappid = \"wx0123456789abcdef\"\nsecret_env = \"WX_APP_SECRET\"\n",
-            ),
-        ] {
-            if !block.text.contains(table) {
-                text += base;
-            }
-        }
-        text += &block.text;
-        for away in [
-            "/etc/wxgate/tls",
-            "/etc/wxgate",
-            "/var/lib/wxgate",
-            "/run/secrets",
-        ] {
-            text = text.replace(away, &here);
-        }
+        let text = whole(&block.text, folder.path());
         fs::write(folder.path().join("block.toml"), text).unwrap();
         let mut command = Command::new(PROGRAM);
         command
             .args(["check", "-c", "block.toml"])
-            .stderr(std::process::Stdio::piped());
+            .stderr(Stdio::piped());
         with_surroundings(&mut command, &folder);
         let mut program = Program::spawn(&mut command);
         let code = program.ended().await;
@@ -296,8 +295,8 @@ fn shell(lines: &str, folder: &TempDir) -> Program {
     let mut bash = Command::new("bash");
     bash.args(["-c", &format!("{SHIMS}{lines}")])
         .env("PROGRAM", PROGRAM)
-        .stdin(std::process::Stdio::null())
-        .stderr(std::process::Stdio::piped());
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped());
     with_surroundings(&mut bash, folder);
     Program::spawn(&mut bash)
 }
@@ -308,72 +307,54 @@ fn serves(lines: &str) -> bool {
     commands.any(|line| line.starts_with("cargo run") || line.starts_with("wxgate run"))
 }
 
+/// Pastes a block at a machine where `wxgate dev` has said how to log in, and holds it to what it has to say.
+async fn paste(block: &Block, gate: &str, log_in: &str, folder: &TempDir) {
+    let lines = &block.text;
+    let needs_token = lines.contains("$TOKEN") && !lines.contains("TOKEN=");
+    let before = if needs_token { log_in } else { "" };
+    let secret = "WX_APP_SECRET=0123456789abcdef0123456789abcdef";
+    let here = lines
+        .replace("http://127.0.0.1:4180", gate)
+        .replace("WX_APP_SECRET=…", secret);
+    let mut program = shell(&format!("{before}\n{here}"), folder);
+    let begins = |begin: &str| lines.lines().any(|line| line.starts_with(begin));
+    let wanted = SAYS
+        .iter()
+        .filter(|(begin, _)| begins(begin))
+        .map(|(_, says)| *says);
+    if serves(lines) {
+        for says in wanted {
+            program.line(says).await;
+        }
+        return;
+    }
+    let code = program.ended().await;
+    let said = program.said();
+    assert_eq!(code, 0, "{}: {said}", block.place());
+    for says in wanted {
+        assert!(said.contains(says), "{}: {says:?} in {said}", block.place());
+    }
+    let refused = said.is_empty() || said.contains("urn:wxgate");
+    assert!(!(needs_token && refused), "{}: {said}", block.place());
+}
+
 #[tokio::test]
 async fn commands_do_what_the_page_says_when_pasted() {
     let folder = folder();
     let dev = Program::start(&["dev", "--listen", "127.0.0.1:0"]);
     let line = dev.line("  gate ").await;
-    let gate = line
-        .trim_start()
-        .trim_start_matches("gate")
-        .trim()
-        .to_owned();
-    dev.line("TOKEN=").await;
-    let said = dev.said();
-    let log_in = said
-        .lines()
-        .map(str::trim)
-        .find(|line| line.starts_with("TOKEN="))
-        .unwrap();
+    let gate = line.trim_start().trim_start_matches("gate").trim();
+    let log_in = dev.line("TOKEN=").await;
+    let excused = |text: &str| {
+        COMMANDS_NOT_RUN
+            .iter()
+            .any(|(begin, _)| text.starts_with(begin))
+    };
     let mut run = 0;
-    for block in all_blocks() {
-        let lines = &block.text;
-        let excused = COMMANDS_NOT_RUN
-            .iter()
-            .any(|(begin, _)| lines.starts_with(begin));
-        if block.language != "sh" || excused || lines.contains("run.js") {
-            continue;
-        }
-        run += 1;
-        let needs_token = lines.contains("$TOKEN") && !lines.contains("TOKEN=");
-        let before = if needs_token {
-            format!("{log_in}\n")
-        } else {
-            String::new()
-        };
-        let pasted = lines.replace("http://127.0.0.1:4180", &gate).replace(
-            "WX_APP_SECRET=…",
-            "WX_APP_SECRET=0123456789abcdef0123456789abcdef",
-        );
-        let mut program = shell(&(before + &pasted), &folder);
-        let wanted: Vec<_> = SAYS
-            .iter()
-            .filter(|(begin, _)| lines.lines().any(|line| line.starts_with(begin)))
-            .map(|(_, says)| *says)
-            .collect();
-        if serves(lines) {
-            for says in wanted {
-                program.line(says).await;
-            }
-            continue;
-        }
-        assert_eq!(
-            program.ended().await,
-            0,
-            "{}: {}",
-            block.place(),
-            program.said()
-        );
-        let said = program.said();
-        for says in wanted {
-            assert!(said.contains(says), "{}: {says:?} in {said}", block.place());
-        }
-        if needs_token {
-            assert!(
-                !said.is_empty() && !said.contains("urn:wxgate"),
-                "{}: {said}",
-                block.place()
-            );
+    for block in all_blocks().iter().filter(|block| block.language == "sh") {
+        if !excused(&block.text) && !block.text.contains(EXAMPLE) {
+            run += 1;
+            paste(block, gate, log_in.trim(), &folder).await;
         }
     }
     assert!(run >= 12, "{run}");
@@ -383,29 +364,25 @@ async fn commands_do_what_the_page_says_when_pasted() {
 #[tokio::test]
 async fn examples_of_the_guides_print_what_stands_there() {
     let folder = folder();
-    let mut run = 0;
-    let mut printed = std::collections::BTreeMap::new();
+    // By the command, and once: the same example stands in both languages.
+    let mut shown = BTreeMap::<String, Vec<Block>>::new();
     for page in pages() {
         let blocks = blocks(&page);
-        for pair in blocks.windows(2) {
-            let [command, output] = pair else {
-                unreachable!("windows of two")
-            };
-            if !command.text.contains("run.js") {
-                continue;
-            }
-            run += 1;
+        let pairs = blocks.iter().zip(blocks.iter().skip(1));
+        for (command, output) in pairs.filter(|(command, _)| command.text.contains(EXAMPLE)) {
             assert_eq!(output.language, "text", "{}: no output", command.place());
-            // The same example stands in both languages.
-            if !printed.contains_key(&command.text) {
-                let pasted = command.text.replace("target/debug/wxgate", PROGRAM);
-                let mut program = shell(&pasted, &folder);
-                let code = program.ended().await;
-                assert_eq!(code, 0, "{}: {}", command.place(), program.said());
-                printed.insert(command.text.clone(), program.said());
-            }
-            assert_eq!(printed[&command.text], output.text, "{}", output.place());
+            let outputs = shown.entry(command.text.clone()).or_default();
+            outputs.push(output.clone());
         }
     }
-    assert_eq!(run, 6, "three guides in two languages");
+    for (command, outputs) in &shown {
+        assert_eq!(outputs.len(), 2, "{command}: in both languages");
+        let mut program = shell(&command.replace("target/debug/wxgate", PROGRAM), &folder);
+        let code = program.ended().await;
+        assert_eq!(code, 0, "{command}: {}", program.said());
+        for output in outputs {
+            assert_eq!(program.said(), output.text, "{}", output.place());
+        }
+    }
+    assert_eq!(shown.len(), 3, "three guides");
 }
