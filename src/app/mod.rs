@@ -9,6 +9,8 @@ mod egress;
 pub mod explain;
 mod gauges;
 mod greeting;
+pub mod manager;
+mod process;
 mod sockets;
 mod store;
 

@@ -36,6 +36,7 @@ mod listening;
 mod login;
 mod login_races;
 mod login_wechat;
+mod manager;
 mod memory;
 mod metrics;
 mod paths;
