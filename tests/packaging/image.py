@@ -13,7 +13,7 @@ import shlex
 import shutil
 import subprocess
 
-from processes import Server
+from processes import Server, wait_until_ready
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DOCKERFILE = ROOT / "docker" / "Dockerfile"
@@ -139,17 +139,20 @@ class Container:
 
     def arguments(self, command):
         """As the image's user, who cannot become anybody else."""
-        user = ["setpriv", "--no-new-privs", "chroot", f"--userspec={self.image.user}", "--groups=", str(self.root)]
+        # The environment is the container's, and finds no programs out here.
+        setpriv, chroot = shutil.which("setpriv"), shutil.which("chroot")
+        user = [setpriv, "--no-new-privs", chroot, f"--userspec={self.image.user}", "--groups=", str(self.root)]
         return [*user, *command]
 
     def start(self, port, command=None):
-        return Server(
+        server = Server(
             self.arguments([*self.image.entrypoint, *(command or self.image.command)]),
             port,
             self.folder,
             self.environment,
             self.name,
         )
+        return wait_until_ready(server) if command is None else server
 
     def run(self, command):
         """Exit code and what was said."""

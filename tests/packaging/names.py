@@ -12,13 +12,13 @@ class Names:
         self.names, self.asked = set(names), set()
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind(("127.0.0.1", 53))
-        threading.Thread(target=self._serve, daemon=True).start()
+        self.thread = threading.Thread(target=self._serve)
+        self.thread.start()
 
     def _serve(self):
         while True:
-            try:
-                question, client = self.socket.recvfrom(512)
-            except OSError:
+            question, client = self.socket.recvfrom(512)
+            if not question:
                 return
             self.socket.sendto(self._answer(question), client)
 
@@ -38,4 +38,7 @@ class Names:
         return head + question[12 : at + 5] + record * answers
 
     def end(self):
+        # Nothing at all is how it is told.
+        self.socket.sendto(b"", self.socket.getsockname())
+        self.thread.join()
         self.socket.close()

@@ -69,6 +69,21 @@ class Server:
         return None
 
 
+def wait_until_ready(server):
+    """Until a gate is: it listens before, and whoever connects waits."""
+    end = time.monotonic() + START_SECONDS_MAX
+    while True:
+        try:
+            if ask(4189, "GET", "/readyz", [("Host", "localhost")])[0] == 200:
+                return server
+        except OSError:
+            pass
+        if time.monotonic() > end or server.process.poll() is not None:
+            server.end()
+            raise RuntimeError(f"the gate is not ready:\n{server.log()[-3000:]}")
+        time.sleep(0.02)
+
+
 def ask(port, method, path, headers=(), body=None, connection=None):
     """Status, headers and text of an answer. Headers go out as they are given."""
     connection = connection or http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_SECONDS_MAX)

@@ -7,7 +7,7 @@ import tempfile
 import unittest
 
 from image import Container, Image
-from processes import Server
+from processes import Server, wait_until_ready
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DOCKER = ROOT / "docker"
@@ -41,6 +41,11 @@ class Case(unittest.TestCase):
         server = Server(arguments, port, self.folder, environment, name)
         self.addCleanup(server.end)
         return server
+
+    def gate(self, config, environment=None):
+        """Without an image, on its usual ports."""
+        server = self.server([WXGATE, "run", "-c", config], 4180, environment, "gate")
+        return wait_until_ready(server)
 
     def mock_wechat(self, port=4182):
         return self.server([WXGATE, "mock-wechat", "--listen", f"127.0.0.1:{port}"], port)
