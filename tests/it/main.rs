@@ -39,6 +39,7 @@ mod login_wechat;
 mod manager;
 mod memory;
 mod metrics;
+mod operations;
 mod paths;
 mod phone;
 mod pool;
