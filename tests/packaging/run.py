@@ -3,7 +3,8 @@
 
 Usage: run.py [NAME …], names of tests or of files beside this one. As root on Linux: everything runs in a network and
 with mounts of its own, so every port is free and nothing is left behind. WXGATE names the gate's binary; WXGATE_STATIC
-the one that docker/build-static made, for the image: without it, the former and its libraries are in the image.
+a static one for the image, which is measured as well when docker/build-static made it. Without it, the former and its
+libraries are in the image.
 """
 
 import os

@@ -50,7 +50,7 @@ class Units(Case):
         (self.folder / "wxgate.service").chmod(0o644)
         broken = (self.folder / "wxgate.service").read_text().replace("Type=notify", "Type=whenever")
         (self.folder / "wxgate.service").write_text(broken)
-        self.assertIn("Type", analyze("verify", "--man=no", units[0])[1])
+        self.assertIn("wxgate.service:", analyze("verify", "--man=no", units[0])[1])
 
     def test_a_wrong_configuration_is_not_started_again(self):
         service = settings("wxgate.service")
