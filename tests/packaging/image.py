@@ -31,14 +31,6 @@ def instructions():
     return [(name, rest.strip()) for name, rest in parts[last + 1 :]]
 
 
-def libraries(binary):
-    """What a program needs besides itself, when it is not static."""
-    listed = subprocess.run(["ldd", binary], capture_output=True, text=True, check=False)
-    if listed.returncode != 0:
-        return []
-    return re.findall(r"(/\S+) \(0x", listed.stdout)
-
-
 class Image:
     """The files, and how they are run."""
 
@@ -52,10 +44,6 @@ class Image:
         shutil.copy(binary, made / "wxgate")
         for name, rest in instructions():
             self._apply(name, rest, made)
-        for library in libraries(binary):
-            to = self.root / library.lstrip("/")
-            to.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(library, to)
 
     def _apply(self, name, rest, made):
         if name == "COPY":
@@ -85,10 +73,9 @@ class Image:
             raise AssertionError(f"{name} {rest}: not understood")
 
     def files(self):
-        """All that is in it, without what links a debug build."""
-        linked = {library for library in libraries(self.root / self.entrypoint[0].lstrip("/"))}
-        found = ("/" + str(path.relative_to(self.root)) for path in self.root.rglob("*") if path.is_file())
-        return sorted(set(found) - linked)
+        """All that is in it."""
+        found = (path for path in self.root.rglob("*") if path.is_file())
+        return sorted("/" + str(path.relative_to(self.root)) for path in found)
 
 
 class Container:
@@ -113,7 +100,8 @@ class Container:
             (etc / "hosts", "/etc/hosts", False),
             (etc / "resolv.conf", "/etc/resolv.conf", False),
             (pathlib.Path("/proc"), "/proc", False),
-            (pathlib.Path("/dev/null"), "/dev/null", True),
+            # Of what every container has under /dev; a static binary draws randomness from there.
+            *((pathlib.Path(device), device, True) for device in ("/dev/null", "/dev/random", "/dev/urandom")),
             *mounts,
         ]
         self.mounted = []

@@ -2,9 +2,8 @@
 """Tests of docker/ and of the recipes in docs/: the image, compose, Kubernetes, systemd, Grafana, Prometheus, nginx.
 
 Usage: run.py [NAME …], names of tests or of files beside this one. As root on Linux: everything runs in a network and
-with mounts of its own, so every port is free and nothing is left behind. WXGATE names the gate's binary; WXGATE_STATIC
-a static one for the image, which is measured as well when docker/build-static made it. Without it, the former and its
-libraries are in the image.
+with mounts of its own, so every port is free and nothing is left behind. WXGATE names the gate's binary, linked
+statically; its size is looked at when docker/build-static made it.
 """
 
 import os

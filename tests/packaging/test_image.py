@@ -7,7 +7,7 @@ import unittest
 
 from image import instructions
 from processes import ask, bearer, log_in
-from world import DOCKER, ROOT, SECRET, STATIC, Case, image
+from world import DOCKER, ROOT, SECRET, WXGATE, Case, image
 
 # Of what docker/build-static makes, so that an image is drawn in no time.
 SIZE_MAX = 14 * 1024 * 1024
@@ -39,13 +39,12 @@ class TheImage(Case):
     def test_it_holds_one_file(self):
         self.assertEqual(image().files(), ["/usr/local/bin/wxgate"])
 
-    @unittest.skipUnless(STATIC, "without a static binary")
     def test_that_file_needs_no_other(self):
-        self.assertNotIn(PT_INTERP, program_headers(STATIC))
+        self.assertNotIn(PT_INTERP, program_headers(WXGATE))
 
-    @unittest.skipUnless(STATIC and "/dist/" in STATIC, "without --image: the size of what docker/Dockerfile builds")
+    @unittest.skipUnless("/dist/" in WXGATE, "without --image: the size of what docker/Dockerfile builds")
     def test_that_file_is_small(self):
-        self.assertLess(os.path.getsize(STATIC), SIZE_MAX)
+        self.assertLess(os.path.getsize(WXGATE), SIZE_MAX)
 
     def test_what_it_is_built_from_is_not_kept_from_the_builder(self):
         kept = [line[1:] for line in (DOCKER / "Dockerfile.dockerignore").read_text().splitlines() if line[:1] == "!"]

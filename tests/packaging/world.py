@@ -12,7 +12,6 @@ from processes import Server, wait_until_ready
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DOCKER = ROOT / "docker"
 WXGATE = os.environ.get("WXGATE", str(ROOT / "target" / "debug" / "wxgate"))
-STATIC = os.environ.get("WXGATE_STATIC")
 SECRET = "0123456789abcdef0123456789abcdef"
 SEAL_KEY = "c2l4dGVlbiBieXRlcyBvbmNlIGFuZCBvbmNlIG1vcmU="
 
@@ -22,7 +21,7 @@ _KEPT = tempfile.TemporaryDirectory(prefix="wxgate-image-")
 @functools.cache
 def image():
     os.chmod(_KEPT.name, 0o755)
-    return Image(STATIC or WXGATE, _KEPT.name)
+    return Image(WXGATE, _KEPT.name)
 
 
 class Case(unittest.TestCase):
