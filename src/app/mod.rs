@@ -409,7 +409,8 @@ pub async fn ask_health(url: &str, timeout: Duration) -> Result<bool, reqwest::E
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     // The roots that are compiled in: the client would look for those of the system, and there is no
     // client where there are none, as in an image that holds the gate alone.
-    let roots = rustls::RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    let roots = webpki_roots::TLS_SERVER_ROOTS.iter().cloned();
+    let roots: rustls::RootCertStore = roots.collect();
     let tls = rustls::ClientConfig::builder()
         .with_root_certificates(roots)
         .with_no_client_auth();

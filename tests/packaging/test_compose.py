@@ -95,7 +95,9 @@ class AtWork(Case):
         self.assertTrue(service["read_only"])
         secrets = {"wx_app_secret": SECRET, "wxgate_seal_key": SEAL_KEY}
         self.assertEqual(sorted(service["secrets"]), sorted(secrets))
-        mounts = [(self.write(f"secrets/{name}", text), f"/run/secrets/{name}", False) for name, text in secrets.items()]
+        mounts = []
+        for name, text in secrets.items():
+            mounts.append((self.write(f"secrets/{name}", text), f"/run/secrets/{name}", False))
         for volume in service["volumes"]:
             source, to, mode = volume.split(":")
             self.assertEqual(mode, "ro")

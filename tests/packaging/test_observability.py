@@ -159,7 +159,8 @@ class Names(unittest.TestCase):
     @unittest.skipUnless(shutil.which("promtool"), "without promtool (Debian: prometheus): Prometheus' own word")
     def test_prometheus_takes_rules_and_configuration(self):
         for command in (["rules", "alerts.yaml"], ["config", "--syntax-only", "prometheus.yaml"]):
-            done = subprocess.run(["promtool", "check", *command], cwd=FOLDER, capture_output=True, text=True, check=False)
+            check = ["promtool", "check", *command]
+            done = subprocess.run(check, cwd=FOLDER, capture_output=True, text=True, check=False)
             self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
 
