@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use wxgate::admin::DEFAULT_PORT as DEFAULT_ADMIN_PORT;
+use wxgate::app::manager::{Manager, State};
 use wxgate::app::{self, Surroundings, dev, explain};
 use wxgate::config::{self, Loaded};
 use wxgate::domain::clock::Clock;
@@ -209,6 +210,7 @@ fn run(path: &Path) -> Result<(), ExitCode> {
     for warning in &loaded.warnings {
         tracing::warn!(message = event::CONFIG_WARNING, %warning);
     }
+    let manager = Manager::at(std::env::var_os("NOTIFY_SOCKET").as_deref());
     let surroundings = Surroundings {
         clock: Clock::System,
         log: Some(log.clone()),
@@ -217,7 +219,9 @@ fn run(path: &Path) -> Result<(), ExitCode> {
         let (stop, hurry) = orders().map_err(|error| failed(&error))?;
         let gate = app::start_on(inherited, loaded.config, &surroundings)
             .map_err(|error| failed(&error))?;
+        manager.tell(State::Ready);
         stop.cancelled().await;
+        manager.tell(State::Stopping);
         let stopped = gate.stop(hurry.cancelled()).await;
         stopped.map_err(|error| failed(&error))
     });

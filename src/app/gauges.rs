@@ -3,8 +3,8 @@
 use std::borrow::Borrow as _;
 use std::time::Duration;
 
+use crate::app::process;
 use crate::config::Config;
-
 use crate::domain::clock::Timestamp;
 use crate::domain::id::AppId;
 use crate::gateway::RouteIds;
@@ -67,6 +67,10 @@ impl metrics::Gauges for Gauges {
             failed: figures.failed,
             endings_not_saved: figures.endings_not_saved,
         })
+    }
+
+    fn process(&self) -> metrics::Process {
+        process::look()
     }
 
     fn access_token_ages(&self) -> Vec<(AppId, Duration)> {

@@ -9,6 +9,8 @@ mod egress;
 pub mod explain;
 mod gauges;
 mod greeting;
+pub mod manager;
+mod process;
 pub mod rehearsal;
 mod sockets;
 mod store;
@@ -407,7 +409,15 @@ pub fn reachable(listener: SocketAddr) -> SocketAddr {
 pub async fn ask_health(url: &str, timeout: Duration) -> Result<bool, reqwest::Error> {
     // Somebody else may have chosen it already, and can only have chosen the same.
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+    // The roots that are compiled in: the client would look for those of the system, and there is no
+    // client where there are none, as in an image that holds the gate alone.
+    let roots = webpki_roots::TLS_SERVER_ROOTS.iter().cloned();
+    let roots: rustls::RootCertStore = roots.collect();
+    let tls = rustls::ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
     let client = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .timeout(timeout)

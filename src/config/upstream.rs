@@ -10,6 +10,7 @@ use crate::upstream::{Index, Protocol, Settings, Target};
 
 const HTTP_PORT: u16 = 80;
 const HTTPS_PORT: u16 = 443;
+const PHP_FPM_PORT: u16 = 9000;
 const MAX_CONNECTIONS: usize = 1_000_000;
 const MAX_NAME_CHARS: usize = 64;
 const EXPECTED: &str = "expected \"http://host:port\", \"https://host:port\" or \"unix:/path\", \
@@ -134,11 +135,26 @@ fn read_target(table: &Key<'_>, listen: &[Listen]) -> Option<Target> {
         }
         _ => upstream_tls::refuse(table),
     }
+    warn_of_fastcgi(&key, &target);
     if listen.iter().any(|address| is_gate(&target, address)) {
         key.fault("is the gate's own address (server.listen), expected that of the app server");
         return None;
     }
     Some(target)
+}
+
+/// PHP-FPM speaks FastCGI, and would answer nothing to HTTP.
+fn warn_of_fastcgi(key: &Key<'_>, target: &Target) {
+    let is_customary = match target {
+        Target::Http { port, tls, .. } => *port == PHP_FPM_PORT && tls.is_none(),
+        Target::Unix(path) => path.to_string_lossy().contains("fpm"),
+    };
+    if is_customary {
+        key.warn(
+            "is where PHP-FPM listens by custom, which speaks FastCGI and no HTTP: put nginx \
+             between the gate and PHP-FPM (docs/hosting.md)",
+        );
+    }
 }
 
 /// A url, before its files have been looked at.

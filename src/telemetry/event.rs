@@ -30,6 +30,8 @@ pub const INTERNAL: &str = "internal error";
 pub const NEARBY_NOT_LIMITED: &str = "logins through this private address are not limited; if a proxy is there, add it to server.trusted_proxies, and let it send X-Forwarded-For";
 /// The system had no randomness for a signature, so that the app server takes the user for nobody.
 pub const NOT_SIGNED: &str = "cannot sign an identity";
+/// The service manager asked to be told how far the gate is, and cannot be.
+pub const MANAGER_NOT_TOLD: &str = "cannot tell the service manager";
 /// The gate is up.
 pub const LISTENING: &str = "listening";
 /// A decryption did not succeed; says why, which no client is told.

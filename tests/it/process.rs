@@ -229,6 +229,17 @@ async fn a_health_check_tells_a_living_gate_from_none() {
 }
 
 #[tokio::test]
+async fn a_health_check_needs_no_certificates_of_the_system() {
+    let gate = Gate::start(Setup::default()).await;
+    let url = format!("http://{}/healthz", gate.admin);
+    // As in an image that holds the gate alone.
+    let none = "SSL_CERT_FILE=/nowhere SSL_CERT_DIR=/nowhere exec \"$@\"";
+    let mut command = Program::by_shell(none, &["healthcheck", "--url", &url]);
+    let mut program = Program::spawn(&mut command);
+    assert_eq!(program.ended().await, 0, "{}", program.said());
+}
+
+#[tokio::test]
 async fn paths_that_belong_to_the_gate_are_explained() {
     let tables = "[login]\nhook = \"/hooks/login\"\n[decrypt]\nin_flight = [\"/profile\"]\n";
     let (_folder, path) = file(&format!("{}\n{tables}", good()));

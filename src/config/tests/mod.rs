@@ -314,6 +314,28 @@ fn rules_that_differ_by_method_or_path_are_no_cause_for_warning() {
 }
 
 #[test]
+fn an_app_server_where_php_fpm_listens_is_warned_of() {
+    let warnings = |url: &str| {
+        let loaded = parse_with(SHORTEST, &[("WXGATE_UPSTREAM__URL", url)]).unwrap();
+        let texts = loaded.warnings.iter().map(ToString::to_string);
+        texts.collect::<Vec<_>>()
+    };
+    for url in ["http://127.0.0.1:9000", "unix:/run/php/php8.2-fpm.sock"] {
+        let warned = warnings(url);
+        assert_eq!(warned.len(), 1, "{warned:?}");
+        assert!(warned[0].contains("upstream.url: is where PHP-FPM listens"));
+        assert!(warned[0].contains("put nginx between"), "{warned:?}");
+    }
+    for url in [
+        "http://127.0.0.1:9001",
+        "https://app:9000",
+        "unix:/run/app.sock",
+    ] {
+        assert_eq!(warnings(url), [""; 0], "{url}");
+    }
+}
+
+#[test]
 fn a_file_that_cannot_be_read_is_one_fault() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("none.toml");

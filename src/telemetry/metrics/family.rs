@@ -140,3 +140,26 @@ pub(super) const CERTIFICATE_EXPIRY: Family = gauge(
 );
 
 pub(super) const BUILD_INFO: Family = gauge("wxgate_build_info", "Always 1, for its labels.");
+
+pub(super) const PROCESS_CPU: Family = counter(
+    "process_cpu_seconds_total",
+    "Time on processors, of the user and of the system.",
+);
+
+pub(super) const PROCESS_RESIDENT_MEMORY: Family = gauge(
+    "process_resident_memory_bytes",
+    "Memory that the process has.",
+);
+
+pub(super) const PROCESS_OPEN_FDS: Family =
+    gauge("process_open_fds", "File descriptors that are open.");
+
+pub(super) const PROCESS_MAX_FDS: Family = gauge(
+    "process_max_fds",
+    "File descriptors that may be open, by the soft limit.",
+);
+
+pub(super) const PROCESS_START: Family = gauge(
+    "process_start_time_seconds",
+    "When the process started, in seconds since 1970.",
+);

@@ -20,7 +20,7 @@ pub use label::{
     RedisOperation, RedisResult, Said,
 };
 pub use redis::RedisCounts;
-pub use scrape::{Gauges, Listener, Scrape, Snapshots};
+pub use scrape::{Gauges, Listener, Process, Scrape, Snapshots};
 pub use worker::{RouteId, UpstreamId, Worker};
 
 use std::sync::Arc;

@@ -38,6 +38,21 @@ pub struct Snapshots {
     pub endings_not_saved: u64,
 }
 
+/// What the system knows of this process; nothing of what it does not tell.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Process {
+    /// Time on processors, in milliseconds.
+    pub cpu_millis: Option<u64>,
+    /// Memory that it has now.
+    pub resident_bytes: Option<u64>,
+    /// File descriptors that are open.
+    pub open_fds: Option<u64>,
+    /// As many as may be.
+    pub max_fds: Option<u64>,
+    /// When it started, in milliseconds since 1970.
+    pub start_millis: Option<u64>,
+}
+
 /// What is not counted but looked up: whoever knows it tells.
 pub trait Gauges: Send + Sync {
     /// The sessions that are kept, by mini program.
@@ -52,6 +67,9 @@ pub trait Gauges: Send + Sync {
 
     /// What is known of snapshots, where there are any.
     fn snapshots(&self) -> Option<Snapshots>;
+
+    /// What the system knows of this process.
+    fn process(&self) -> Process;
 
     /// How long ago the access tokens that are kept were asked for.
     fn access_token_ages(&self) -> Vec<(AppId, Duration)>;
@@ -94,6 +112,7 @@ impl Scrape {
         self.redis(&mut out);
         self.snapshots(&mut out);
         self.surroundings(&mut out);
+        process(&mut out, self.gauges.process());
         out.into_text()
     }
 
@@ -167,6 +186,32 @@ impl Scrape {
         }
         let version = [("version", env!("CARGO_PKG_VERSION"))];
         out.family(&family::BUILD_INFO).sample(&version, 1);
+    }
+}
+
+/// Under the names that Prometheus' own libraries give them.
+fn process(out: &mut Exposition, process: Process) {
+    let whole = [
+        (&family::PROCESS_RESIDENT_MEMORY, process.resident_bytes),
+        (&family::PROCESS_OPEN_FDS, process.open_fds),
+        (&family::PROCESS_MAX_FDS, process.max_fds),
+    ];
+    for (family, value) in whole {
+        let mut samples = out.family(family);
+        if let Some(value) = value {
+            samples.sample(&[], value);
+        }
+    }
+    let seconds = [
+        (&family::PROCESS_CPU, process.cpu_millis),
+        (&family::PROCESS_START, process.start_millis),
+    ];
+    for (family, millis) in seconds {
+        let mut samples = out.family(family);
+        if let Some(millis) = millis {
+            let (seconds, millis) = (millis / 1000, millis % 1000);
+            samples.sample(&[], format_args!("{seconds}.{millis:03}"));
+        }
     }
 }
 

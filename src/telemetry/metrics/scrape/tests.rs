@@ -28,6 +28,14 @@ impl Gauges for Nothing {
         })
     }
 
+    fn process(&self) -> Process {
+        Process {
+            cpu_millis: Some(1020),
+            resident_bytes: Some(4096),
+            ..Process::default()
+        }
+    }
+
     fn access_token_ages(&self) -> Vec<(AppId, Duration)> {
         Vec::new()
     }
@@ -140,4 +148,19 @@ fn what_all_threads_count_together_is_told_as_it_is() {
             r#"wxgate_tls_certificate_expiry_timestamp_seconds{listener="egress"} 5"#,
         ],
     );
+}
+
+#[test]
+fn what_the_system_does_not_tell_of_the_process_is_left_out() {
+    let metrics = metrics();
+    check(
+        &metrics,
+        &[
+            "process_cpu_seconds_total 1.020",
+            "process_resident_memory_bytes 4096",
+        ],
+    );
+    let text = Scrape::new(metrics, Arc::new(Nothing)).text();
+    assert!(text.contains("# TYPE process_open_fds gauge\n"), "{text}");
+    assert!(!text.contains("\nprocess_open_fds "), "{text}");
 }
