@@ -148,6 +148,7 @@ fn warn_of_fastcgi(key: &Key<'_>, target: &Target) {
     let is_customary = match target {
         Target::Http { port, tls, .. } => *port == PHP_FPM_PORT && tls.is_none(),
         Target::Unix(path) => path.to_string_lossy().contains("fpm"),
+        Target::Played(_) => false,
     };
     if is_customary {
         key.warn(
